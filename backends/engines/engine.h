@@ -1,0 +1,70 @@
+// An engine: opens a model, answers requests, times itself. It does not know jobs, suites or right answers.
+#pragma once
+
+#include "contract/error.h"
+#include "contract/request.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace quantfleet {
+
+enum class Activations { kDefault, kF32, kInt8 };  // numerics.md rule 0
+
+struct EngineOptions {
+  std::filesystem::path model;
+  Activations activations = Activations::kDefault;
+  int threads = 1;
+  std::string kernels;             // "" = best of this CPU; else "scalar", "avx2", "avx512_vnni"; an error where it lacks it
+  int context_tokens = 0;          // 0 = the model's own
+  // Rolling requests: write reference logits there / compare with the ones stored there (one of the two, or neither).
+  std::filesystem::path reference_logits_out;
+  std::filesystem::path reference_logits_in;
+};
+
+struct EngineInfo {
+  std::string engine;              // "native"
+  std::string model_sha256;
+  std::string architecture;        // "llama"
+  std::string model_name;
+  std::string format;              // file-level label: "Q4_K_M"
+  std::string activations;         // "f32" | "int8": what is really used
+  std::string kernels;             // family in use
+  std::string chat_template;       // Jinja text, or empty
+  std::uint64_t weights_bytes = 0;
+  int vocabulary_tokens = 0;
+  int context_tokens = 0;
+  int threads = 0;
+};
+
+// One repetition of a timing measurement on synthetic tokens.
+struct TimingSample {
+  double prefill_seconds = 0;
+  double decode_seconds = 0;
+  double first_token_ms = 0;
+  std::vector<float> inter_token_ms;
+  int prompt_tokens = 0, generated_tokens = 0;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual const EngineInfo& info() const = 0;
+
+  // Answers in the order of the requests; each may fail alone. `done(index, result)` is called as soon as one is known
+  // (any order, this thread) and returns false to stop early: the rest then fail with kCancelled.
+  virtual void answer(std::span<const Request> requests,
+                      const std::function<bool(std::size_t index, Result<Response> response)>& done) = 0;
+
+  virtual Result<TimingSample> time(int prompt_tokens, int generated_tokens, std::uint64_t seed) = 0;
+};
+
+Result<std::unique_ptr<Engine>> open_engine(std::string_view engine_name, const EngineOptions& options);
+std::span<const std::string_view> engine_names();
+
+}  // namespace quantfleet

@@ -1,0 +1,103 @@
+// GGUF version 3: the container of llama.cpp's models. The reader maps the file and checks every size, count and offset
+// against the file before anything is used; a hostile file gets one sentence, never a crash.
+//   header | metadata key-values | tensor descriptions | padding | tensor data
+// Spec: docs/formats/gguf.md.  Damage tests: tests/backends/formats/gguf_test.cc.  Fuzz: tests/fuzz/fuzz_gguf.cc
+#pragma once
+
+#include "backends/formats/block_format.h"
+#include "contract/error.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace quantfleet {
+
+// One metadata value. Integers of all widths are held as int64/uint64 with their on-disk type kept beside them.
+struct GgufValue {
+  enum class Type : std::uint32_t {
+    kUint8 = 0, kInt8, kUint16, kInt16, kUint32, kInt32, kFloat32, kBool, kString, kArray, kUint64, kInt64, kFloat64
+  };
+  Type type{};
+  Type element_type{};  // of an array
+  std::variant<std::int64_t, std::uint64_t, double, bool, std::string, std::vector<std::int64_t>,
+               std::vector<std::uint64_t>, std::vector<double>, std::vector<std::string>, std::vector<bool>>
+      data;
+};
+
+// One tensor: a view into the mapped file; valid as long as the GgufFile lives.
+struct GgufTensor {
+  std::string name;
+  const BlockFormat* format = nullptr;
+  std::vector<std::int64_t> shape;       // GGUF's order: shape[0] is the length of a row; 1..4 dimensions
+  std::span<const std::byte> bytes;
+
+  std::int64_t count_values() const;
+  std::int64_t columns() const { return shape.empty() ? 0 : shape[0]; }   // K: length of a row
+  std::int64_t rows() const { return columns() ? count_values() / columns() : 0; }
+};
+
+class GgufFile {
+ public:
+  // Split files (name-00001-of-0000N.gguf): open the first part, the others are found beside it.
+  static Result<std::shared_ptr<const GgufFile>> open(const std::filesystem::path& path);
+  // The same checks over bytes in memory, which must outlive the result (tests, fuzzing).
+  static Result<std::shared_ptr<const GgufFile>> parse(std::span<const std::byte> bytes, std::string_view place);
+
+  virtual ~GgufFile() = default;
+  virtual const std::filesystem::path& path() const = 0;
+  virtual std::uint32_t version() const = 0;
+  virtual std::uint64_t alignment() const = 0;
+  virtual const std::vector<std::pair<std::string, GgufValue>>& metadata() const = 0;  // in file order
+  virtual const std::vector<GgufTensor>& tensors() const = 0;                          // in file order
+
+  const GgufTensor* find_tensor(std::string_view name) const;     // nullptr when absent
+  const GgufValue* find(std::string_view key) const;              // nullptr when absent
+
+  // Typed look-ups: the error names the file, the key, what it holds and what was expected. `get_*` errors when absent;
+  // `*_or` returns the default when absent and errors when present with another type.
+  Result<std::string> get_string(std::string_view key) const;
+  Result<std::int64_t> get_int(std::string_view key) const;       // any integer type that fits
+  Result<double> get_float(std::string_view key) const;           // any float type
+  Result<std::vector<std::string>> get_strings(std::string_view key) const;
+  Result<std::vector<std::int64_t>> get_ints(std::string_view key) const;
+  Result<std::vector<float>> get_floats(std::string_view key) const;
+  Result<std::string> string_or(std::string_view key, std::string fallback) const;
+  Result<std::int64_t> int_or(std::string_view key, std::int64_t fallback) const;
+  Result<double> float_or(std::string_view key, double fallback) const;
+  Result<bool> bool_or(std::string_view key, bool fallback) const;
+};
+
+// Writes to a temporary file beside `path`; finish() syncs and renames: nothing half-written stays.
+class GgufWriter {
+ public:
+  struct TensorPlan {
+    std::string name;
+    const BlockFormat* format = nullptr;
+    std::vector<std::int64_t> shape;
+  };
+  // The header and all descriptions are written at once; tensor data follows in the order of `tensors`.
+  static Result<std::unique_ptr<GgufWriter>> create(const std::filesystem::path& path,
+                                                    const std::vector<std::pair<std::string, GgufValue>>& metadata,
+                                                    const std::vector<TensorPlan>& tensors);
+  virtual ~GgufWriter() = default;  // without finish(): the temporary file is removed
+  virtual Status write(std::span<const std::byte> bytes) = 0;  // next bytes of the current tensor; padding is automatic
+  virtual Status finish() = 0;
+};
+
+GgufValue gguf_string(std::string value);
+GgufValue gguf_uint32(std::uint32_t value);
+GgufValue gguf_float32(float value);
+GgufValue gguf_bool(bool value);
+GgufValue gguf_strings(std::vector<std::string> values);
+GgufValue gguf_floats(std::vector<float> values);
+GgufValue gguf_int32s(std::vector<std::int32_t> values);
+
+}  // namespace quantfleet

@@ -1,0 +1,50 @@
+// A GGUF model in, a GGUF model in another format out: chooses each tensor's format by the file-level mix (Q4_K_M and its
+// like), encodes row by row on all threads, writes as it goes. The bytes do not depend on threads or instruction set.
+#pragma once
+
+#include "backends/formats/block_format.h"
+#include "contract/error.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace quantfleet {
+
+struct QuantizeOptions {
+  std::string format;                          // "Q4_K_M"
+  std::filesystem::path importance_matrix;     // empty: none
+  int threads = 1;
+  std::function<bool(std::uint64_t bytes_done, std::uint64_t bytes_total)> progress;  // false: stop, nothing is left behind
+};
+
+struct QuantizedTensor {
+  std::string name;
+  const BlockFormat* format = nullptr;
+  std::uint64_t count_values = 0;
+  double rmse = 0;                             // root of the mean squared difference to the input's values
+};
+
+struct QuantizeReport {
+  std::string format;
+  std::uint64_t input_bytes = 0, output_bytes = 0;   // file sizes
+  double bits_per_weight = 0;                        // all tensor bytes * 8 / all values
+  double seconds = 0;
+  std::vector<QuantizedTensor> tensors;
+};
+
+Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std::filesystem::path& out,
+                                      const QuantizeOptions& options);
+
+// Names `quantize_model` accepts: F32, F16, BF16, Q8_0, Q4_0, ..., Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, ..., Q6_K.
+std::span<const std::string_view> quantize_format_names();
+
+// Encodes whole rows of one tensor. importance: one weight per column, or nullptr. Finite input only (checked by the caller).
+void encode_row(const BlockFormat& format, const float* row, std::int64_t count_values, const float* importance,
+                std::byte* out);
+
+}  // namespace quantfleet

@@ -1,0 +1,17 @@
+// The list of subcommands, in the order of `quantfleet --help`. A new one adds its file and two lines here.
+#include "cli/commands.h"
+
+#include <array>
+
+namespace quantfleet::cli {
+
+std::function<int()> add_version(CLI::App& app);
+
+std::span<const Command> commands() {
+  static constexpr std::array kCommands = {
+      Command{"version", "version and commit of this program", add_version},
+  };
+  return kCommands;
+}
+
+}  // namespace quantfleet::cli

@@ -1,0 +1,46 @@
+# quantfleet_library(NAME [DIRECTORIES d...] [LINK lib...]): all .cc files of the listed folders (not below them, main.cc
+# excluded) as one static library. New files are picked up without touching CMake.
+set(QUANTFLEET_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wpedantic)
+set(QUANTFLEET_NUMERICS -ffp-contract=off -fno-math-errno)  # numerics: fma is written out, never fused by the compiler
+
+find_program(GIT git)
+if(GIT)
+  execute_process(COMMAND ${GIT} -C ${CMAKE_SOURCE_DIR} rev-parse --short=12 HEAD
+                  OUTPUT_VARIABLE QUANTFLEET_COMMIT OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+endif()
+if(NOT QUANTFLEET_COMMIT)
+  set(QUANTFLEET_COMMIT unknown)
+endif()
+
+function(quantfleet_options target)
+  target_compile_options(${target} PRIVATE ${QUANTFLEET_WARNINGS} ${QUANTFLEET_NUMERICS})
+  target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
+endfunction()
+
+function(quantfleet_library name)
+  cmake_parse_arguments(arg "" "" "DIRECTORIES;LINK" ${ARGN})
+  if(NOT arg_DIRECTORIES)
+    set(arg_DIRECTORIES .)
+  endif()
+  set(sources)
+  foreach(directory ${arg_DIRECTORIES})
+    file(GLOB found CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${directory}/*.cc)
+    list(FILTER found EXCLUDE REGEX "/main\\.cc$")
+    list(APPEND sources ${found})
+  endforeach()
+  if(NOT sources)
+    add_library(${name} INTERFACE)
+    target_include_directories(${name} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${name} INTERFACE ${arg_LINK})
+    return()
+  endif()
+  add_library(${name} STATIC ${sources})
+  quantfleet_options(${name})
+  target_link_libraries(${name} PUBLIC ${arg_LINK})
+endfunction()
+
+# quantfleet_isa(target FOLDER flags...): files of one instruction-set folder get their own compile flags.
+function(quantfleet_isa folder)
+  file(GLOB found CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cc)
+  set_source_files_properties(${found} PROPERTIES COMPILE_OPTIONS "${ARGN}")
+endfunction()
