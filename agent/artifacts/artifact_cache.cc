@@ -46,7 +46,10 @@ std::optional<fs::path> ArtifactCache::find_seed(const std::string& sha256) {
   for (fs::directory_iterator it(options_.seed_directory, why), end; !why && it != end; it.increment(why)) {
     if (!it->is_regular_file()) continue;
     std::string& hash = seed_hashes_[it->path()];
-    if (hash.empty()) hash = sha256_hex_of_file(it->path()).value_or("unreadable");
+    if (hash.empty()) {
+      const Result<std::string> computed = sha256_hex_of_file(it->path());
+      hash = computed ? *computed : "unreadable";
+    }
     if (hash != sha256) continue;
     fs::copy_file(it->path(), partial(sha256), fs::copy_options::overwrite_existing, why);
     if (why) return std::nullopt;
