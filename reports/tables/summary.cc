@@ -259,8 +259,8 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
         if (!alone.areas.empty()) {
           suite_score.against_baseline = alone.areas.front();
           suite_score.verdict = alone.verdict;
+          pairs.push_back(pair);
         }
-        pairs.push_back(pair);
       }
     }
     summary.suites.push_back(std::move(suite_score));
