@@ -1,4 +1,4 @@
-// The table a run ends with: a row per format, the columns of docs/reports.md, footnotes for what could not be measured.
+// The table a run ends with: a row per format, the columns of docs/statistics.md, footnotes for what could not be measured.
 #pragma once
 
 #include "reports/tables/summary.h"
