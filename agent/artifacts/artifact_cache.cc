@@ -1,6 +1,6 @@
 #include "agent/artifacts/artifact_cache.h"
 
-#include "agent/artifacts/sha256.h"
+#include "backends/formats/file_hash.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -21,6 +21,10 @@ Error failed(const fs::path& path, std::string_view what, const std::error_code&
 
 }  // namespace
 
+bool is_sha256(std::string_view text) {
+  return text.size() == 64 && std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
 Result<ArtifactCache> ArtifactCache::open(Options options) {
   std::error_code why;
   fs::create_directories(options.directory, why);
@@ -31,7 +35,7 @@ Result<ArtifactCache> ArtifactCache::open(Options options) {
 fs::path ArtifactCache::partial(const std::string& sha256) const { return options_.directory / (sha256 + ".part"); }
 
 std::optional<fs::path> ArtifactCache::find(const std::string& sha256) {
-  if (!is_sha256_hex(sha256)) return std::nullopt;
+  if (!is_sha256(sha256)) return std::nullopt;
   const fs::path path = options_.directory / sha256;
   std::error_code why;
   if (!fs::exists(path, why)) return find_seed(sha256);
@@ -47,7 +51,7 @@ std::optional<fs::path> ArtifactCache::find_seed(const std::string& sha256) {
     if (!it->is_regular_file()) continue;
     std::string& hash = seed_hashes_[it->path()];
     if (hash.empty()) {
-      const Result<std::string> computed = sha256_hex_of_file(it->path());
+      const Result<std::string> computed = sha256_of_file(it->path());
       hash = computed ? *computed : "unreadable";
     }
     if (hash != sha256) continue;
@@ -61,7 +65,7 @@ std::optional<fs::path> ArtifactCache::find_seed(const std::string& sha256) {
 
 Result<fs::path> ArtifactCache::admit_partial(const std::string& sha256) {
   const fs::path path = partial(sha256);
-  const Result<std::string> hash = sha256_hex_of_file(path);
+  const Result<std::string> hash = sha256_of_file(path);
   if (!hash) return hash.error();
   if (*hash != sha256) {
     std::error_code ignored;
@@ -107,7 +111,7 @@ std::vector<std::string> ArtifactCache::hashes() const {
   std::vector<std::string> all;
   std::error_code why;
   for (fs::directory_iterator it(options_.directory, why), end; !why && it != end; it.increment(why))
-    if (is_sha256_hex(it->path().filename().string())) all.push_back(it->path().filename().string());
+    if (is_sha256(it->path().filename().string())) all.push_back(it->path().filename().string());
   std::ranges::sort(all);
   return all;
 }

@@ -11,9 +11,12 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace quantfleet::agent {
+
+bool is_sha256(std::string_view text);  // 64 lower-case hex digits: also what makes a hash safe as a file name
 
 class ArtifactCache {
  public:

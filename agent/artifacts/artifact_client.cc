@@ -1,6 +1,5 @@
 #include "agent/artifacts/artifact_client.h"
 
-#include "agent/artifacts/sha256.h"
 #include "agent/transport/curve.h"
 
 #include <fcntl.h>
@@ -117,7 +116,7 @@ Result<ArtifactReply> ArtifactClient::receive(const std::string& sha256, const S
 }
 
 Result<fs::path> ArtifactClient::fetch(const std::string& sha256, const StopFlag& stop) {
-  if (!is_sha256_hex(sha256)) return Error{Code::kBadValue, fmt::format("\"{:.80}\" is not a SHA-256", sha256)};
+  if (!is_sha256(sha256)) return Error{Code::kBadValue, fmt::format("\"{:.80}\" is not a SHA-256", sha256)};
   if (std::optional<fs::path> cached = cache_.find(sha256)) return *cached;
   const fs::path path = cache_.partial(sha256);
   File file(path, O_WRONLY | O_CREAT | O_APPEND);

@@ -1,10 +1,11 @@
 #include "agent/probe/probe.h"
 
-#include "agent/artifacts/sha256.h"
+#include "backends/formats/file_hash.h"
 
 #include <unistd.h>
 
 #include <fstream>
+#include <span>
 #include <string>
 
 namespace quantfleet::agent {
@@ -22,7 +23,8 @@ std::string probe_host_id(const std::filesystem::path& root) {
   std::ifstream file(root / "etc/machine-id");
   std::string id;
   if (!std::getline(file, id) || id.empty()) id = hostname();
-  return sha256_hex("quantfleet host " + id).substr(0, 16);
+  const std::string salted = "quantfleet host " + id;
+  return sha256_of_bytes(std::as_bytes(std::span(salted))).substr(0, 16);
 }
 
 Device probe_device(const std::filesystem::path& root) {

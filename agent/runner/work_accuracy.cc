@@ -1,8 +1,9 @@
 // Accuracy work: items of a suite -> requests -> an engine -> scores, a row per item as soon as it is known. Reference-logits
 // work is the same without scores: the engine writes the baseline's logits on a rolling suite into the artifact.
-#include "agent/artifacts/sha256.h"
 #include "agent/runner/open_model.h"
 #include "agent/runner/work.h"
+#include "backends/formats/file_hash.h"
+#include "suites/scorers/code_runner.h"
 #include "suites/suite.h"
 
 #include <fmt/format.h>
@@ -16,6 +17,11 @@ namespace {
 
 constexpr std::size_t kItemsAtOnce = 32;  // requests that the engine may batch; a crash costs at most this many answers
 constexpr std::size_t kRowBytesMax = 4u << 20;
+
+// TODO(sandbox): agent/sandbox provides this; until it does, code suites fail with the reason.
+Result<std::unique_ptr<CodeRunner>> open_code_runner() {
+  return Error{Code::kSandboxUnavailable, "generated code cannot be isolated on this machine: no sandbox"};
+}
 
 struct Items {
   std::shared_ptr<const Suite> suite;
@@ -136,7 +142,7 @@ Result<UnitFinished> carry_out(const RunnerTask& task, const ReferenceLogitsWork
     if (first_error) return *first_error;
     finished.provenance = provenance_of(task, (*engine)->info(), "");
   }  // the engine completes the file when it closes
-  const Result<std::string> hash = sha256_hex_of_file(task.output);
+  const Result<std::string> hash = sha256_of_file(task.output);
   if (!hash) return hash.error();
   std::error_code why;
   const std::uintmax_t bytes = std::filesystem::file_size(task.output, why);

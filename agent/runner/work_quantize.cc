@@ -1,7 +1,7 @@
 // Quantize work: one model file into another format. The artifact's facts are what tables show about a format.
-#include "agent/artifacts/sha256.h"
 #include "agent/probe/probe.h"
 #include "agent/runner/work.h"
+#include "backends/formats/file_hash.h"
 #include "backends/quantizers/quantize_model.h"
 #include "contract/version.h"
 
@@ -17,7 +17,7 @@ Result<UnitFinished> carry_out(const RunnerTask& task, const QuantizeWork& work,
   };
   const Result<QuantizeReport> made = quantize_model(task.model, task.output, options);
   if (!made) return made.error();
-  const Result<std::string> hash = sha256_hex_of_file(task.output);
+  const Result<std::string> hash = sha256_of_file(task.output);
   if (!hash) return hash.error();
 
   UnitFinished finished;

@@ -43,6 +43,8 @@ std::optional<std::string> ControlLink::receive() {
   return text;
 }
 
+void ControlLink::flush() { socket_.set(zmq::sockopt::linger, 1000); }
+
 ControlLink::Events ControlLink::events() {
   Events all;
   zmq::message_t event, address;

@@ -21,6 +21,8 @@ class ControlLink {
   void send(std::string_view message);            // dropped when 1000 messages wait already: everything is sent again anyway
   std::optional<std::string> receive();           // the next message, without waiting
 
+  void flush();                                   // what was sent last may take a second to leave before the socket closes
+
   // What happened to the link since the last call; at most one sentence worth logging.
   struct Events {
     bool connected = false;                       // encrypted and admitted

@@ -16,20 +16,7 @@ namespace {
 
 constexpr std::string_view kZ85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
 
-// The value of "name = value" in the file, or empty.
-std::string value_in(std::ifstream& file, std::string_view name) {
-  file.clear();
-  file.seekg(0);
-  for (std::string line; std::getline(file, line);) {
-    if (!line.starts_with(name)) continue;
-    const std::size_t equals = line.find_first_not_of(" \t", name.size());
-    if (equals == std::string::npos || line[equals] != '=') continue;
-    const std::size_t begin = line.find_first_not_of(" \t", equals + 1);
-    if (begin == std::string::npos) return {};
-    return line.substr(begin, line.find_last_not_of(" \t\r") + 1 - begin);
-  }
-  return {};
-}
+std::filesystem::path with(const std::filesystem::path& stem, const char* ending) { return stem.string() + ending; }
 
 Error cannot(const std::filesystem::path& path, const char* what) {
   const Code code = errno == ENOENT ? Code::kNotFound : errno == EACCES ? Code::kPermission : errno == ENOSPC ? Code::kDiskFull : Code::kIo;
@@ -48,23 +35,22 @@ KeyPair make_key_pair() {
   return {public_key, secret_key};
 }
 
-Result<KeyPair> read_key_pair(const std::filesystem::path& path) {
+namespace {
+
+Result<std::string> read_key(const std::filesystem::path& path) {
   errno = 0;
   std::ifstream file(path);
   if (!file) return cannot(path, "read");
-  KeyPair keys{value_in(file, "public"), value_in(file, "secret")};
-  if (!is_z85_key(keys.public_z85) || !is_z85_key(keys.secret_z85))
-    return Error{Code::kBadValue, fmt::format("{}: expected lines \"public = ...\" and \"secret = ...\" with 40 Z85 characters each", path.string())};
-  char derived[41];
-  if (::zmq_curve_public(derived, keys.secret_z85.c_str()) != 0 || keys.public_z85 != derived)
-    return Error{Code::kBadValue, fmt::format("{}: the public key does not belong to the secret key", path.string())};
-  return keys;
+  std::string key;
+  file >> key;
+  if (!is_z85_key(key)) return Error{Code::kBadValue, fmt::format("{}: expected a key of 40 Z85 characters", path.string())};
+  return key;
 }
 
-Status write_key_pair(const std::filesystem::path& path, const KeyPair& keys) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+Status write_key(const std::filesystem::path& path, const std::string& key, int mode) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0) return cannot(path, "write");
-  const std::string text = fmt::format("public = {}\nsecret = {}\n", keys.public_z85, keys.secret_z85);
+  const std::string text = key + "\n";
   const bool written = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
   const Error error = cannot(path, "write");
   ::close(fd);
@@ -72,26 +58,36 @@ Status write_key_pair(const std::filesystem::path& path, const KeyPair& keys) {
   return {};
 }
 
-Result<KeyPair> read_or_make_key_pair(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path)) return read_key_pair(path);
+}  // namespace
+
+Result<KeyPair> read_key_pair(const std::filesystem::path& stem) {
+  const Result<std::string> secret = read_key(with(stem, ".secret"));
+  if (!secret) return secret.error();
+  char derived[41];
+  if (::zmq_curve_public(derived, secret->c_str()) != 0)
+    return Error{Code::kBadValue, fmt::format("{}: not a CURVE key", with(stem, ".secret").string())};
+  return KeyPair{derived, *secret};
+}
+
+Status write_key_pair(const std::filesystem::path& stem, const KeyPair& keys) {
+  if (Status written = write_key(with(stem, ".secret"), keys.secret_z85, 0600); !written) return written;
+  std::error_code ignored;
+  std::filesystem::remove(with(stem, ".public"), ignored);
+  return write_key(with(stem, ".public"), keys.public_z85, 0644);
+}
+
+Result<KeyPair> read_or_make_key_pair(const std::filesystem::path& stem) {
+  if (std::filesystem::exists(with(stem, ".secret"))) return read_key_pair(stem);
+  std::error_code why;
+  std::filesystem::create_directories(stem.parent_path(), why);
   KeyPair keys = make_key_pair();
-  if (Status written = write_key_pair(path, keys); !written) return written.error();
+  if (Status written = write_key_pair(stem, keys); !written) return written.error();
   return keys;
 }
 
 Result<std::string> public_key_from(const std::string& key_or_path) {
   if (is_z85_key(key_or_path)) return key_or_path;
-  errno = 0;
-  std::ifstream file(key_or_path);
-  if (!file) return cannot(key_or_path, "read");
-  std::string key = value_in(file, "public");
-  if (!is_z85_key(key)) {  // or a file with nothing but the key
-    file.clear();
-    file.seekg(0);
-    std::getline(file, key);
-  }
-  if (!is_z85_key(key)) return Error{Code::kBadValue, fmt::format("{}: no public key of 40 Z85 characters", key_or_path)};
-  return key;
+  return read_key(key_or_path);
 }
 
 }  // namespace quantfleet::agent
