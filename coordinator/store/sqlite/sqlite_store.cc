@@ -160,7 +160,8 @@ class SqliteStore : public Store {
     }
     const std::optional<std::string> artifact =
         is<Done>(unit.state) && !unit.artifact.sha256.empty() ? std::optional(unit.artifact.sha256) : std::nullopt;
-    const std::optional<double> finished = is_final(unit.state) ? std::optional(seconds_of(w.at)) : std::nullopt;
+    std::optional<double> finished;
+    if (is_final(unit.state)) finished.emplace(seconds_of(w.at));
     // With a lease: only that lease may end so. Without: only from blocked or queued.
     const char* guarded = w.ended_epoch ? "UPDATE units SET state = ?3, epoch = ?4, attempts = ?5, refusals = ?6, queued_since = ?7, "
                                           "finished_at = ?8, reason = ?9, artifact = ?10, agent_id = NULL, granted_at = NULL, "
