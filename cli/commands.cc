@@ -5,6 +5,9 @@
 
 namespace quantfleet::cli {
 
+std::function<int()> add_run(CLI::App& app);
+std::function<int()> add_agent(CLI::App& app);
+std::function<int()> add_runner(CLI::App& app);
 std::function<int()> add_results(CLI::App& app);
 std::function<int()> add_compare(CLI::App& app);
 std::function<int()> add_report(CLI::App& app);
@@ -16,6 +19,7 @@ std::function<int()> add_version(CLI::App& app);
 
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
+      Command{"run", "a plan from start to report inside one process", add_run},
       Command{"results", "the table of a run, or its numbers as JSON or CSV", add_results},
       Command{"compare", "one run against another", add_compare},
       Command{"report", "a self-contained HTML page of a run", add_report},
@@ -23,6 +27,8 @@ std::span<const Command> commands() {
       Command{"inspect", "architecture, tensors, formats, bits per weight and hashes of a model", add_inspect},
       Command{"quantize", "a model in another weight format", add_quantize},
       Command{"convert", "a model in F32, F16 or BF16", add_convert},
+      Command{"agent", "measures on this machine what a coordinator asks for", add_agent},
+      Command{"runner", "", add_runner},
       Command{"version", "version and commit of this program", add_version},
   };
   return kCommands;
