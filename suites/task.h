@@ -6,6 +6,7 @@
 #pragma once
 
 #include "contract/error.h"
+#include "suites/yaml_tree.h"
 
 #include <nlohmann/json.hpp>
 
@@ -46,7 +47,7 @@ struct FewShot {
 // A scorer as the task asks for it: its name and its options, still unread (each scorer checks its own).
 struct ScorerSpec {
   std::string name;        // "multiple_choice", "exact_match", ...
-  nlohmann::json options;  // object
+  YamlTree options;        // map
   int line = 0;
 };
 
@@ -71,6 +72,8 @@ struct Task {
   std::vector<ScorerSpec> scorers;
   std::optional<double> chance;              // declared; otherwise computed from the items
 
+  std::string items_file;                    // beside task.yaml
+  std::string canonical;                     // task.yaml as JSON with sorted keys: comments and layout do not change the hash
   std::string sha256;                        // of the canonical JSON of task.yaml, items and few-shot items
   std::vector<TaskItem> items;               // in file order
   std::vector<TaskItem> few_shot_items;      // of few_shot.items_file
