@@ -376,7 +376,8 @@ Decision Coordinator::tick(Time now) {
 Result<JobId> Coordinator::submit(const JobSpec& spec, Time now, Decision& decision) {
   Job job{make_job_id(spec, now, salt_++), spec, now, false};
   for (ModelSpec& model : job.spec.models) model.path.clear();
-  Result<std::vector<Unit>> units = expand(job.id, job.spec, fleet(now), now);
+  const Fleet announced = fleet(now);
+  Result<std::vector<Unit>> units = expand(job.id, job.spec, announced, now);
   if (!units) return units.error();
   const JobId id = job.id;
   for (const Unit& unit : *units) {
@@ -384,7 +385,9 @@ Result<JobId> Coordinator::submit(const JobSpec& spec, Time now, Decision& decis
     index_needs(unit, dependents_);
     if (is<Queued>(unit.state)) queued_.insert(unit.id);
   }
-  decision.write.push_back(JobSubmitted{job, *units});
+  std::vector<SuiteInfo> suites;
+  for (const SuiteSpec& suite : spec.suites) suites.push_back(*choose_suite(announced, suite.name));
+  decision.write.push_back(JobSubmitted{job, *units, std::move(suites)});
   jobs_.emplace(id, std::move(job));
   for (const Unit& unit : *units)
     if (is<Cancelled>(unit.state)) after_final(unit, now, decision);

@@ -34,7 +34,7 @@ namespace quantfleet::coordinator {
 
 struct AgentRegistered { AgentId agent; Register registration; Time at{}; };
 struct AgentSeen { AgentId agent; Time at{}; };
-struct JobSubmitted { Job job; std::vector<Unit> units; };
+struct JobSubmitted { Job job; std::vector<Unit> units; std::vector<SuiteInfo> suites; };
 struct JobCancelled { JobId job; };
 struct LeaseGranted { Unit unit; AgentId agent; std::string host_id; Time granted_at{}; Time expires_at{}; };
 struct LeaseRenewed { UnitId unit; LeaseEpoch epoch{}; Time expires_at{}; };

@@ -147,7 +147,7 @@ class Expansion {
   void add_reference_logits(const ModelSpec& model, const SuiteUse& suite) {
     for (int begin = 0; begin < suite.items; begin += spec_.limits.unit_items) {
       const int end = std::min(suite.items, begin + spec_.limits.unit_items);
-      ReferenceLogitsWork work{spec_.baseline == "as-is" ? model.sha256 : "", suite.info.name, begin, end,
+      ReferenceLogitsWork work{model.sha256, suite.info.name, begin, end,
                                spec_.activations.front()};
       Unit& unit = add(reference_name(model, suite, begin), std::move(work), model, spec_.baseline);
       unit.activations = spec_.activations.front();
@@ -163,7 +163,7 @@ class Expansion {
     for (int begin = 0; begin < suite.items; begin += spec_.limits.unit_items) {
       const int end = std::min(suite.items, begin + spec_.limits.unit_items);
       AccuracyWork work;
-      work.model_sha256 = format == "as-is" ? model.sha256 : "";
+      work.model_sha256 = model.sha256;
       work.format = format;
       work.activations = activations;
       work.suite = suite.info.name;
@@ -203,7 +203,7 @@ class Expansion {
       std::sort(items.begin(), items.end());
       const SuiteUse& suite = suites_[s];
       AccuracyWork work;
-      work.model_sha256 = format == "as-is" ? model.sha256 : "";
+      work.model_sha256 = model.sha256;
       work.format = format;
       work.activations = activations;
       work.suite = suite.info.name;
@@ -224,7 +224,7 @@ class Expansion {
   }
 
   void add_timing(const ModelSpec& model, const std::string& format, const std::string& activations, const std::string& host) {
-    TimingWork work{format == "as-is" ? model.sha256 : "", format, activations, spec_.timing};
+    TimingWork work{model.sha256, format, activations, spec_.timing};
     Unit& unit = add(fmt::format("timing/{}/{}/{}@{}", model.name, format, activations, host.substr(0, 16)), std::move(work),
                      model, format);
     unit.activations = activations;

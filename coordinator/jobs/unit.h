@@ -66,7 +66,7 @@ struct Unit {
   UnitId id;
   JobId job;
   int ordinal = 0;                      // order of expansion within the job
-  Work work;                            // hashes that other units produce are empty until the grant
+  Work work;                            // of the submitted model; the grant puts in what model_from and reference_from made
   std::string model;                    // the plan's name
   std::string format;                   // as in the plan
   std::string activations;
