@@ -100,23 +100,16 @@ Tokenizer train_tokenizer(const Corpus& corpus, int vocabulary_tokens) {
   return Tokenizer::train(documents, vocabulary_tokens);
 }
 
-TrainingStream::TrainingStream(const Corpus& corpus, const Tokenizer& tokenizer, int context_tokens)
-    : corpus_(corpus), tokenizer_(tokenizer), row_tokens_(context_tokens + 1) {}
-
-std::vector<std::int32_t> TrainingStream::next_row() {
-  std::vector<std::int32_t> row;
-  while (true) {
-    if (waiting_.empty()) {
-      waiting_ = tokenizer_.encode(corpus_.document(next_document_++));
-      waiting_.push_back(tokenizer_.end_of_text());
-      if (static_cast<int>(waiting_.size()) > row_tokens_) waiting_.resize(static_cast<std::size_t>(row_tokens_));
-    }
-    if (static_cast<int>(row.size() + waiting_.size()) > row_tokens_) break;
-    row.insert(row.end(), waiting_.begin(), waiting_.end());
-    waiting_.clear();
+std::vector<std::uint16_t> training_row(const Corpus& corpus, const Tokenizer& tokenizer, std::uint64_t row,
+                                        int context_tokens) {
+  const auto size = static_cast<std::size_t>(context_tokens) + 1;
+  std::vector<std::uint16_t> tokens;
+  for (std::uint64_t document = row * size; tokens.size() < size; ++document) {  // a document has at least one token
+    for (const std::int32_t token : tokenizer.encode(corpus.document(document))) tokens.push_back(static_cast<std::uint16_t>(token));
+    tokens.push_back(static_cast<std::uint16_t>(tokenizer.end_of_text()));
   }
-  row.resize(static_cast<std::size_t>(row_tokens_), tokenizer_.end_of_text());
-  return row;
+  tokens.resize(size);
+  return tokens;
 }
 
 }  // namespace quantfleet::reference

@@ -41,20 +41,9 @@ class Corpus {
 
 Tokenizer train_tokenizer(const Corpus& corpus, int vocabulary_tokens = kVocabularyTokens);
 
-// Training rows of context_tokens + 1 ids: whole documents, each followed by <|endoftext|>; a row begins with a document and
-// ends with separators where the next one does not fit.
-class TrainingStream {
- public:
-  TrainingStream(const Corpus& corpus, const Tokenizer& tokenizer, int context_tokens = kContextTokens);
-  std::vector<std::int32_t> next_row();
-  std::uint64_t documents_read() const { return next_document_; }
-
- private:
-  const Corpus& corpus_;
-  const Tokenizer& tokenizer_;
-  int row_tokens_;
-  std::uint64_t next_document_ = 0;
-  std::vector<std::int32_t> waiting_;  // the document that did not fit
-};
+// Row `row` of the training stream: context_tokens + 1 ids. Whole documents, each followed by <|endoftext|>; the last one is
+// cut off where the row ends. A row depends on (seed, row) only, so training can resume anywhere.
+std::vector<std::uint16_t> training_row(const Corpus& corpus, const Tokenizer& tokenizer, std::uint64_t row,
+                                        int context_tokens = kContextTokens);
 
 }  // namespace quantfleet::reference

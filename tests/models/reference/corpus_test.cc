@@ -113,17 +113,16 @@ TEST_CASE("training has the intended share of each area", "[corpus]") {
   }
 }
 
-TEST_CASE("a training row is whole documents, separators behind them", "[corpus]") {
+TEST_CASE("a training row is whole documents, separators between them, and depends on its number alone", "[corpus]") {
   const Corpus corpus;
   const Tokenizer tokenizer = train_tokenizer(corpus);
-  TrainingStream stream(corpus, tokenizer);
-  const auto row = stream.next_row();
+  const auto row = training_row(corpus, tokenizer, 7);
   REQUIRE(row.size() == kContextTokens + 1);
-  CHECK(row.back() == tokenizer.end_of_text());
-  CHECK(tokenizer.decode(row).starts_with(corpus.document(0) + Tokenizer::kEndOfText));
-  const std::uint64_t read = stream.documents_read();
-  const auto second = stream.next_row();
-  CHECK(tokenizer.decode(second).starts_with(corpus.document(read - 1) + Tokenizer::kEndOfText));
+  CHECK(row == training_row(corpus, tokenizer, 7));
+  CHECK(row != training_row(corpus, tokenizer, 8));
+  const std::vector<std::int32_t> ids(row.begin(), row.end());
+  CHECK(tokenizer.decode(ids).starts_with(corpus.document(7 * row.size()) + Tokenizer::kEndOfText +
+                                          corpus.document(7 * row.size() + 1).substr(0, 1)));
 }
 
 }  // namespace
