@@ -9,6 +9,12 @@ std::function<int()> add_results(CLI::App& app);
 std::function<int()> add_compare(CLI::App& app);
 std::function<int()> add_report(CLI::App& app);
 std::function<int()> add_gate(CLI::App& app);
+std::function<int()> add_perplexity(CLI::App& app);
+std::function<int()> add_logits(CLI::App& app);
+std::function<int()> add_generate(CLI::App& app);
+std::function<int()> add_tokenize(CLI::App& app);
+std::function<int()> add_bench(CLI::App& app);
+std::function<int()> add_selftest(CLI::App& app);
 std::function<int()> add_version(CLI::App& app);
 
 std::span<const Command> commands() {
@@ -17,6 +23,12 @@ std::span<const Command> commands() {
       Command{"compare", "one run against another", add_compare},
       Command{"report", "a self-contained HTML page of a run", add_report},
       Command{"gate", "pass, fail or undecided: may a run replace another?", add_gate},
+      Command{"perplexity", "perplexity of a text, and divergence from a reference model", add_perplexity},
+      Command{"logits", "logits behind given tokens, as raw float32", add_logits},
+      Command{"generate", "continues a prompt", add_generate},
+      Command{"tokenize", "token ids of texts", add_tokenize},
+      Command{"bench", "speed and memory of a model on this machine", add_bench},
+      Command{"selftest", "are this machine's numbers the expected ones, bit for bit?", add_selftest},
       Command{"version", "version and commit of this program", add_version},
   };
   return kCommands;
