@@ -2,7 +2,7 @@
 // sockets, runner child processes for the leases. The same path as over a fleet, with nothing to set up.
 #pragma once
 
-#include "cli/run_progress.h"
+#include "cli/live_progress.h"
 #include "contract/error.h"
 #include "contract/ids.h"
 #include "contract/job_spec.h"

@@ -3,7 +3,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/local_run.h"
-#include "cli/run_plan.h"
+#include "cli/plan_file.h"
 #include "cli/run_report.h"
 #include "coordinator/store/store.h"
 #include "reports/tables/export.h"
@@ -35,7 +35,7 @@ std::function<int()> add_run(CLI::App& app) {
   return [options] {
     const JobSpec spec = read_plan(options->plan).value();
     catch_interrupts();
-    std::optional<RunProgress> progress;
+    std::optional<LiveProgress> progress;
     Result<LocalRunEnd> end = Error{};
     try {
       end = run_locally(spec, options->local,

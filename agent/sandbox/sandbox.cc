@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -116,6 +117,7 @@ std::vector<std::string> command_line(const SandboxLimits& limits) {
   // Root is not held to a processes limit: give it up.
   if (::geteuid() == 0 && (::setgroups(0, nullptr) != 0 || ::setresgid(kNobody, kNobody, kNobody) != 0 || ::setresuid(kNobody, kNobody, kNobody) != 0))
     ::_exit(126);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // until bwrap says the same for itself; a change of user would have cleared it
   ::execve(arguments[0], arguments, no_environment);
   ::_exit(127);
 }

@@ -17,12 +17,12 @@ struct RunCounts {
   std::string status;                  // "waiting", "running", ...
 };
 
-class RunProgress {
+class LiveProgress {
  public:
-  explicit RunProgress(std::string run);
-  ~RunProgress();
-  RunProgress(const RunProgress&) = delete;
-  RunProgress& operator=(const RunProgress&) = delete;
+  explicit LiveProgress(std::string run);
+  ~LiveProgress();
+  LiveProgress(const LiveProgress&) = delete;
+  LiveProgress& operator=(const LiveProgress&) = delete;
 
   void update(const RunCounts& counts);  // draws at most five times a second, or every ten seconds without a terminal
   void erase();                          // the block is gone; a later update draws it again

@@ -1,4 +1,4 @@
-#include "cli/run_progress.h"
+#include "cli/live_progress.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -31,11 +31,11 @@ std::string duration(double seconds) {
 
 }  // namespace
 
-RunProgress::RunProgress(std::string run) : run_(std::move(run)), on_terminal_(::isatty(STDERR_FILENO) == 1), begin_(Clock::now()) {}
+LiveProgress::LiveProgress(std::string run) : run_(std::move(run)), on_terminal_(::isatty(STDERR_FILENO) == 1), begin_(Clock::now()) {}
 
-RunProgress::~RunProgress() { std::fflush(stderr); }
+LiveProgress::~LiveProgress() { std::fflush(stderr); }
 
-void RunProgress::update(const RunCounts& counts) {
+void LiveProgress::update(const RunCounts& counts) {
   const Clock::time_point now = Clock::now();
   if (items_at_begin_ < 0) items_at_begin_ = counts.items_done;
   if (lines_ > 0 || last_ != Clock::time_point{})
@@ -44,7 +44,7 @@ void RunProgress::update(const RunCounts& counts) {
   draw(counts);
 }
 
-std::string RunProgress::rate_and_time_left(const RunCounts& counts) const {
+std::string LiveProgress::rate_and_time_left(const RunCounts& counts) const {
   const double elapsed = std::chrono::duration<double>(Clock::now() - begin_).count();
   const std::int64_t measured = counts.items_done - items_at_begin_;
   std::string text = fmt::format("{} of {} items", counts.items_done, counts.items_total);
@@ -56,7 +56,7 @@ std::string RunProgress::rate_and_time_left(const RunCounts& counts) const {
   return text;
 }
 
-void RunProgress::draw(const RunCounts& counts) {
+void LiveProgress::draw(const RunCounts& counts) {
   if (!on_terminal_) {
     int done = 0, total = 0;
     for (const auto& [kind, n] : counts.units) done += n.done, total += n.total;
@@ -76,7 +76,7 @@ void RunProgress::draw(const RunCounts& counts) {
   std::fflush(stderr);
 }
 
-void RunProgress::erase() {
+void LiveProgress::erase() {
   if (lines_ > 0) fmt::print(stderr, "\x1b[{}A\x1b[J", lines_);
   lines_ = 0;
 }
