@@ -5,6 +5,7 @@
 
 namespace quantfleet::cli {
 
+std::function<int()> add_evaluate(CLI::App& app);
 std::function<int()> add_submit(CLI::App& app);
 std::function<int()> add_status(CLI::App& app);
 std::function<int()> add_cancel(CLI::App& app);
@@ -19,10 +20,12 @@ std::function<int()> add_key(CLI::App& app);
 std::function<int()> add_inspect(CLI::App& app);
 std::function<int()> add_quantize(CLI::App& app);
 std::function<int()> add_convert(CLI::App& app);
+std::function<int()> add_suites(CLI::App& app);
 std::function<int()> add_version(CLI::App& app);
 
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
+      Command{"evaluate", "accuracy of one model on suites, here and now", add_evaluate},
       Command{"submit", "a plan to a coordinator", add_submit},
       Command{"status", "where a run stands", add_status},
       Command{"cancel", "end a run", add_cancel},
@@ -37,6 +40,7 @@ std::span<const Command> commands() {
       Command{"inspect", "architecture, tensors, formats, bits per weight and hashes of a model", add_inspect},
       Command{"quantize", "a model in another weight format", add_quantize},
       Command{"convert", "a model in F32, F16 or BF16", add_convert},
+      Command{"suites", "list, show and verify the evaluation suites", add_suites},
       Command{"version", "version and commit of this program", add_version},
   };
   return kCommands;
