@@ -1,5 +1,6 @@
 // quantfleet bench: prefill and decode speed of one model on this machine, against what the machine can do.
 // One repetition warms up and is not counted; the others are all reported.
+#include "backends/kernels/ceilings.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 
@@ -19,6 +20,12 @@ nlohmann::ordered_json spread(std::vector<double> samples) {
   const std::size_t middle = sorted.size() / 2;
   const double median = sorted.size() % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
   return {{"median", median}, {"min", sorted.front()}, {"max", sorted.back()}, {"samples", samples}};
+}
+
+// Of all layers' matrices; attention itself is left out (small for prompts much shorter than the width times the layers).
+double multiply_adds_per_token(const ModelConfig& config) {
+  const double C = config.width, F = config.feed_forward, D = config.head_width;
+  return config.layers * (C * D * (2.0 * config.heads + 2.0 * config.kv_heads) + 3 * C * F);
 }
 
 // Joules that the CPU packages have used, by Linux' powercap interface; counters wrap at their range.
@@ -121,8 +128,22 @@ std::function<int()> add_bench(CLI::App& app) {
       document["energy_j"] = nullptr;
       document["energy_reason"] = energy.reason();
     }
-    document["int8_peak_share"] = nullptr;
-    document["bandwidth_share"] = nullptr;
+    // Against what a plain loop gets out of the same threads in the same minute.
+    const Ceilings ceilings = measure_ceilings(info.threads);
+    const double layer_macs = multiply_adds_per_token(engine->model().config);
+    const double output_macs = static_cast<double>(info.vocabulary_tokens) * engine->model().config.width;
+    const double macs_per_s = spread(prefill)["median"].get<double>() * (layer_macs + output_macs / options->prompt);
+    const bool int8 = info.activations == "int8";
+    document[int8 ? "int8_peak_share" : "f32_peak_share"] = macs_per_s / (int8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s);
+    if (!int8) {
+      document["int8_peak_share"] = nullptr;
+      document["int8_peak_reason"] = "f32 activations: f32_peak_share is the share of the F32 peak";
+    }
+    // A decode step reads every matrix once, whatever the batch; of the embedding one row a text.
+    const double step_bytes = static_cast<double>(info.weights_bytes - engine->model().embedding->bytes.size());
+    document["bandwidth_share"] = spread(decode)["median"].get<double>() / options->batch * step_bytes / ceilings.read_bytes_per_s;
+    document["ceilings"] = {{"int8_macs_per_s", ceilings.int8_macs_per_s}, {"f32_fmas_per_s", ceilings.f32_fmas_per_s},
+                            {"read_bytes_per_s", ceilings.read_bytes_per_s}};
     if (options->json) {
       fmt::print("{}\n", document.dump(2));
       return 0;
@@ -136,9 +157,11 @@ std::function<int()> add_bench(CLI::App& app) {
                info.threads, options->batch);
     line("prefill", "prefill_tokens_per_s");
     line("decode", "decode_tokens_per_s");
+    fmt::print("prefill reaches {:.2f} of the {} peak, decode reads at {:.2f} of the bandwidth\n",
+               document[int8 ? "int8_peak_share" : "f32_peak_share"].get<double>(), int8 ? "int8" : "F32", document["bandwidth_share"].get<double>());
     fmt::print("first token {:.1f} ms; weights {:.1f} MB, KV cache {:.1f} MB, peak memory {:.1f} MB\n", document["first_token_ms"].get<double>(),
                static_cast<double>(info.weights_bytes) / 1e6, static_cast<double>(engine->kv_cache_bytes()) / 1e6,
-               static_cast<double>(peak_memory_bytes()) / 1e6);
+               document["peak_memory_bytes"].get<double>() / 1e6);
     if (joules) fmt::print("energy {:.1f} J\n", *joules);
     else fmt::print("energy not measured: {}\n", energy.reason());
     return 0;

@@ -1,5 +1,6 @@
 // The families of kernels, best first; scalar always last.
 #if defined(__x86_64__)
+#include "backends/kernels/cpu/avx2/avx2.h"
 #include "backends/kernels/cpu/avx512/avx512.h"
 #endif
 #include "backends/kernels/cpu/scalar/scalar.h"
@@ -49,7 +50,25 @@ constexpr KernelFamily kAvx512Vnni = {
     .attend = avx512::attend,
 };
 
-constexpr const KernelFamily* kFamilies[] = {&kAvx512Vnni, &kScalar};
+constexpr KernelFamily kAvx2 = {
+    .name = "avx2",
+    .needs = Cpu::kAvx2,
+    .rms_norm = avx2::rms_norm,
+    .layer_norm = avx2::layer_norm,
+    .rotate = avx2::rotate,
+    .silu_mul = avx2::silu_mul,
+    .gelu_mul = scalar::gelu_mul,
+    .add = avx2::add,
+    .softmax = avx2::softmax,
+    .log_sum_exp = avx2::log_sum_exp,
+    .uses_panels = true,
+    .quantize_activations = avx2::quantize_activations,
+    .matmul_f32 = avx2::matmul_f32,
+    .matmul_int8 = avx2::matmul_int8,
+    .attend = avx2::attend,
+};
+
+constexpr const KernelFamily* kFamilies[] = {&kAvx512Vnni, &kAvx2, &kScalar};
 #else
 constexpr const KernelFamily* kFamilies[] = {&kScalar};
 #endif
