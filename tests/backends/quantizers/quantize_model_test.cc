@@ -323,6 +323,12 @@ TEST_CASE("importance matrices: both layouts, lengths checked, the sentence name
       CHECK(parsed.has_value() == (size == end_of_entries || size == end_of_entries + 4));
     }
   }
+  SECTION("a name of two gigabytes, or of less than nothing, is refused before anything is reserved") {
+    for (const std::int32_t length : {65'536, 0x7fffffff, -1}) {
+      const std::int32_t header[] = {1, length, 0, 0};
+      CHECK(parse_importance_matrix(std::as_bytes(std::span(header)), "bad.dat").error().code == Code::kBadValue);
+    }
+  }
   SECTION("a NaN is refused") {
     matrix.entries["blk.0.attn_q.weight"].mean_square[3] = std::numeric_limits<float>::quiet_NaN();
     REQUIRE(write_importance_matrix(file, matrix).has_value());
