@@ -105,6 +105,25 @@ TEST_CASE("a small file reads as what was put in", "[gguf]") {
   CHECK((*file)->find_tensor("c.weight") == nullptr);
 }
 
+TEST_CASE("the worked example of docs/formats/gguf.md is a file", "[gguf]") {
+  Bytes bytes;
+  bytes.raw("GGUF").number(3u).number(std::uint64_t{1}).number(std::uint64_t{1});
+  CHECK(bytes.data.size() == 0x18);
+  bytes.text("k").number(4u).number(7u);
+  CHECK(bytes.data.size() == 0x29);
+  bytes.text("a.weight").number(1u).number(std::uint64_t{2}).number(0u).number(std::uint64_t{0});
+  CHECK(bytes.data.size() == 0x51);
+  bytes.data_section(0).number(1.0f).number(2.0f);
+  REQUIRE(bytes.data.size() == 104);
+  const auto file = GgufFile::parse(as_bytes(bytes.data), "example.gguf");
+  REQUIRE(file.has_value());
+  CHECK((*file)->get_int("k").value() == 7);
+  float values[2];
+  kF32.decode((*file)->find_tensor("a.weight")->bytes.data(), 2, values);
+  CHECK(values[0] == 1);
+  CHECK(values[1] == 2);
+}
+
 TEST_CASE("a file cut after any byte of header or data is refused", "[gguf][damage]") {
   const Bytes whole = small_file();
   for (std::size_t size = 0; size < whole.data.size(); ++size) {
