@@ -31,7 +31,9 @@ bool is_z85_key(std::string_view text) {
 
 KeyPair make_key_pair() {
   char public_key[41], secret_key[41];
-  if (::zmq_curve_keypair(public_key, secret_key) != 0) throw std::runtime_error("this libzmq was built without CURVE");
+  do {  // one key in 85 begins with "-", which every command line takes for an option
+    if (::zmq_curve_keypair(public_key, secret_key) != 0) throw std::runtime_error("this libzmq was built without CURVE");
+  } while (public_key[0] == '-');
   return {public_key, secret_key};
 }
 
