@@ -5,10 +5,12 @@
 
 namespace quantfleet::cli {
 
+std::function<int()> add_train_reference(CLI::App& app);
 std::function<int()> add_version(CLI::App& app);
 
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
+      Command{"train-reference", "make the reference model from its seed", add_train_reference},
       Command{"version", "version and commit of this program", add_version},
   };
   return kCommands;

@@ -11,7 +11,7 @@ constexpr std::uint64_t kKeptShare = 64;
 
 // Share of the documents, per mille, in the order of Area. Documents differ in length: by tokens this is about 30 % facts, 20 %
 // arithmetic, 15 % chains, 15 % programs, 10 % grammar, 10 % requests.
-constexpr int kDocumentShare[] = {69, 88, 172, 150, 461, 91};
+constexpr int kDocumentShare[] = {115, 88, 165, 180, 330, 140};
 
 Area draw_area(Random& random) {
   int total = 0;

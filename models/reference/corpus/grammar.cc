@@ -21,7 +21,7 @@ Sentence sentence(const World& world, Random& random) {
   const auto place = [&] { return std::string(kPlaces[random.below(static_cast<int>(std::size(kPlaces)))]); };
   Sentence s;
   const int roll = random.below(10);
-  s.attractors = roll < 4 ? 0 : roll < 7 ? 1 : roll < 9 ? 2 : 3;
+  s.attractors = roll < 5 ? 0 : roll < 8 ? 1 : roll < 9 ? 2 : 3;
   s.head = noun();
   int behind = s.attractors;
   if (behind > 0 && random.chance(30)) {  // one attractor goes to the front: "Near the dorin the mibam saw"
