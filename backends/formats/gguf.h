@@ -111,6 +111,7 @@ class GgufWriter {
 GgufValue gguf_string(std::string value);
 GgufValue gguf_uint16(std::uint16_t value);
 GgufValue gguf_uint32(std::uint32_t value);
+GgufValue gguf_int32(std::int32_t value);
 GgufValue gguf_float32(float value);
 GgufValue gguf_bool(bool value);
 GgufValue gguf_strings(std::vector<std::string> values);

@@ -41,6 +41,7 @@ GgufValue array_of(Type element, std::vector<T> values) {
 GgufValue gguf_string(std::string value) { return {Type::kString, {}, std::move(value)}; }
 GgufValue gguf_uint16(std::uint16_t value) { return {Type::kUint16, {}, std::uint64_t{value}}; }
 GgufValue gguf_uint32(std::uint32_t value) { return {Type::kUint32, {}, std::uint64_t{value}}; }
+GgufValue gguf_int32(std::int32_t value) { return {Type::kInt32, {}, std::int64_t{value}}; }
 GgufValue gguf_float32(float value) { return {Type::kFloat32, {}, static_cast<double>(value)}; }
 GgufValue gguf_bool(bool value) { return {Type::kBool, {}, value}; }
 GgufValue gguf_strings(std::vector<std::string> values) { return array_of(Type::kString, std::move(values)); }
