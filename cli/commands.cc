@@ -5,11 +5,25 @@
 
 namespace quantfleet::cli {
 
+std::function<int()> add_results(CLI::App& app);
+std::function<int()> add_compare(CLI::App& app);
+std::function<int()> add_report(CLI::App& app);
+std::function<int()> add_gate(CLI::App& app);
+std::function<int()> add_inspect(CLI::App& app);
+std::function<int()> add_quantize(CLI::App& app);
+std::function<int()> add_convert(CLI::App& app);
 std::function<int()> add_train_reference(CLI::App& app);
 std::function<int()> add_version(CLI::App& app);
 
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
+      Command{"results", "the table of a run, or its numbers as JSON or CSV", add_results},
+      Command{"compare", "one run against another", add_compare},
+      Command{"report", "a self-contained HTML page of a run", add_report},
+      Command{"gate", "pass, fail or undecided: may a run replace another?", add_gate},
+      Command{"inspect", "architecture, tensors, formats, bits per weight and hashes of a model", add_inspect},
+      Command{"quantize", "a model in another weight format", add_quantize},
+      Command{"convert", "a model in F32, F16 or BF16", add_convert},
       Command{"train-reference", "make the reference model from its seed", add_train_reference},
       Command{"version", "version and commit of this program", add_version},
   };

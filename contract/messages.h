@@ -197,7 +197,11 @@ Result<GrantLease> decode_grant_lease(std::string_view bytes);
 std::string encode(const ItemResult& row);
 Result<ItemResult> decode_item_result(std::string_view bytes);
 std::string encode(const Provenance& provenance);
+Result<Provenance> decode_provenance(std::string_view bytes);
 std::string encode(const Artifact& artifact);
+Result<Artifact> decode_artifact(std::string_view bytes);
+std::string encode(const Work& work);
+Result<Work> decode_work(std::string_view bytes);
 
 // ---- artifact socket (agent asks, coordinator answers; at most kChunkCredits questions open) --------------------------
 

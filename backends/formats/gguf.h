@@ -53,6 +53,8 @@ class GgufFile {
 
   virtual ~GgufFile() = default;
   virtual const std::filesystem::path& path() const = 0;
+  virtual const std::vector<std::filesystem::path>& parts() const = 0;  // path() alone, or all files of a split model
+  virtual std::uint64_t size_bytes() const = 0;                         // of all parts together
   virtual std::uint32_t version() const = 0;
   virtual std::uint64_t alignment() const = 0;
   virtual const std::vector<std::pair<std::string, GgufValue>>& metadata() const = 0;  // in file order
@@ -73,7 +75,21 @@ class GgufFile {
   Result<std::int64_t> int_or(std::string_view key, std::int64_t fallback) const;
   Result<double> float_or(std::string_view key, double fallback) const;
   Result<bool> bool_or(std::string_view key, bool fallback) const;
+
+ protected:
+  std::map<std::string_view, std::size_t> key_index_, tensor_index_;  // into metadata() and tensors()
 };
+
+// Limits of the reader: far above every published model, small enough that a hostile header cannot make the program
+// allocate much more than the file is long.
+inline constexpr std::uint64_t kGgufMaxTensors = 100'000;
+inline constexpr std::uint64_t kGgufMaxKeys = 10'000;
+inline constexpr std::uint64_t kGgufMaxKeyBytes = 65'535;
+inline constexpr std::uint64_t kGgufMaxTensorNameBytes = 64;
+inline constexpr std::uint64_t kGgufMaxStringBytes = 1 << 26;
+inline constexpr std::uint64_t kGgufMaxArrayElements = 1 << 22;  // of one array; all arrays together: four times that
+inline constexpr std::uint64_t kGgufMaxAlignment = 1 << 20;
+inline constexpr std::int64_t kGgufMaxParts = 1'000;
 
 // Writes to a temporary file beside `path`; finish() syncs and renames: nothing half-written stays.
 class GgufWriter {
@@ -93,7 +109,9 @@ class GgufWriter {
 };
 
 GgufValue gguf_string(std::string value);
+GgufValue gguf_uint16(std::uint16_t value);
 GgufValue gguf_uint32(std::uint32_t value);
+GgufValue gguf_int32(std::int32_t value);
 GgufValue gguf_float32(float value);
 GgufValue gguf_bool(bool value);
 GgufValue gguf_strings(std::vector<std::string> values);

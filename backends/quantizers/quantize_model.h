@@ -19,6 +19,7 @@ struct QuantizeOptions {
   std::string format;                          // "Q4_K_M"
   std::filesystem::path importance_matrix;     // empty: none
   int threads = 1;
+  std::string program_version;                 // recorded as quantfleet.program_version; empty: not recorded
   std::function<bool(std::uint64_t bytes_done, std::uint64_t bytes_total)> progress;  // false: stop, nothing is left behind
 };
 
@@ -37,6 +38,9 @@ struct QuantizeReport {
   std::vector<QuantizedTensor> tensors;
 };
 
+// Input: F32, F16, BF16 or quantized (then decoded first), one file or split. Memory: a few million values at a time.
+// Errors: kUnknownFormat (name), kNonFinite (tensor, row and column), kBadValue (does not fit F16; importance of the wrong
+// length), kInterrupted (progress said stop), and those of the reader and the writer.
 Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std::filesystem::path& out,
                                       const QuantizeOptions& options);
 

@@ -1,0 +1,68 @@
+#include "agent/command_line.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+namespace quantfleet::agent {
+
+namespace fs = std::filesystem;
+
+fs::path default_suites_root() {
+  std::error_code unknown;
+  const fs::path program = fs::read_symlink("/proc/self/exe", unknown);
+  if (!unknown) {
+    const fs::path installed = program.parent_path().parent_path() / "share/quantfleet/suites";
+    if (fs::is_directory(installed, unknown)) return installed;
+  }
+  return fs::path(QUANTFLEET_SOURCE_DIR) / "suites/tasks";
+}
+
+std::shared_ptr<AgentCommandLine> add_agent_options(CLI::App& app) {
+  auto line = std::make_shared<AgentCommandLine>();
+  AgentOptions& o = line->options;
+  o.state = "quantfleet-agent";
+  o.suites_root = default_suites_root();
+  app.add_option("--coordinator", o.coordinator, "control socket of the coordinator: tcp://HOST:PORT")->envname("QUANTFLEET_COORDINATOR");
+  app.add_option("--coordinator-key", o.coordinator_key, "its public key, or a file with it [STATE/keys/coordinator.public]");
+  app.add_option("--name", o.name, "what reports call this agent [the host's name]");
+  app.add_option("--label", line->labels, "k=v, kept with its results; may be repeated");
+  app.add_option("--state", o.state, "directory for keys, cache and results not yet acknowledged")->capture_default_str();
+  app.add_option("--suites", o.suites_root, "directory of the suites")->capture_default_str();
+  app.add_option("--seed-artifacts", o.seed_artifacts, "directory of model files to use instead of fetching the same bytes [none]");
+  app.add_option_function<std::uint64_t>("--cache-gib", [line](std::uint64_t gib) { line->options.cache_bytes_max = gib << 30; },
+                                         "size limit of the artifact cache in GiB [64]")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 20));
+  app.add_option("--threads", o.threads, "threads of the process that runs models; 0 = all cores [0]")->check(CLI::Range(0, 1024));
+  app.add_option("--kernels", o.kernels, "kernel family instead of the CPU's best: scalar, avx2, avx512_vnni")->envname("QUANTFLEET_KERNELS");
+  app.add_option("--host-lock", o.host_lock, "where agents of one host agree who measures alone [/run/lock/quantfleet-host]");
+  app.add_flag("--show-key", line->show_key, "print this agent's public key, making one when there is none, and end");
+  return line;
+}
+
+int run_agent(AgentCommandLine& line) {
+  if (line.show_key) {
+    const Result<std::string> key = agent_public_key(line.options.state);
+    if (!key) {
+      fmt::print(stderr, "quantfleet-agent: {}\n", key.error().detail);
+      return exit_code(key.error().code);
+    }
+    fmt::print("{}\n", *key);
+    return 0;
+  }
+  if (line.options.coordinator.empty()) {
+    fmt::print(stderr, "quantfleet-agent: --coordinator tcp://HOST:PORT is needed (see --help)\n");
+    return exit_code(Code::kUsage);
+  }
+  for (const std::string& label : line.labels) {
+    const std::size_t equals = label.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      fmt::print(stderr, "quantfleet-agent: --label {}: expected NAME=VALUE\n", label);
+      return exit_code(Code::kUsage);
+    }
+    line.options.labels[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  return run_agent(line.options);
+}
+
+}  // namespace quantfleet::agent

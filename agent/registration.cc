@@ -1,0 +1,23 @@
+#include "agent/registration.h"
+
+#include "agent/probe/probe.h"
+#include "backends/engines/engine.h"
+#include "backends/quantizers/quantize_model.h"
+#include "contract/version.h"
+#include "suites/suite.h"
+
+namespace quantfleet::agent {
+
+Result<Register> make_registration(const std::filesystem::path& suites_root) {
+  Register registration;
+  registration.program_version = std::string(program_version());
+  registration.device = probe_device();
+  for (const std::string_view name : quantize_format_names()) registration.formats.emplace_back(name);
+  for (const std::string_view name : engine_names()) registration.engines.emplace_back(name);
+  const Result<std::vector<std::shared_ptr<const Suite>>> suites = load_suites(suites_root);
+  if (!suites) return suites.error();
+  for (const std::shared_ptr<const Suite>& suite : *suites) registration.suites.push_back(suite->info());
+  return registration;
+}
+
+}  // namespace quantfleet::agent

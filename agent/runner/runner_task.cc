@@ -1,0 +1,103 @@
+#include "agent/runner/runner_task.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace quantfleet::agent {
+namespace {
+
+using Json = nlohmann::json;
+
+Error bad(std::string_view what) { return {Code::kBadValue, fmt::format("runner: {}", what)}; }
+
+}  // namespace
+
+std::string encode(const RunnerTask& task) {
+  const Json json = {{"lease", quantfleet::encode(task.lease)},
+                     {"model", task.model.string()},
+                     {"reference_logits", task.reference_logits.string()},
+                     {"output", task.output.string()},
+                     {"suites_root", task.suites_root.string()},
+                     {"host_lock", task.host_lock.string()},
+                     {"kernels", task.kernels},
+                     {"threads", task.threads},
+                     {"skip", task.skip},
+                     {"one_at_a_time", task.one_at_a_time}};
+  return "task " + json.dump();
+}
+
+Result<RunnerTask> decode_runner_task(std::string_view line) {
+  if (!line.starts_with("task ")) return bad("the first line is not a task");
+  try {
+    const Json json = Json::parse(line.substr(5));
+    RunnerTask task;
+    Result<GrantLease> lease = decode_grant_lease(json.at("lease").get_ref<const std::string&>());
+    if (!lease) return lease.error();
+    task.lease = std::move(*lease);
+    task.model = json.at("model").get<std::string>();
+    task.reference_logits = json.at("reference_logits").get<std::string>();
+    task.output = json.at("output").get<std::string>();
+    task.suites_root = json.at("suites_root").get<std::string>();
+    task.host_lock = json.at("host_lock").get<std::string>();
+    task.kernels = json.at("kernels").get<std::string>();
+    task.threads = json.at("threads").get<int>();
+    task.skip = json.at("skip").get<std::vector<int>>();
+    task.one_at_a_time = json.at("one_at_a_time").get<bool>();
+    return task;
+  } catch (const Json::exception& error) {
+    return bad(fmt::format("a damaged task: {}", error.what()));
+  }
+}
+
+std::string encode(const RunnerLine& line) {
+  struct {
+    std::string operator()(const RunnerWaiting&) const { return "waiting {}"; }
+    std::string operator()(const RunnerBegan& began) const {
+      Json json = Json::array();
+      for (const auto& [index, item] : began.items) json.push_back(Json::array({index, item.value}));
+      return "began " + json.dump();
+    }
+    std::string operator()(const ItemResult& row) const { return "row " + quantfleet::encode(row); }
+    std::string operator()(const RunnerProgress& p) const {
+      return "progress " + Json{{"done", p.done}, {"total", p.total}}.dump();
+    }
+    std::string operator()(const UnitFinished& f) const { return "finished " + quantfleet::encode(AgentMessage(f)); }
+  } write;
+  return std::visit(write, line);
+}
+
+Result<RunnerLine> decode_runner_line(std::string_view line) {
+  const std::size_t space = line.find(' ');
+  if (space == std::string_view::npos) return bad("a line without a document");
+  const std::string_view word = line.substr(0, space), document = line.substr(space + 1);
+  try {
+    if (word == "waiting") return RunnerLine(RunnerWaiting{});
+    if (word == "row") {
+      Result<ItemResult> row = decode_item_result(document);
+      if (!row) return row.error();
+      return RunnerLine(std::move(*row));
+    }
+    if (word == "began") {
+      RunnerBegan began;
+      for (const Json& item : Json::parse(document))
+        began.items.emplace_back(item.at(0).get<int>(), ItemId{item.at(1).get<std::string>()});
+      return RunnerLine(std::move(began));
+    }
+    if (word == "progress") {
+      const Json json = Json::parse(document);
+      return RunnerLine(RunnerProgress{json.at("done").get<std::uint64_t>(), json.at("total").get<std::uint64_t>()});
+    }
+    if (word == "finished") {
+      Result<AgentMessage> message = decode_agent_message(document);
+      if (!message) return message.error();
+      auto* finished = std::get_if<UnitFinished>(&*message);
+      if (!finished) return bad("the last line is not a UnitFinished");
+      return RunnerLine(std::move(*finished));
+    }
+  } catch (const Json::exception& error) {
+    return bad(fmt::format("a damaged line: {}", error.what()));
+  }
+  return bad(fmt::format("an unknown word {:.20}", word));
+}
+
+}  // namespace quantfleet::agent

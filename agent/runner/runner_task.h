@@ -1,0 +1,51 @@
+// What an agent and its runner (the child process that opens models) say to each other over a socketpair: lines, each a word
+// and a JSON document.
+//
+//   agent -> runner    task {...}           first line; closing the socket ends the runner
+//   runner -> agent    waiting {}           for the host-wide lock
+//                      began [[index,"item"],...]   items being answered from here on: named when the runner dies
+//                      row {...}            an ItemResult
+//                      progress {"done":..,"total":..}      bytes quantized
+//                      finished {...}       a UnitFinished, last line
+#pragma once
+
+#include "contract/error.h"
+#include "contract/ids.h"
+#include "contract/item_result.h"
+#include "contract/messages.h"
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace quantfleet::agent {
+
+struct RunnerTask {
+  GrantLease lease;
+  std::filesystem::path model;               // of the work's model_sha256
+  std::filesystem::path reference_logits;    // of its reference_logits_sha256, or empty
+  std::filesystem::path output;              // where quantize and reference-logits work write their artifact
+  std::filesystem::path suites_root;
+  std::filesystem::path host_lock;           // HostLock prefix
+  std::string kernels;                       // "" = best
+  int threads = 1;
+  std::vector<int> skip;                     // item indices that have a row already
+  bool one_at_a_time = false;                // after a crash: so that the item which crashes is known
+
+  bool operator==(const RunnerTask&) const = default;
+};
+
+struct RunnerWaiting {};
+struct RunnerBegan { std::vector<std::pair<int, ItemId>> items; };
+struct RunnerProgress { std::uint64_t done = 0, total = 0; };
+
+using RunnerLine = std::variant<RunnerWaiting, RunnerBegan, ItemResult, RunnerProgress, UnitFinished>;
+
+std::string encode(const RunnerTask& task);  // all without the newline
+std::string encode(const RunnerLine& line);
+Result<RunnerTask> decode_runner_task(std::string_view line);
+Result<RunnerLine> decode_runner_line(std::string_view line);
+
+}  // namespace quantfleet::agent

@@ -1,0 +1,215 @@
+#include "backends/engines/native.h"
+
+#include "backends/engines/delivery.h"
+#include "backends/formats/file_hash.h"
+#include "backends/models/sampler.h"
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace quantfleet {
+namespace {
+
+// A split model's identity: the hash over its parts' hashes.
+Result<std::string> model_hash(const GgufFile& file) {
+  if (file.parts().size() <= 1) return sha256_of_file(file.path());
+  std::string all;
+  for (const std::filesystem::path& part : file.parts()) {
+    const auto hash = sha256_of_file(part);
+    if (!hash) return hash.error();
+    all += *hash;
+  }
+  return sha256_of_bytes(std::as_bytes(std::span(all)));
+}
+
+}  // namespace
+
+LogitsDigest::LogitsDigest() : context_(EVP_MD_CTX_new()) {
+  if (!context_ || EVP_DigestInit_ex(static_cast<EVP_MD_CTX*>(context_), EVP_sha256(), nullptr) != 1) throw std::bad_alloc();
+}
+
+LogitsDigest::~LogitsDigest() { EVP_MD_CTX_free(static_cast<EVP_MD_CTX*>(context_)); }
+
+LogitsDigest::LogitsDigest(LogitsDigest&& other) noexcept : context_(std::exchange(other.context_, nullptr)) {}
+
+void LogitsDigest::add(std::span<const float> logits) {
+  EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), logits.data(), logits.size_bytes());
+}
+
+std::string LogitsDigest::hex32() {
+  unsigned char digest[32];
+  unsigned size = 0;
+  EVP_DigestFinal_ex(static_cast<EVP_MD_CTX*>(context_), digest, &size);
+  std::string hex;
+  for (int i = 0; i < 16; ++i) hex += fmt::format("{:02x}", digest[i]);
+  return hex;
+}
+
+NativeEngine::~NativeEngine() {
+  kept_.reset();  // before the cache that holds its pages
+}
+
+Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& options) {
+  if (options.threads < 1 || options.threads > 1024)
+    return Error{Code::kBadValue, fmt::format("{} threads; 1 to 1024 are possible", options.threads)};
+  if (options.context_tokens < 0 || options.context_tokens > 1 << 24)
+    return Error{Code::kBadValue, fmt::format("a context of {} tokens; 0 (the model's own) to 16777216 are possible", options.context_tokens)};
+  if (!options.reference_logits_in.empty() && !options.reference_logits_out.empty())
+    return Error{Code::kUsage, "reference logits are either written or compared with, not both"};
+  const auto family = find_kernels(options.kernels);
+  if (!family) return family.error();
+  auto file = GgufFile::open(options.model);
+  if (!file) return file.error();
+
+  std::unique_ptr<NativeEngine> engine(new NativeEngine);
+  auto tokenizer = Tokenizer::from_gguf(**file);
+  if (!tokenizer) return at(options.model.string(), tokenizer.error());
+  engine->tokenizer_ = *tokenizer;
+  engine->pool_ = std::make_unique<ThreadPool>(options.threads);
+  auto model = load_model(*file, **family, *engine->pool_, true);
+  if (!model) return model.error();
+  const ModelConfig& config = (*model)->config;
+  if (engine->tokenizer_->size() > config.vocabulary_tokens)
+    return Error{Code::kBadShape, fmt::format("{}: the tokenizer has {} tokens, the embedding {} rows", options.model.string(),
+                                              engine->tokenizer_->size(), config.vocabulary_tokens)};
+  const bool int8 = (*model)->has_int8 && options.activations != Activations::kF32;
+  const std::int64_t chunk_rows = 256;
+  engine->transformer_ =
+      std::make_unique<Transformer>(*model, int8 ? ActivationKind::kInt8 : ActivationKind::kF32, *engine->pool_, chunk_rows);
+  engine->cache_ = std::make_unique<KvCache>(config);
+  engine->kept_ = std::make_unique<KvSequence>(*engine->cache_);
+
+  auto hash = model_hash(**file);
+  if (!hash) return hash.error();
+  EngineInfo& info = engine->info_;
+  info.engine = "native";
+  info.model_sha256 = *hash;
+  info.architecture = config.architecture;
+  info.model_name = config.name;
+  info.format = (*model)->format;
+  info.activations = int8 ? "int8" : "f32";
+  info.kernels = (*family)->name;
+  const auto chat = (*file)->string_or("tokenizer.chat_template", "");
+  if (!chat) return chat.error();
+  info.chat_template = *chat;
+  info.weights_bytes = (*model)->weights_bytes;
+  info.vocabulary_tokens = config.vocabulary_tokens;
+  info.context_tokens = options.context_tokens > 0 ? options.context_tokens : config.context_tokens;
+  info.threads = options.threads;
+
+  if (!options.reference_logits_out.empty()) {
+    auto writer = ReferenceLogitsWriter::create(options.reference_logits_out, config.vocabulary_tokens);
+    if (!writer) return writer.error();
+    engine->reference_out_ = std::move(*writer);
+  }
+  if (!options.reference_logits_in.empty()) {
+    auto reader = ReferenceLogits::open(options.reference_logits_in, config.vocabulary_tokens);
+    if (!reader) return reader.error();
+    engine->reference_in_ = std::move(*reader);
+  }
+  return engine;
+}
+
+std::vector<std::int32_t> NativeEngine::encode(std::string_view text, bool parse_special) const {
+  std::vector<std::int32_t> ids = tokenizer_->encode(text, false, parse_special);
+  const auto bos = tokenizer_->vocabulary().bos;
+  // No second BOS where the text brings its own.
+  if (tokenizer_->adds_bos() && bos && (ids.empty() || ids.front() != *bos)) ids.insert(ids.begin(), *bos);
+  return ids;
+}
+
+KvSequence NativeEngine::resume(std::span<const std::int32_t> tokens) const {
+  const std::size_t most = std::min(tokens.empty() ? 0 : tokens.size() - 1, kept_tokens_.size());
+  const auto common = std::mismatch(kept_tokens_.begin(), kept_tokens_.begin() + static_cast<std::ptrdiff_t>(most), tokens.begin());
+  return KvSequence(*kept_, common.first - kept_tokens_.begin());
+}
+
+void NativeEngine::keep(KvSequence sequence, std::vector<std::int32_t> tokens) {
+  *kept_ = std::move(sequence);
+  kept_tokens_ = std::move(tokens);
+}
+
+void NativeEngine::answer(std::span<const Request> requests, const std::function<bool(std::size_t, Result<Response>)>& done) {
+  Delivery delivery(requests.size(), done);
+  std::vector<std::size_t> loglikelihoods, generations;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (std::holds_alternative<Loglikelihood>(requests[i])) loglikelihoods.push_back(i);
+    if (std::holds_alternative<Generate>(requests[i])) generations.push_back(i);
+  }
+  answer_loglikelihoods(requests, loglikelihoods, delivery);
+  for (std::size_t i = 0; i < requests.size() && !delivery.stopped(); ++i)
+    if (const auto* rolling = std::get_if<RollingLoglikelihood>(&requests[i]))
+      delivery.deliver(i, answer_rolling(*rolling, delivery.start));
+  answer_generations(requests, generations, delivery, {});
+  delivery.finish();
+}
+
+Status NativeEngine::logits(std::span<const std::int32_t> tokens, const std::function<void(std::span<const float>)>& row) {
+  KvSequence sequence(*cache_);
+  const Transformer::Segment segment{&sequence, tokens, 0};
+  return transformer_->forward({&segment, 1}, [&](std::size_t, std::int64_t, std::span<const float> logits) { row(logits); });
+}
+
+Result<TimingSample> NativeEngine::time(int prompt_tokens, int generated_tokens, std::uint64_t seed) {
+  return time_batch(prompt_tokens, generated_tokens, 1, seed);
+}
+
+Result<TimingSample> NativeEngine::time_batch(int prompt_tokens, int generated_tokens, int batch, std::uint64_t seed) {
+  if (prompt_tokens < 1 || generated_tokens < 0 || batch < 1 || prompt_tokens > 1 << 20 || generated_tokens > 1 << 20 || batch > 1024)
+    return Error{Code::kBadValue, fmt::format("{} prompt tokens, {} generated, batch {}: at least 1, 0 and 1 are needed, at most 1048576, "
+                                              "1048576 and 1024", prompt_tokens, generated_tokens, batch)};
+  std::uint64_t counter = 0;
+  const auto next_token = [&] {
+    return static_cast<std::int32_t>(random_bits(seed, counter++) % static_cast<std::uint64_t>(info_.vocabulary_tokens));
+  };
+  std::vector<std::vector<std::int32_t>> prompts(static_cast<std::size_t>(batch));
+  std::vector<KvSequence> sequences(static_cast<std::size_t>(batch), KvSequence(*cache_));
+  std::vector<Transformer::Segment> segments;
+  for (std::size_t b = 0; b < prompts.size(); ++b) {
+    for (int i = 0; i < prompt_tokens; ++i) prompts[b].push_back(next_token());
+    segments.push_back({&sequences[b], prompts[b], prompt_tokens - 1});
+  }
+  std::int64_t chosen = 0;  // the choice of a token belongs to the work
+  const Transformer::Sink sink = [&](std::size_t, std::int64_t, std::span<const float> logits) {
+    chosen += argmax(logits.data(), static_cast<std::int64_t>(logits.size()));
+  };
+  TimingSample sample;
+  sample.prompt_tokens = prompt_tokens * batch;
+  sample.generated_tokens = generated_tokens * batch;
+  const auto seconds_since = [](Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); };
+  const auto prefill_start = Clock::now();
+  if (auto status = transformer_->forward(segments, sink); !status) return status.error();
+  sample.prefill_seconds = seconds_since(prefill_start);
+  sample.first_token_ms = sample.prefill_seconds * 1e3;
+  const auto decode_start = Clock::now();
+  for (int step = 0; step < generated_tokens; ++step) {
+    const auto step_start = Clock::now();
+    for (std::size_t b = 0; b < prompts.size(); ++b) {
+      prompts[b].assign(1, next_token());
+      segments[b] = {&sequences[b], prompts[b], 0};
+    }
+    if (auto status = transformer_->forward(segments, sink); !status) return status.error();
+    sample.inter_token_ms.push_back(static_cast<float>(seconds_since(step_start) * 1e3));
+  }
+  sample.decode_seconds = seconds_since(decode_start);
+  if (chosen < 0) return Error{Code::kNonFinite, "no token could be chosen"};
+  return sample;
+}
+
+Result<Response> NativeEngine::generate(const Generate& request, const std::function<void(std::string_view)>& text) {
+  const Request requests[] = {request};
+  const std::size_t indices[] = {0};
+  Result<Response> answer = Error{Code::kCancelled, "no answer"};
+  const std::function<bool(std::size_t, Result<Response>)> done = [&](std::size_t, Result<Response> response) {
+    answer = std::move(response);
+    return true;
+  };
+  Delivery delivery(1, done);
+  answer_generations(requests, indices, delivery, text);
+  return answer;
+}
+
+}  // namespace quantfleet

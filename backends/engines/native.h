@@ -1,0 +1,89 @@
+// Our own transformer behind the Engine interface. Requests of one call are evaluated together, what they have in common
+// once; no answer depends on what it was evaluated with (docs/numerics.md), so all of this is only speed.
+//   loglikelihood   a context is read once, then all continuations of several items in one batch
+//   rolling         windows in batches
+//   generate        up to 16 texts decode together; a finished one makes room for the next
+// One thread calls; the engine's own pool helps.
+#pragma once
+
+#include "backends/engines/engine.h"
+#include "backends/engines/reference_logits.h"
+#include "backends/models/transformer.h"
+#include "backends/tokenizers/tokenizer.h"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace quantfleet {
+
+class NativeEngine final : public Engine {
+ public:
+  static Result<std::unique_ptr<NativeEngine>> open(const EngineOptions& options);
+  ~NativeEngine() override;
+
+  const EngineInfo& info() const override { return info_; }
+  void answer(std::span<const Request> requests, const std::function<bool(std::size_t, Result<Response>)>& done) override;
+  // The context's length is not enforced here: speed beyond it is still speed.
+  Result<TimingSample> time(int prompt_tokens, int generated_tokens, std::uint64_t seed) override;
+
+  // The same with `batch` texts side by side; tokens count over all of them.
+  Result<TimingSample> time_batch(int prompt_tokens, int generated_tokens, int batch, std::uint64_t seed);
+  // Logits behind each of exactly these tokens, in order; the context's length is not enforced.
+  Status logits(std::span<const std::int32_t> tokens, const std::function<void(std::span<const float>)>& row);
+  // One request with its text as it grows (whole code points; what may still become a stop string waits).
+  Result<Response> generate(const Generate& request, const std::function<void(std::string_view)>& text);
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  std::int64_t kv_cache_bytes() const { return cache_->size_bytes(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  class Delivery;
+  struct Scored;
+  struct Branch;
+  struct Node;
+  struct Slot;
+
+  NativeEngine() = default;
+  std::vector<std::int32_t> encode(std::string_view text, bool parse_special) const;
+  Result<Scored> plan(const Loglikelihood& request, std::size_t index) const;
+  void answer_loglikelihoods(std::span<const Request> requests, std::span<const std::size_t> indices, Delivery& delivery);
+  Status score_group(std::span<Scored> group);
+  Result<Response> answer_rolling(const RollingLoglikelihood& request, Clock::time_point start);
+  void answer_generations(std::span<const Request> requests, std::span<const std::size_t> indices, Delivery& delivery,
+                          const std::function<void(std::string_view)>& text);
+
+  // A sequence that holds as much of `tokens` as is in the cache already, less than all of them.
+  KvSequence resume(std::span<const std::int32_t> tokens) const;
+  void keep(KvSequence sequence, std::vector<std::int32_t> tokens);
+
+  EngineInfo info_;
+  std::unique_ptr<ThreadPool> pool_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::unique_ptr<Transformer> transformer_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<KvSequence> kept_;        // the latest prefix, for whoever shares it
+  std::vector<std::int32_t> kept_tokens_;
+  std::unique_ptr<ReferenceLogitsWriter> reference_out_;
+  std::unique_ptr<ReferenceLogits> reference_in_;
+};
+
+// Collects logits rows into the digest of a Response.
+class LogitsDigest {
+ public:
+  LogitsDigest();
+  ~LogitsDigest();
+  LogitsDigest(LogitsDigest&& other) noexcept;
+  LogitsDigest& operator=(LogitsDigest&&) = delete;
+  void add(std::span<const float> logits);
+  std::string hex32();  // the first 32 hexadecimal digits; once
+
+ private:
+  void* context_;
+};
+
+}  // namespace quantfleet

@@ -1,0 +1,76 @@
+// What the shared drivers hand to a family's kernels: plain data and pointers, so that files compiled for one instruction
+// set need no inline code of the standard library.
+#pragma once
+
+#include <cstdint>
+
+namespace quantfleet {
+
+struct AttentionArgs;
+struct BlockFormat;
+struct CodeBlock;
+
+inline constexpr int kPanelRows = 16;  // weight rows which lie interleaved: a lane is a row
+
+// How the integers of one format combine (numerics.md rules 1, 2).
+struct IntegerFormat {
+  std::uint32_t ggml_type;
+  int block;          // values per scale, and per activation scale: 32 or 256
+  int sub_block;      // values per integer sub-scale; equal to block when the format has none
+  bool has_scales;    // integer sub-scales
+  int min_sign;       // 0: no minimum or offset; +1: + m M (Q4_1, Q5_1); -1: - m M
+  int bytes;          // per block
+  void (*read)(const unsigned char* block, CodeBlock& values);  // cpu/scalar/code_block.cc
+};
+
+// One block of one row as integers: value = d * scales[j] * codes[k] + min_sign * m * mins[j], j = k / sub_block.
+struct CodeBlock {
+  float d;
+  float m;
+  std::int16_t scales[16];
+  std::int16_t mins[16];
+  std::int8_t codes[256];
+};
+
+// Outputs of the rows in panels [panel_begin, panel_end) for tokens [token_begin, token_end); at most kTaskTokens tokens.
+struct MatmulTask {
+  const unsigned char* weights = nullptr;     // the whole matrix
+  bool panels = false;                        // weights in the layout of panel_layout.h; otherwise rows of the format
+  std::uint32_t ggml_type = 0;
+  std::int64_t rows = 0, columns = 0;         // N, K
+  std::int64_t row_bytes = 0;                 // of the format
+  const BlockFormat* format = nullptr;        // for decode_blocks
+  const IntegerFormat* integers = nullptr;    // null: f32 only
+  std::int64_t panel_begin = 0, panel_end = 0;
+  std::int64_t token_begin = 0, token_end = 0;
+  const float* x = nullptr;                   // kF32: [tokens][K]
+  std::int64_t x_stride = 0;
+  const std::int8_t* codes = nullptr;         // kInt8: [tokens][K]
+  const float* scales = nullptr;              // kInt8: [tokens][K / block]
+  const std::int16_t* sums = nullptr;         // kInt8: [tokens][K / sub_block]: sums of codes
+  float* y = nullptr;
+  std::int64_t y_stride = 0;
+  unsigned char* scratch = nullptr;           // this thread's kMatmulScratchBytes, aligned to 64
+};
+
+// The format's own definition, called from files that must not include it.
+int values_per_block(const BlockFormat& format);
+int bytes_per_block(const BlockFormat& format);
+void decode_blocks(const BlockFormat& format, const unsigned char* blocks, std::int64_t count_blocks, float* values);
+
+// Attention of queries [query_begin, query_end), which share one table of pages, for heads [head_begin, head_end), which
+// share one KV head; at most kAttentionRows pairs of query and head.
+struct AttentionTask {
+  const AttentionArgs* args = nullptr;
+  std::int64_t query_begin = 0, query_end = 0;
+  int head_begin = 0, head_end = 0;
+  int kv_head = 0;
+  float* scores = nullptr;                    // this thread's kAttentionRows rows, aligned to 64
+  std::int64_t score_stride = 0;              // floats between rows: a multiple of 16, above every position
+};
+
+inline constexpr std::int64_t kTaskTokens = 256;
+inline constexpr std::int64_t kMatmulScratchBytes = 1 << 18;
+inline constexpr int kAttentionRows = 16;
+
+}  // namespace quantfleet

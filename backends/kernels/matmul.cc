@@ -1,0 +1,189 @@
+// Weight matrices and the loops around a family's product kernels: which thread computes which outputs. Nothing here
+// touches the order of a sum.
+#include "backends/kernels/cpu/integer_formats.h"
+#include "backends/kernels/kernels.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cassert>
+#include <cstring>
+#include <limits>
+
+namespace quantfleet {
+namespace {
+
+constexpr std::int64_t kLargestSide = std::int64_t(1) << 31;
+
+void decode_f32(const std::byte* blocks, std::int64_t count_blocks, float* values) {
+  std::memcpy(values, blocks, static_cast<std::size_t>(count_blocks) * sizeof(float));
+}
+constexpr BlockFormat kFloats = {"F32", 0, 1, 4, 0, decode_f32};
+
+bool is_finite(float value) { return value - value == 0; }
+
+// The first column whose value is not finite, or -1. Integers under finite scales are finite, so scales are enough.
+std::int64_t first_non_finite(const BlockFormat& format, const IntegerFormat* integers, const std::byte* row,
+                              std::int64_t columns) {
+  if (integers) {
+    CodeBlock block{};
+    const auto* bytes = reinterpret_cast<const unsigned char*>(row);
+    for (std::int64_t k = 0; k < columns; k += integers->block, bytes += integers->bytes) {
+      integers->read(bytes, block);
+      if (!is_finite(block.d) || (integers->min_sign != 0 && !is_finite(block.m))) return k;
+    }
+    return -1;
+  }
+  float values[1024];
+  const std::int64_t at_once = std::max(1, 256 / format.values_per_block);
+  for (std::int64_t k = 0; k < columns;) {
+    const std::int64_t count_blocks = std::min(at_once, (columns - k) / format.values_per_block);
+    format.decode(row, count_blocks, values);
+    const std::int64_t count = count_blocks * format.values_per_block;
+    for (std::int64_t i = 0; i < count; ++i)
+      if (!is_finite(values[i])) return k + i;
+    row += count_blocks * format.bytes_per_block;
+    k += count;
+  }
+  return -1;
+}
+
+}  // namespace
+
+int values_per_block(const BlockFormat& format) { return format.values_per_block; }
+int bytes_per_block(const BlockFormat& format) { return format.bytes_per_block; }
+void decode_blocks(const BlockFormat& format, const unsigned char* blocks, std::int64_t count_blocks, float* values) {
+  format.decode(reinterpret_cast<const std::byte*>(blocks), count_blocks, values);
+}
+
+bool has_int8_activations(const BlockFormat& format) {
+  return format.activation_block > 0 && find_integer_format(format.ggml_type) != nullptr;
+}
+
+struct MatmulDriver {
+  static Result<WeightMatrix> pack(const KernelFamily& family, const BlockFormat& format, const std::byte* bytes,
+                                   std::int64_t rows, std::int64_t columns, ThreadPool& pool) {
+    const std::int64_t row_bytes = format.row_bytes(columns);
+    WeightMatrix w;
+    w.family_ = &family;
+    w.format_ = &format;
+    w.rows_ = rows;
+    w.columns_ = columns;
+    w.has_int8_ = has_int8_activations(format);
+    w.data_.reserve(static_cast<std::size_t>(rows * row_bytes));
+    const IntegerFormat* integers = find_integer_format(format.ggml_type);
+    std::atomic<std::int64_t> bad_row{rows};
+    pool.parallel_for((rows + kPanelRows - 1) / kPanelRows, 1, [&](std::int64_t begin, std::int64_t end, int) {
+      const std::int64_t row_end = std::min(rows, end * kPanelRows);
+      for (std::int64_t row = begin * kPanelRows; row < row_end; ++row) {
+        if (first_non_finite(format, integers, bytes + row * row_bytes, columns) >= 0) {
+          std::int64_t seen = bad_row.load();
+          while (row < seen && !bad_row.compare_exchange_weak(seen, row)) {}
+          return;
+        }
+        std::memcpy(w.data_.data() + row * row_bytes, bytes + row * row_bytes, static_cast<std::size_t>(row_bytes));
+      }
+    });
+    if (const std::int64_t row = bad_row.load(); row < rows) {
+      const std::int64_t column = first_non_finite(format, integers, bytes + row * row_bytes, columns);
+      return Error{Code::kNonFinite, fmt::format("row {}, column {} of a {} tensor is NaN or infinite; finite weights are needed",
+                                                 row, column, format.name)};
+    }
+    return w;
+  }
+
+  static void matmul(const WeightMatrix& w, const float* x, std::int64_t tokens, std::int64_t x_stride, ActivationKind kind,
+                     float* y, std::int64_t y_stride, ThreadPool& pool, MatmulScratch& scratch) {
+    if (tokens <= 0) return;
+    const KernelFamily& family = *w.family_;
+    MatmulTask all;
+    all.weights = reinterpret_cast<const unsigned char*>(w.data_.data());
+    all.panels = w.panels_;
+    all.ggml_type = w.format_->ggml_type;
+    all.rows = w.rows_;
+    all.columns = w.columns_;
+    all.row_bytes = w.format_->row_bytes(w.columns_);
+    all.format = w.format_;
+    all.integers = find_integer_format(w.format_->ggml_type);
+    all.x = x;
+    all.x_stride = x_stride;
+    all.y = y;
+    all.y_stride = y_stride;
+    auto* tiles = reinterpret_cast<unsigned char*>(
+        scratch.tiles.reserve(static_cast<std::size_t>(pool.threads() * kMatmulScratchBytes)));
+    if (kind == ActivationKind::kInt8) quantize(family, all, tokens, pool, scratch);
+
+    // Enough pieces to keep every thread busy: panels first, then groups of tokens.
+    const std::int64_t panels = (w.rows_ + kPanelRows - 1) / kPanelRows;
+    std::int64_t tokens_each = kTaskTokens;
+    while (tokens_each > 32 && panels * ((tokens + tokens_each - 1) / tokens_each) < 4 * pool.threads()) tokens_each /= 2;
+    const std::int64_t groups = (tokens + tokens_each - 1) / tokens_each;
+    // Neighbouring panels of one group follow each other in memory. Long ranges help decoding stream, short ones balance.
+    const std::int64_t grain = pool.threads() == 1 ? panels : std::clamp<std::int64_t>(panels * groups / (8 * pool.threads()), 1, 16);
+    pool.parallel_for(panels * groups, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
+      MatmulTask task = all;
+      task.scratch = tiles + thread * kMatmulScratchBytes;
+      while (begin < end) {
+        const std::int64_t group = begin / panels;
+        task.panel_begin = begin % panels;
+        task.panel_end = std::min(panels, task.panel_begin + (end - begin));
+        task.token_begin = group * tokens_each;
+        task.token_end = std::min(tokens, task.token_begin + tokens_each);
+        kind == ActivationKind::kInt8 ? family.matmul_int8(task) : family.matmul_f32(task);
+        begin += task.panel_end - task.panel_begin;
+      }
+    });
+  }
+
+ private:
+  static void quantize(const KernelFamily& family, MatmulTask& all, std::int64_t tokens, ThreadPool& pool,
+                       MatmulScratch& scratch) {
+    assert(all.integers);
+    const std::int64_t blocks = all.columns / all.integers->block, subs = all.columns / all.integers->sub_block;
+    const auto aligned = [](std::int64_t bytes) { return (bytes + 63) / 64 * 64; };
+    const std::int64_t codes_bytes = aligned(tokens * all.columns), scales_bytes = aligned(tokens * blocks * 4);
+    std::byte* memory =
+        scratch.activations.reserve(static_cast<std::size_t>(codes_bytes + scales_bytes + aligned(tokens * subs * 2) + 64));
+    auto* codes = reinterpret_cast<std::int8_t*>(memory);
+    auto* scales = reinterpret_cast<float*>(memory + codes_bytes);
+    auto* sums = reinterpret_cast<std::int16_t*>(memory + codes_bytes + scales_bytes);
+    pool.parallel_for(tokens, 4, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t t = begin; t < end; ++t)
+        family.quantize_activations(all.x + t * all.x_stride, all.columns, all.integers->block, all.integers->sub_block,
+                                    codes + t * all.columns, scales + t * blocks, sums + t * subs);
+    });
+    all.codes = codes;
+    all.scales = scales;
+    all.sums = sums;
+  }
+};
+
+Result<WeightMatrix> WeightMatrix::pack(const KernelFamily& family, const BlockFormat& format, std::span<const std::byte> bytes,
+                                        std::int64_t rows, std::int64_t columns, ThreadPool& pool) {
+  if (rows < 1 || columns < 1)
+    return Error{Code::kBadShape, fmt::format("a weight matrix of {} rows and {} columns; both must be 1 or more", rows, columns)};
+  if (rows > kLargestSide || columns > kLargestSide)
+    return Error{Code::kTooLarge, fmt::format("a weight matrix of {} rows and {} columns; at most 2^31 each", rows, columns)};
+  const std::int64_t row_bytes = format.row_bytes(columns);
+  if (row_bytes == 0)
+    return Error{Code::kBadShape, fmt::format("{} columns are not a whole number of {} blocks of {} values", columns, format.name,
+                                              format.values_per_block)};
+  if (rows > std::numeric_limits<std::int64_t>::max() / row_bytes ||
+      bytes.size() != static_cast<std::uint64_t>(rows * row_bytes))
+    return Error{Code::kBadShape, fmt::format("{} rows of {} bytes need {} bytes, the tensor has {}", rows, row_bytes,
+                                              static_cast<double>(rows) * static_cast<double>(row_bytes), bytes.size())};
+  return MatmulDriver::pack(family, format, bytes.data(), rows, columns, pool);
+}
+
+Result<WeightMatrix> WeightMatrix::pack_floats(const KernelFamily& family, std::span<const float> values, std::int64_t rows,
+                                               std::int64_t columns, ThreadPool& pool) {
+  return pack(family, kFloats, std::as_bytes(values), rows, columns, pool);
+}
+
+void matmul(const WeightMatrix& w, const float* x, std::int64_t tokens, std::int64_t x_stride, ActivationKind kind, float* y,
+            std::int64_t y_stride, ThreadPool& pool, MatmulScratch& scratch) {
+  MatmulDriver::matmul(w, x, tokens, x_stride, kind, y, y_stride, pool, scratch);
+}
+
+}  // namespace quantfleet

@@ -1,0 +1,106 @@
+#include "backends/models/config.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+
+namespace quantfleet {
+
+std::span<const Architecture* const> all_architectures() {
+  static constexpr std::array kArchitectures = {&kLlama};
+  return kArchitectures;
+}
+
+Result<ModelConfig> read_model_config(const GgufFile& file) {
+  const auto name = file.get_string("general.architecture");
+  if (!name) return name.error();
+  std::string known;
+  for (const Architecture* architecture : all_architectures()) {
+    if (architecture->name == *name) return architecture->read_config(file);
+    known += (known.empty() ? "" : ", ") + std::string(architecture->name);
+  }
+  return Error{Code::kUnknownArchitecture,
+               fmt::format("{}: the architecture is '{}'; this program runs: {}", file.path().string(), *name, known)};
+}
+
+Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view architecture) {
+  ModelConfig config;
+  config.architecture = architecture;
+  const auto key = [&](std::string_view rest) { return fmt::format("{}.{}", architecture, rest); };
+  const auto bad = [&](Code code, std::string sentence) { return Error{code, file.path().string() + ": " + std::move(sentence)}; };
+
+  struct Field {
+    int* value;
+    std::string_view key;
+    std::int64_t low, high, fallback;  // fallback -1: the key must be there
+  };
+  const auto read = [&](const Field& field) -> Status {
+    const auto value = field.fallback < 0 ? file.get_int(key(field.key)) : file.int_or(key(field.key), field.fallback);
+    if (!value) return value.error();
+    if (*value < field.low || *value > field.high)
+      return bad(Code::kBadValue, fmt::format("{} is {}; {} to {} is possible", key(field.key), *value, field.low, field.high));
+    *field.value = static_cast<int>(*value);
+    return {};
+  };
+  if (auto name = file.string_or("general.name", ""); name) config.name = *name;
+  for (const Field& field : {Field{&config.context_tokens, "context_length", 1, 1 << 24, -1},
+                             Field{&config.width, "embedding_length", 1, 1 << 17, -1},
+                             Field{&config.layers, "block_count", 1, 1024, -1},
+                             Field{&config.feed_forward, "feed_forward_length", 1, 1 << 20, -1},
+                             Field{&config.heads, "attention.head_count", 1, 4096, -1}})
+    if (auto status = read(field); !status) return status.error();
+  if (auto s = read({&config.kv_heads, "attention.head_count_kv", 1, 4096, config.heads}); !s) return s.error();
+  if (config.heads % config.kv_heads != 0)
+    return bad(Code::kBadShape, fmt::format("{} query heads do not divide evenly among {} key-value heads", config.heads, config.kv_heads));
+  if (!file.find(key("attention.key_length")) && config.width % config.heads != 0)
+    return bad(Code::kBadShape, fmt::format("a width of {} does not divide into {} heads", config.width, config.heads));
+  if (auto s = read({&config.head_width, "attention.key_length", 1, 1024, config.width / config.heads}); !s) return s.error();
+  int value_width = 0;
+  if (auto s = read({&value_width, "attention.value_length", 1, 1024, config.head_width}); !s) return s.error();
+  if (value_width != config.head_width)
+    return bad(Code::kUnsupported, fmt::format("keys are {} wide and values {}; this program needs them equal", config.head_width, value_width));
+  if (auto s = read({&config.rotary_width, "rope.dimension_count", 2, 1024, config.head_width}); !s) return s.error();
+  if (config.rotary_width % 2 != 0 || config.rotary_width > config.head_width)
+    return bad(Code::kBadShape, fmt::format("{} is {}; it must be even and at most the head's width {}",
+                                            key("rope.dimension_count"), config.rotary_width, config.head_width));
+
+  const auto epsilon = file.get_float(key("attention.layer_norm_rms_epsilon"));
+  if (!epsilon) return epsilon.error();
+  if (!(*epsilon > 0 && *epsilon < 1))
+    return bad(Code::kBadValue, fmt::format("{} is {}; it must lie between 0 and 1", key("attention.layer_norm_rms_epsilon"), *epsilon));
+  config.norm_epsilon = static_cast<float>(*epsilon);
+  const auto base = file.float_or(key("rope.freq_base"), 10000.0);
+  if (!base) return base.error();
+  if (!(*base > 1 && *base < 1e12))
+    return bad(Code::kBadValue, fmt::format("{} is {}; it must lie between 1 and 1e12", key("rope.freq_base"), *base));
+  config.rotary_base = *base;
+  const auto scale = file.float_or(key("attention.scale"), 0.0);
+  if (!scale) return scale.error();
+  if (!(*scale >= 0 && *scale < 1e6)) return bad(Code::kBadValue, fmt::format("{} is {}", key("attention.scale"), *scale));
+  config.attention_scale =
+      *scale > 0 ? static_cast<float>(*scale) : 1.0f / std::sqrt(static_cast<float>(config.head_width));
+
+  const auto scaling = file.string_or(key("rope.scaling.type"), "linear");
+  if (!scaling) return scaling.error();
+  if (*scaling == "linear") {
+    auto factor = file.float_or(key("rope.scaling.factor"), 0.0);
+    if (!factor) return factor.error();
+    if (*factor == 0) factor = file.float_or(key("rope.scale_linear"), 1.0);  // the key of old files
+    if (!factor) return factor.error();
+    if (!(*factor >= 1e-3 && *factor <= 1e6))
+      return bad(Code::kBadValue, fmt::format("{} is {}", key("rope.scaling.factor"), *factor));
+    config.rotary_scale = *factor;
+  } else if (*scaling != "none") {
+    return bad(Code::kUnsupported, fmt::format("{} is '{}'; this program has 'none' and 'linear'", key("rope.scaling.type"), *scaling));
+  }
+
+  const GgufTensor* embedding = file.find_tensor("token_embd.weight");
+  if (!embedding) return bad(Code::kNotFound, "tensor token_embd.weight is missing");
+  if (embedding->rows() < 1 || embedding->rows() > 1 << 24)
+    return bad(Code::kBadShape, fmt::format("token_embd.weight has {} rows; 1 to 16777216 tokens are possible", embedding->rows()));
+  config.vocabulary_tokens = static_cast<int>(embedding->rows());
+  return config;
+}
+
+}  // namespace quantfleet

@@ -1,0 +1,210 @@
+#include "backends/models/transformer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+namespace quantfleet {
+namespace {
+
+// Below this many values a loop over rows is cheaper on one thread than the start of all of them.
+constexpr std::int64_t kValuesWorthThreads = 1 << 14;
+constexpr std::int64_t kLogitsAtOnce = 1 << 22;  // floats
+
+bool all_finite(std::span<const float> values) {
+  std::uint32_t bad = 0;
+  for (const float value : values) bad |= (std::bit_cast<std::uint32_t>(value) & 0x7f800000u) == 0x7f800000u ? 1u : 0u;
+  return bad == 0;
+}
+
+}  // namespace
+
+Transformer::Transformer(std::shared_ptr<const Model> model, ActivationKind activations, ThreadPool& pool, std::int64_t chunk_rows)
+    : model_(std::move(model)), activations_(activations), pool_(pool), chunk_rows_(std::max<std::int64_t>(1, chunk_rows)) {}
+
+template <class Body>
+void Transformer::for_rows(std::int64_t rows, std::int64_t values_per_row, const Body& body) {
+  if (pool_.threads() == 1 || rows * values_per_row < kValuesWorthThreads) {
+    for (std::int64_t row = 0; row < rows; ++row) body(row);
+    return;
+  }
+  const auto range = [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t row = begin; row < end; ++row) body(row);
+  };
+  pool_.parallel_for(rows, std::max<std::int64_t>(1, rows / (4 * pool_.threads())), std::cref(range));
+}
+
+void Transformer::multiply(const WeightMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y,
+                           std::int64_t y_stride) {
+  const ActivationKind kind = w.has_int8() ? activations_ : ActivationKind::kF32;
+  matmul(w, x, rows, x_stride, kind, y, y_stride, pool_, scratch_);
+}
+
+void Transformer::multiply(const StackedMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y) {
+  for (const StackedMatrix::Part& part : w.parts) multiply(part.matrix, x, rows, x_stride, y + part.begin, w.rows);
+}
+
+void Transformer::attend(int layer, std::int64_t queries) {
+  const ModelConfig& config = model_->config;
+  const std::int64_t head_floats = 2ll * kPagePositions * config.head_width;
+  const std::int64_t layer_floats = head_floats * config.kv_heads;
+  AttentionArgs args;
+  args.queries = queries;
+  args.q = qkv_.data();
+  args.q_stride = model_->layers[static_cast<std::size_t>(layer)].qkv.rows;
+  args.positions = positions_.data();
+  args.pages = tables_.data();
+  args.heads = config.heads;
+  args.kv_heads = config.kv_heads;
+  args.head_dim = config.head_width;
+  args.k_offset = layer * layer_floats;
+  args.v_offset = layer * layer_floats + head_floats / 2;
+  args.kv_head_stride = head_floats;
+  args.scale = config.attention_scale;
+  args.out = attended_.data();
+  args.out_stride = std::int64_t{config.heads} * config.head_width;
+  attention(*model_->family, args, pool_, scratch_);
+}
+
+Status Transformer::forward(std::span<const Segment> segments, const Sink& sink) {
+  const ModelConfig& config = model_->config;
+  std::int64_t longest = 0;
+  for (const Segment& segment : segments) {
+    const std::int64_t end = segment.sequence->length() + static_cast<std::int64_t>(segment.tokens.size());
+    if (context_tokens_ > 0 && end > context_tokens_)
+      return Error{Code::kTooLarge, fmt::format("{} tokens do not fit into a context of {}", end, context_tokens_)};
+    for (const std::int32_t token : segment.tokens)
+      if (token < 0 || token >= config.vocabulary_tokens)
+        return Error{Code::kBadValue, fmt::format("token {} is outside the vocabulary of {}", token, config.vocabulary_tokens)};
+    longest = std::max(longest, end);
+  }
+  if (rotary_.positions() < longest)
+    rotary_ = RotaryTable(model_->rotary_frequencies, std::max(longest, std::min<std::int64_t>(2 * longest, config.context_tokens)));
+
+  std::vector<Row> rows;
+  rows.reserve(static_cast<std::size_t>(chunk_rows_));
+  for (std::size_t s = 0; s < segments.size(); ++s) {
+    const Segment& segment = segments[s];
+    const auto count = static_cast<std::int64_t>(segment.tokens.size());
+    for (std::int64_t begin = 0; begin < count;) {
+      const std::int64_t take = std::min(count - begin, chunk_rows_ - static_cast<std::int64_t>(rows.size()));
+      const std::int64_t position = segment.sequence->length();
+      segment.sequence->extend(take);
+      for (std::int64_t i = 0; i < take; ++i)
+        rows.push_back({segment.sequence, segment.tokens[static_cast<std::size_t>(begin + i)], position + i, s, begin + i,
+                        begin + i >= segment.first_wanted});
+      begin += take;
+      if (static_cast<std::int64_t>(rows.size()) == chunk_rows_) {
+        if (auto status = run_chunk(rows, sink); !status) return status;
+        rows.clear();
+      }
+    }
+  }
+  return rows.empty() ? Status{} : run_chunk(rows, sink);
+}
+
+Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
+  const Model& model = *model_;
+  const ModelConfig& config = model.config;
+  const KernelFamily& kernels = *model.family;
+  const auto count = static_cast<std::int64_t>(rows.size());
+  const std::int64_t C = config.width, F = config.feed_forward, V = config.vocabulary_tokens, D = config.head_width;
+  const std::int64_t q_floats = config.heads * D, kv_floats = config.kv_heads * D, qkv_floats = q_floats + 2 * kv_floats;
+  const std::int64_t head_floats = 2ll * kPagePositions * D;
+
+  const auto room = [](std::vector<float>& buffer, std::int64_t floats) {
+    if (static_cast<std::int64_t>(buffer.size()) < floats) buffer.resize(static_cast<std::size_t>(floats));
+  };
+  room(x_, count * C);
+  room(normed_, count * C);
+  room(qkv_, count * qkv_floats);
+  room(attended_, count * q_floats);
+  room(gate_up_, count * 2 * F);
+  room(output_, count * C);
+  positions_.resize(rows.size());
+  tables_.resize(rows.size());
+  std::vector<std::int64_t> wanted;
+  for (std::int64_t r = 0; r < count; ++r) {
+    positions_[r] = rows[r].position;
+    tables_[r] = rows[r].sequence->table();
+    if (rows[r].wanted) wanted.push_back(r);
+  }
+
+  for_rows(count, C, [&](std::int64_t r) { model.embed(rows[r].token, &x_[r * C]); });
+
+  std::int64_t active = count;  // rows that the residual stream still carries
+  for (int index = 0; index < config.layers; ++index) {
+    const LayerWeights& layer = model.layers[static_cast<std::size_t>(index)];
+
+    // h = x + W_o attention(rotary(W_q n), rotary(W_k n), W_v n),  n = rms_norm(x)
+    for_rows(active, C, [&](std::int64_t r) {
+      kernels.rms_norm(&x_[r * C], layer.attention_norm.data(), C, config.norm_epsilon, &normed_[r * C]);
+    });
+    multiply(layer.qkv, normed_.data(), active, C, qkv_.data());
+    for_rows(active, qkv_floats, [&](std::int64_t r) {
+      float* q = &qkv_[r * qkv_floats];
+      const float* k = q + q_floats;
+      const float* v = k + kv_floats;
+      const std::int64_t position = positions_[r];
+      kernels.rotate(q, config.heads + config.kv_heads, config.head_width, config.rotary_width, config.rotary_pairing,
+                     rotary_.cos(position), rotary_.sin(position));
+      float* page = rows[r].sequence->page_of(position) + index * head_floats * config.kv_heads;
+      for (int head = 0; head < config.kv_heads; ++head, page += head_floats) {
+        store_k(k + head * D, config.head_width, position, page);
+        store_v(v + head * D, config.head_width, position, page + head_floats / 2);
+      }
+    });
+    if (index + 1 == config.layers && static_cast<std::int64_t>(wanted.size()) < active) {
+      // Behind the last layer's keys and values only the wanted rows matter.
+      active = static_cast<std::int64_t>(wanted.size());
+      for (std::int64_t i = 0; i < active; ++i) {
+        const std::int64_t r = wanted[static_cast<std::size_t>(i)];
+        if (r == i) continue;
+        std::memcpy(&x_[i * C], &x_[r * C], static_cast<std::size_t>(C) * sizeof(float));
+        std::memcpy(&qkv_[i * qkv_floats], &qkv_[r * qkv_floats], static_cast<std::size_t>(q_floats) * sizeof(float));
+        positions_[i] = positions_[r];
+        tables_[i] = tables_[r];
+      }
+      if (active == 0) return {};
+    }
+    attend(index, active);
+    multiply(layer.attention_output, attended_.data(), active, q_floats, output_.data(), C);
+
+    // x = h + W_down (silu(W_gate n) * W_up n),  n = rms_norm(h)
+    for_rows(active, C, [&](std::int64_t r) {
+      kernels.add(&x_[r * C], &output_[r * C], C, &x_[r * C]);
+      kernels.rms_norm(&x_[r * C], layer.feed_forward_norm.data(), C, config.norm_epsilon, &normed_[r * C]);
+    });
+    multiply(layer.gate_up, normed_.data(), active, C, gate_up_.data());
+    for_rows(active, 4 * F, [&](std::int64_t r) {
+      float* gate = &gate_up_[r * 2 * F];
+      kernels.silu_mul(gate, gate + F, F, gate);
+    });
+    multiply(layer.down, gate_up_.data(), active, 2 * F, output_.data(), C);
+    for_rows(active, C, [&](std::int64_t r) { kernels.add(&x_[r * C], &output_[r * C], C, &x_[r * C]); });
+  }
+  if (wanted.empty()) return {};
+
+  // logits = W_out rms_norm(x)
+  for_rows(active, C, [&](std::int64_t r) {
+    kernels.rms_norm(&x_[r * C], model.output_norm.data(), C, config.norm_epsilon, &normed_[r * C]);
+  });
+  const std::int64_t at_once = std::clamp<std::int64_t>(kLogitsAtOnce / V, 16, std::max<std::int64_t>(16, active));
+  room(logits_, std::min(at_once, active) * V);
+  for (std::int64_t begin = 0; begin < active; begin += at_once) {
+    const std::int64_t end = std::min(active, begin + at_once);
+    multiply(model.output, &normed_[begin * C], end - begin, C, logits_.data(), V);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const Row& row = rows[static_cast<std::size_t>(wanted[static_cast<std::size_t>(i)])];
+      const std::span<const float> logits(&logits_[(i - begin) * V], static_cast<std::size_t>(V));
+      if (!all_finite(logits))
+        return Error{Code::kNonFinite, fmt::format("the logits behind token {} at position {} are not finite numbers", row.token, row.position)};
+      sink(row.segment, row.index, logits);
+    }
+  }
+  return {};
+}
+
+}  // namespace quantfleet

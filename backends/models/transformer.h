@@ -1,0 +1,68 @@
+// The forward pass of a decoder-only transformer (Vaswani et al. 2017; Touvron et al. 2023): many texts at once, each with
+// its own position in the KV cache, logits only for the rows somebody wants. Bit for bit the same for every kernel family,
+// number of threads, company in the batch and cut into chunks (docs/numerics.md).
+#pragma once
+
+#include "backends/models/kv_cache.h"
+#include "backends/models/weights.h"
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace quantfleet {
+
+class Transformer {
+ public:
+  // activations: kInt8 applies to the matrices that have it, the others stay F32. chunk_rows: tokens that go through the
+  // layers together; memory grows with it, results do not change.
+  Transformer(std::shared_ptr<const Model> model, ActivationKind activations, ThreadPool& pool, std::int64_t chunk_rows = 256);
+
+  // Tokens that follow what the sequence holds. Each sequence at most once per call.
+  struct Segment {
+    KvSequence* sequence = nullptr;
+    std::span<const std::int32_t> tokens;
+    std::int64_t first_wanted = 0;  // logits are wanted behind tokens first_wanted, first_wanted + 1, ...
+  };
+  // Called for every wanted row, in order. logits [V]: of what follows tokens[token]; valid during the call.
+  using Sink = std::function<void(std::size_t segment, std::int64_t token, std::span<const float> logits)>;
+
+  // Extends every sequence by its tokens. Errors: kBadValue for a token outside the vocabulary, kTooLarge for a position
+  // beyond the context (nothing is evaluated then); kNonFinite where logits are not finite numbers.
+  Status forward(std::span<const Segment> segments, const Sink& sink);
+
+  const Model& model() const { return *model_; }
+  ActivationKind activations() const { return activations_; }
+  void set_context_tokens(std::int64_t tokens) { context_tokens_ = tokens; }  // 0: no limit
+
+ private:
+  struct Row {
+    KvSequence* sequence;
+    std::int32_t token;
+    std::int64_t position;
+    std::size_t segment;
+    std::int64_t index;   // in its segment
+    bool wanted;
+  };
+  Status run_chunk(std::span<const Row> rows, const Sink& sink);
+  void attend(int layer, std::int64_t queries);
+  void multiply(const WeightMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y, std::int64_t y_stride);
+  void multiply(const StackedMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y);
+  template <class Body>
+  void for_rows(std::int64_t rows, std::int64_t values_per_row, const Body& body);
+
+  std::shared_ptr<const Model> model_;
+  ActivationKind activations_;
+  ThreadPool& pool_;
+  std::int64_t chunk_rows_;
+  std::int64_t context_tokens_ = 0;
+  RotaryTable rotary_;
+  MatmulScratch scratch_;
+  // Rows of the chunk: residual stream, its norm, projections, attention's result, gate|up, one sub-layer's output, logits.
+  std::vector<float> x_, normed_, qkv_, attended_, gate_up_, output_, logits_;
+  std::vector<std::int64_t> positions_;
+  std::vector<const float* const*> tables_;
+};
+
+}  // namespace quantfleet

@@ -1,0 +1,287 @@
+#include "backends/quantizers/quantize_model.h"
+
+#include "backends/formats/catalog.h"
+#include "backends/formats/gguf.h"
+#include "backends/quantizers/imatrix_file.h"
+#include "backends/quantizers/mixes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <thread>
+
+namespace quantfleet {
+
+namespace {
+
+constexpr std::int64_t kChunkValues = std::int64_t{1} << 22;  // decoded at a time: 16 MiB
+constexpr float kLargestF16 = 65520.0f;                       // from here on binary16 rounds to infinity
+
+// Rows of one tensor that are worked on together.
+struct Chunk {
+  const GgufTensor* tensor;
+  const BlockFormat* target;
+  const std::vector<float>* importance;  // whole tensor's, or nullptr
+  std::int64_t first_row, count_rows;
+};
+
+// Buffers for one chunk, kept from chunk to chunk.
+struct Buffers {
+  std::vector<float> values, decoded;   // decoded: what the target's blocks mean
+  std::vector<std::byte> blocks;
+  std::vector<double> squared_error;    // per row: summed in row order, so that threads do not change the sum
+};
+
+// Columns of importance zero would be free to become anything: they count a millionth of the mean. All zero: empty.
+std::vector<float> prepared(const std::vector<float>& mean_square) {
+  double sum = 0;
+  for (const float value : mean_square) sum += value;
+  if (!(sum > 0)) return {};
+  const auto floor = static_cast<float>(sum / static_cast<double>(mean_square.size()) * 1e-6);
+  std::vector<float> values(mean_square);
+  for (float& value : values) value = std::max(value, floor);
+  return values;
+}
+
+// What is wrong with a value: it is not finite, or it does not fit the target.
+bool is_bad(float value, const BlockFormat* target) {
+  return !std::isfinite(value) || (target == &kF16 && std::fabs(value) >= kLargestF16);
+}
+
+class TensorEncoder {
+ public:
+  explicit TensorEncoder(int threads) : threads_(std::max(1, threads)) {}
+
+  // Fills buffers().blocks with the chunk's rows in the target format and adds the rows' squared errors to `squared_error`.
+  Status encode(const Chunk& chunk, double& squared_error) {
+    const std::int64_t columns = chunk.tensor->columns();
+    const auto count_values = static_cast<std::size_t>(columns * chunk.count_rows);
+    const auto count_bytes = static_cast<std::size_t>(chunk.target->row_bytes(columns) * chunk.count_rows);
+    if (buffers_.values.size() < count_values) buffers_.values.resize(count_values);
+    if (buffers_.decoded.size() < count_values) buffers_.decoded.resize(count_values);
+    if (buffers_.blocks.size() < count_bytes) buffers_.blocks.resize(count_bytes);
+    buffers_.squared_error.assign(static_cast<std::size_t>(chunk.count_rows), 0.0);
+    count_bytes_ = count_bytes;
+
+    std::atomic<std::int64_t> next{0}, bad_row{std::numeric_limits<std::int64_t>::max()};
+    const std::int64_t grain = std::max<std::int64_t>(1, 16384 / columns);
+    const auto work = [&] {
+      for (;;) {
+        const std::int64_t begin = next.fetch_add(grain);
+        if (begin >= chunk.count_rows) return;
+        for (std::int64_t row = begin; row < std::min(begin + grain, chunk.count_rows); ++row) {
+          if (encode_one(chunk, row)) continue;
+          std::int64_t seen = bad_row.load();
+          while (row < seen && !bad_row.compare_exchange_weak(seen, row)) {}
+        }
+      }
+    };
+    {
+      std::vector<std::jthread> helpers;
+      const std::int64_t useful = (chunk.count_rows + grain - 1) / grain;
+      for (std::int64_t i = 1; i < std::min<std::int64_t>(threads_, useful); ++i) helpers.emplace_back(work);
+      work();
+    }
+    if (bad_row.load() < chunk.count_rows) return describe_bad(chunk, bad_row.load());
+    for (const double error : buffers_.squared_error) squared_error += error;
+    return {};
+  }
+
+  std::span<const std::byte> blocks() const { return std::span(buffers_.blocks).first(count_bytes_); }
+
+ private:
+  // Decodes row `row` of the chunk, encodes it and measures the error. false: a value is bad; nothing is encoded.
+  bool encode_one(const Chunk& chunk, std::int64_t row) {
+    const GgufTensor& tensor = *chunk.tensor;
+    const std::int64_t columns = tensor.columns(), tensor_row = chunk.first_row + row;
+    const std::int64_t source_bytes = tensor.format->row_bytes(columns), target_bytes = chunk.target->row_bytes(columns);
+    const std::byte* source = tensor.bytes.data() + tensor_row * source_bytes;
+    float* values = buffers_.values.data() + row * columns;
+    std::byte* blocks = buffers_.blocks.data() + row * target_bytes;
+    tensor.format->decode(source, columns / tensor.format->values_per_block, values);
+    for (std::int64_t i = 0; i < columns; ++i)
+      if (is_bad(values[i], chunk.target)) return false;
+    if (tensor.format == chunk.target) {
+      std::memcpy(blocks, source, static_cast<std::size_t>(source_bytes));
+      return true;
+    }
+    const float* importance = nullptr;
+    if (chunk.importance) {  // experts have their own importance: slice tensor_row / shape[1]
+      const std::int64_t slices = static_cast<std::int64_t>(chunk.importance->size()) / columns;
+      const std::int64_t slice = slices > 1 ? tensor_row / tensor.shape[1] % slices : 0;
+      importance = chunk.importance->data() + slice * columns;
+    }
+    encode_row(*chunk.target, values, columns, importance, blocks);
+    float* decoded = buffers_.decoded.data() + row * columns;
+    chunk.target->decode(blocks, columns / chunk.target->values_per_block, decoded);
+    double sum = 0;
+    for (std::int64_t i = 0; i < columns; ++i) {
+      const double difference = static_cast<double>(decoded[i]) - static_cast<double>(values[i]);
+      sum += difference * difference;
+    }
+    buffers_.squared_error[static_cast<std::size_t>(row)] = sum;
+    return true;
+  }
+
+  Error describe_bad(const Chunk& chunk, std::int64_t row) const {
+    const std::int64_t columns = chunk.tensor->columns();
+    const float* values = buffers_.values.data() + row * columns;
+    std::int64_t column = 0;
+    while (column + 1 < columns && !is_bad(values[column], chunk.target)) ++column;
+    if (std::isfinite(values[column]))
+      return Error{Code::kBadValue, fmt::format("tensor {}, row {}, column {}: {} does not fit F16; use BF16 or F32",
+                                                chunk.tensor->name, chunk.first_row + row, column, values[column])};
+    return Error{Code::kNonFinite, fmt::format("tensor {}, row {}, column {}: {} where a finite weight is needed",
+                                               chunk.tensor->name, chunk.first_row + row, column, values[column])};
+  }
+
+  int threads_;
+  std::size_t count_bytes_ = 0;
+  Buffers buffers_;
+};
+
+using Metadata = std::vector<std::pair<std::string, GgufValue>>;
+
+void set(Metadata& metadata, std::string_view key, GgufValue value) {
+  for (auto& [name, old] : metadata)
+    if (name == key) {
+      old = std::move(value);
+      return;
+    }
+  metadata.emplace_back(key, std::move(value));
+}
+
+Metadata output_metadata(const GgufFile& model, const Mix& mix, const std::vector<const BlockFormat*>& formats,
+                         const QuantizeOptions& options, const ImportanceMatrix* matrix) {
+  Metadata metadata = model.metadata();
+  std::erase_if(metadata, [](const auto& pair) { return pair.first.starts_with("split."); });
+  set(metadata, "general.file_type", gguf_uint32(mix.file_type));
+  const bool any = std::any_of(formats.begin(), formats.end(), [](const BlockFormat* f) { return f->values_per_block > 1; });
+  if (any) set(metadata, "general.quantization_version", gguf_uint32(2));
+  if (mix.format->values_per_block > 1)
+    set(metadata, "quantfleet.quantizer", gguf_string(matrix ? "importance_weighted" : "scale_search"));
+  if (!options.program_version.empty()) set(metadata, "quantfleet.program_version", gguf_string(options.program_version));
+  if (matrix) {
+    set(metadata, "quantize.imatrix.file", gguf_string(options.importance_matrix.filename().string()));
+    set(metadata, "quantize.imatrix.dataset", gguf_string(matrix->dataset));
+    set(metadata, "quantize.imatrix.entries_count", gguf_int32(static_cast<std::int32_t>(matrix->entries.size())));
+    set(metadata, "quantize.imatrix.chunks_count", gguf_int32(matrix->chunks));
+  }
+  return metadata;
+}
+
+// The importance of `tensor`'s columns, ready for use; empty when there is none.
+Result<std::vector<float>> importance_of(const GgufTensor& tensor, const ImportanceMatrix& matrix) {
+  const auto entry = matrix.entries.find(tensor.name);
+  if (entry == matrix.entries.end()) return std::vector<float>();
+  const auto given = static_cast<std::int64_t>(entry->second.mean_square.size());
+  const std::int64_t slices = tensor.shape.size() > 2 ? tensor.shape[2] : 1;
+  if (given == tensor.columns() * slices) return prepared(entry->second.mean_square);
+  return Error{Code::kBadShape, fmt::format("the importance matrix has {} values for tensor {}, expected {} columns times {}", given,
+                                            tensor.name, tensor.columns(), slices)};
+}
+
+std::string known_names() { return fmt::format("{}", fmt::join(quantize_format_names(), ", ")); }
+
+// Encodes and writes all tensors; fills report.tensors.
+Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat*>& formats, const ImportanceMatrix* matrix,
+                      const QuantizeOptions& options, GgufWriter& writer, QuantizeReport& report) {
+  TensorEncoder encoder(options.threads);
+  std::uint64_t bytes_total = 0, bytes_done = 0;
+  for (const GgufTensor& tensor : model.tensors()) bytes_total += tensor.bytes.size();
+  for (std::size_t i = 0; i < formats.size(); ++i) {
+    const GgufTensor& tensor = model.tensors()[i];
+    std::vector<float> importance;
+    if (matrix && formats[i] != tensor.format) {
+      auto found = importance_of(tensor, *matrix);
+      if (!found) return found.error();
+      importance = std::move(*found);
+    }
+    const std::int64_t rows_at_once = std::max<std::int64_t>(1, kChunkValues / tensor.columns());
+    double squared_error = 0;
+    for (std::int64_t row = 0; row < tensor.rows(); row += rows_at_once) {
+      const Chunk chunk{&tensor, formats[i], importance.empty() ? nullptr : &importance, row,
+                        std::min(rows_at_once, tensor.rows() - row)};
+      if (Status status = encoder.encode(chunk, squared_error); !status) return status;
+      if (Status status = writer.write(encoder.blocks()); !status) return status;
+      bytes_done += static_cast<std::uint64_t>(chunk.count_rows * tensor.format->row_bytes(tensor.columns()));
+      if (options.progress && !options.progress(bytes_done, bytes_total))
+        return Error{Code::kInterrupted, fmt::format("interrupted at tensor {}; nothing was written", tensor.name)};
+    }
+    const auto count = static_cast<std::uint64_t>(tensor.count_values());
+    report.tensors.push_back({tensor.name, formats[i], count, std::sqrt(squared_error / static_cast<double>(count))});
+  }
+  return {};
+}
+
+}  // namespace
+
+std::span<const std::string_view> quantize_format_names() {
+  static const std::vector<std::string_view> kNames = [] {
+    std::vector<std::string_view> names;
+    for (const Mix& mix : all_mixes()) names.push_back(mix.name);
+    return names;
+  }();
+  return kNames;
+}
+
+Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std::filesystem::path& out,
+                                      const QuantizeOptions& options) {
+  const auto begin = std::chrono::steady_clock::now();
+  const Mix* mix = find_mix(options.format);
+  if (!mix)
+    return Error{Code::kUnknownFormat, fmt::format("no format is called {}; known are {}", options.format, known_names())};
+  auto model = GgufFile::open(in);
+  if (!model) return model.error();
+  if ((*model)->tensors().empty()) return Error{Code::kBadValue, fmt::format("{}: has no tensors to quantize", in.string())};
+  std::error_code ignored;
+  for (const std::filesystem::path& part : (*model)->parts())
+    if (std::filesystem::equivalent(part, out, ignored))
+      return Error{Code::kUsage, fmt::format("{}: would overwrite the model being read; choose another output", out.string())};
+
+  std::optional<ImportanceMatrix> matrix;
+  if (!options.importance_matrix.empty()) {
+    auto read = read_importance_matrix(options.importance_matrix);
+    if (!read) return read.error();
+    matrix = std::move(*read);
+    const bool any = std::any_of((*model)->tensors().begin(), (*model)->tensors().end(),
+                                 [&](const GgufTensor& tensor) { return matrix->entries.count(tensor.name) > 0; });
+    if (!any)
+      return Error{Code::kBadValue, fmt::format("{}: names no tensor of {}", options.importance_matrix.string(), in.string())};
+  }
+  auto formats = choose_formats(**model, *mix, matrix.has_value());
+  if (!formats) return formats.error();
+
+  std::vector<GgufWriter::TensorPlan> plan;
+  for (std::size_t i = 0; i < formats->size(); ++i)
+    plan.push_back({(*model)->tensors()[i].name, (*formats)[i], (*model)->tensors()[i].shape});
+  auto writer = GgufWriter::create(out, output_metadata(**model, *mix, *formats, options, matrix ? &*matrix : nullptr), plan);
+  if (!writer) return writer.error();
+
+  QuantizeReport report;
+  report.format = std::string(mix->name);
+  report.input_bytes = (*model)->size_bytes();
+  if (Status status = encode_tensors(**model, *formats, matrix ? &*matrix : nullptr, options, **writer, report); !status) {
+    const Error& error = status.error();  // the writer names its file itself
+    return error.detail.starts_with(out.string()) ? error : at(in.string(), error);
+  }
+  if (Status status = (*writer)->finish(); !status) return status.error();
+
+  double tensor_bytes = 0, values = 0;
+  for (const QuantizedTensor& tensor : report.tensors) {
+    values += static_cast<double>(tensor.count_values);
+    tensor_bytes += static_cast<double>(tensor.count_values) * tensor.format->bits_per_value() / 8;
+  }
+  report.bits_per_weight = tensor_bytes * 8 / values;
+  report.output_bytes = std::filesystem::file_size(out, ignored);
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return report;
+}
+
+}  // namespace quantfleet

@@ -1,0 +1,90 @@
+// quantfleet gate: exit code 0 when the candidate run keeps the baseline's accuracy, 1 when it does not, 3 when more items
+// are needed to say.
+#include "cli/commands.h"
+#include "cli/run_report.h"
+#include "reports/tables/gate.h"
+#include "reports/tables/text_table.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+namespace quantfleet::cli {
+namespace {
+
+reports::GatePolicy read_policy(const std::filesystem::path& path) {
+  if (path.empty()) return {};
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw BadResult(Error{Code::kNotFound, fmt::format("{}: cannot open the policy", path.string())});
+  std::stringstream text;
+  text << in.rdbuf();
+  return reports::gate_policy_from_yaml(text.str(), path.string()).value();
+}
+
+struct OutcomeWords {
+  std::string_view word;
+  int exit_code;
+};
+
+OutcomeWords words_of(reports::GateOutcome outcome) {
+  switch (outcome) {
+    case reports::GateOutcome::kPass: return {"pass", 0};
+    case reports::GateOutcome::kFail: return {"fail", 1};
+    case reports::GateOutcome::kUndecided: return {"undecided", 3};
+  }
+  return {"undecided", 3};
+}
+
+}  // namespace
+
+std::function<int()> add_gate(CLI::App& app) {
+  struct Options {
+    std::filesystem::path database, policy, junit;
+    std::string baseline, candidate;
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  app.add_option("--baseline", options->baseline, "run that is known to be good")->required()->option_text("RUN");
+  app.add_option("--candidate", options->candidate, "run that is judged")->required()->option_text("RUN");
+  app.add_option("--policy", options->policy, "YAML: margin_points [2], formats [all]")->option_text("FILE");
+  app.add_option("--junit", options->junit, "write the verdicts as JUnit XML")->option_text("FILE");
+  add_database_option(app, options->database);
+  app.add_flag("--json", options->json, "one JSON document");
+  return [options] {
+    const reports::GatePolicy policy = read_policy(options->policy);
+    const reports::RunSummary compared = reports::summarize_against(read_run(options->database, options->baseline).value(),
+                                                                    read_run(options->database, options->candidate).value());
+    const reports::GateResult result = reports::judge(compared, policy);
+    const OutcomeWords outcome = words_of(result.outcome);
+    if (!options->junit.empty()) {
+      std::ofstream out(options->junit, std::ios::binary);
+      out << reports::junit_xml(result, "quantfleet gate");
+      out.close();
+      if (!out) throw BadResult(Error{Code::kPermission, fmt::format("{}: cannot write", options->junit.string())});
+    }
+    if (options->json) {
+      nlohmann::ordered_json document;
+      document["outcome"] = outcome.word;
+      document["baseline"] = options->baseline;
+      document["candidate"] = options->candidate;
+      document["margin_points"] = 100 * policy.margin;
+      for (const reports::GateLine& line : result.lines)
+        document["lines"].push_back({{"name", line.name}, {"verdict", name_of(line.verdict)}, {"sentence", line.sentence}});
+      document["notes"] = compared.notes;
+      fmt::print("{}\n", document.dump(2));
+      return outcome.exit_code;
+    }
+    reports::TextTable table({{"what", false}, {"verdict", false}, {"difference in pooled accuracy", false}});
+    for (const reports::GateLine& line : result.lines)
+      table.add({line.name, std::string(name_of(line.verdict)), line.sentence});
+    fmt::print("{}\n", table.text());
+    for (const std::string& note : compared.notes) fmt::print("  {}\n", note);
+    fmt::print("Gate: {} (margin {:.3g} points, one-sided 5 %).\n", outcome.word, 100 * policy.margin);
+    return outcome.exit_code;
+  };
+}
+
+}  // namespace quantfleet::cli

@@ -1,0 +1,165 @@
+// quantfleet inspect: what is in a GGUF file.
+#include "backends/formats/file_hash.h"
+#include "backends/formats/gguf.h"
+#include "cli/commands.h"
+#include "contract/error.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+namespace quantfleet::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kShownElements = 8;  // of an array in the metadata
+constexpr std::size_t kShownBytes = 100;   // of a text on the terminal
+
+struct Options {
+  std::string path;
+  bool json = false, hashes = false;
+};
+
+// A folder means the one model in it (a split model is one).
+Result<std::filesystem::path> find_model(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return path;
+  std::vector<std::filesystem::path> found;
+  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+    const std::string name = entry.path().filename().string();
+    const bool later_part = name.find("-of-") != std::string::npos && name.find("-00001-of-") == std::string::npos;
+    if (name.ends_with(".gguf") && !later_part) found.push_back(entry.path());
+  }
+  if (error) return Error{Code::kIo, fmt::format("{}: reading the folder failed: {}", path.string(), error.message())};
+  if (found.size() == 1) return found.front();
+  return Error{Code::kUsage, fmt::format("{}: holds {} GGUF models, name one file", path.string(), found.size())};
+}
+
+template <class T>
+Json elements(const std::vector<T>& values) {
+  Json list = Json::array();
+  for (std::size_t i = 0; i < std::min(values.size(), kShownElements); ++i) list.push_back(static_cast<T>(values[i]));
+  return Json{{"count", values.size()}, {"first", std::move(list)}};
+}
+template <class T>
+Json elements(const T& value) {
+  return value;
+}
+
+// A scalar as itself, an array as its length and first elements.
+Json to_json(const GgufValue& value) {
+  return std::visit([](const auto& data) { return elements(data); }, value.data);
+}
+
+// No control characters on the terminal, and no more than a line.
+std::string shown(std::string text) {
+  if (text.size() > kShownBytes) text = text.substr(0, kShownBytes - 3) + "...";
+  std::string safe;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) safe += fmt::format("\\x{:02x}", byte);
+    else safe += c;
+  }
+  return safe;
+}
+
+std::string dump(const Json& json, int indent = -1) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }
+
+Json describe_formats(const GgufFile& file) {
+  std::map<std::uint32_t, std::pair<int, std::uint64_t>> by_type;  // tensors, bytes
+  for (const GgufTensor& tensor : file.tensors()) {
+    auto& [count, bytes] = by_type[tensor.format->ggml_type];
+    ++count;
+    bytes += tensor.bytes.size();
+  }
+  Json formats = Json::object();
+  for (const auto& [type, sums] : by_type)
+    formats[std::string(find_format(type)->name)] = {{"tensors", sums.first}, {"bytes", sums.second}};
+  return formats;
+}
+
+Status describe(const GgufFile& file, bool hashes, Json& model) {
+  Json files = Json::array();
+  for (const std::filesystem::path& part : file.parts()) {
+    auto hash = sha256_of_file(part);
+    if (!hash) return hash.error();
+    std::error_code ignored;
+    files.push_back({{"path", part.string()}, {"bytes", std::filesystem::file_size(part, ignored)}, {"sha256", *hash}});
+  }
+  Json metadata = Json::object(), tensors = Json::array();
+  for (const auto& [key, value] : file.metadata()) metadata[key] = to_json(value);
+  std::uint64_t parameters = 0, bytes = 0;
+  for (const GgufTensor& tensor : file.tensors()) {
+    parameters += static_cast<std::uint64_t>(tensor.count_values());
+    bytes += tensor.bytes.size();
+    Json one = {{"name", tensor.name}, {"shape", tensor.shape}, {"format", tensor.format->name}, {"bytes", tensor.bytes.size()}};
+    if (hashes) one["sha256"] = sha256_of_bytes(tensor.bytes);
+    tensors.push_back(std::move(one));
+  }
+  auto architecture = file.string_or("general.architecture", "");
+  auto name = file.string_or("general.name", "");
+  if (!architecture) return architecture.error();
+  if (!name) return name.error();
+  model = Json{{"files", std::move(files)},
+              {"gguf_version", file.version()},
+              {"architecture", *architecture},
+              {"name", *name},
+              {"parameters", parameters},
+              {"tensor_bytes", bytes},
+              {"bits_per_weight", parameters ? static_cast<double>(bytes) * 8 / static_cast<double>(parameters) : 0.0},
+              {"formats", describe_formats(file)},
+              {"metadata", std::move(metadata)},
+              {"tensors", std::move(tensors)}};
+  return {};
+}
+
+void print_table(const Json& model) {
+  for (const Json& file : model["files"])
+    fmt::print("{}  {} bytes  sha256 {}\n", shown(file["path"]), file["bytes"].get<std::uint64_t>(), file["sha256"].get<std::string>());
+  fmt::print("architecture {}, {} parameters, {:.4f} bits per weight, GGUF version {}\n\n", shown(model["architecture"]),
+             model["parameters"].get<std::uint64_t>(), model["bits_per_weight"].get<double>(), model["gguf_version"].get<int>());
+  for (const auto& [key, value] : model["metadata"].items()) {
+    if (value.is_object())
+      fmt::print("  {} = {} elements {}\n", shown(key), value["count"].get<std::uint64_t>(), shown(dump(value["first"])));
+    else
+      fmt::print("  {} = {}\n", shown(key), shown(value.is_string() ? value.get<std::string>() : dump(value)));
+  }
+  fmt::print("\n  {:<40} {:>24} {:>8} {:>14}\n", "tensor", "shape", "format", "bytes");
+  for (const Json& tensor : model["tensors"]) {
+    fmt::print("  {:<40} {:>24} {:>8} {:>14}", shown(tensor["name"]),
+               fmt::format("{}", fmt::join(tensor["shape"].get<std::vector<std::int64_t>>(), " x ")),
+               tensor["format"].get<std::string>(), tensor["bytes"].get<std::uint64_t>());
+    if (tensor.contains("sha256")) fmt::print("  {}", tensor["sha256"].get<std::string>());
+    fmt::print("\n");
+  }
+  fmt::print("\n");
+  for (const auto& [name, sums] : model["formats"].items())
+    fmt::print("  {:<8} {:>6} tensors {:>16} bytes\n", name, sums["tensors"].get<int>(), sums["bytes"].get<std::uint64_t>());
+}
+
+int inspect(const Options& options) {
+  const std::filesystem::path path = find_model(options.path).value();
+  const auto file = GgufFile::open(path).value();
+  Json model;
+  describe(*file, options.hashes, model).value();
+  if (options.json) fmt::print("{}\n", dump(model, 1));
+  else print_table(model);
+  return 0;
+}
+
+}  // namespace
+
+std::function<int()> add_inspect(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  app.add_option("FILE", options->path, "a GGUF file, the first part of a split one, or a folder that holds one model")->required();
+  app.add_flag("--json", options->json, "one JSON document on stdout (docs/schemas/inspect.json)");
+  app.add_flag("--hashes", options->hashes, "also the SHA-256 of every tensor's bytes");
+  return [options] { return inspect(*options); };
+}
+
+}  // namespace quantfleet::cli

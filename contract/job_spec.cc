@@ -1,0 +1,237 @@
+// Plans as JSON: strict reading with limits, canonical writing. YAML comes through job_spec_yaml.cc into the same reader.
+#include "contract/job_spec.h"
+
+#include "contract/job_spec_fields.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace quantfleet {
+namespace {
+
+using fields_io::describe;
+using fields_io::FieldReader;
+using fields_io::Json;
+
+constexpr std::size_t kJsonBytesMax = 1u << 20;
+
+bool is_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  });
+}
+
+// Names become parts of unit ids, file names and table heads.
+void name_field(FieldReader& io, const char* key, std::string& name) {
+  io.text(key, name, 64);
+  if (io.failed() || !io.has(key)) return;
+  if (!is_name(name))
+    io.fail(key, Code::kBadValue, fmt::format("\"{}\" is not a name: 1 to 64 of A-Z a-z 0-9 . _ -", name.substr(0, 64)));
+}
+
+
+void required(FieldReader& io, const char* key) {
+  if (!io.failed() && !io.has(key)) io.fail(key, Code::kBadValue, "is missing");
+}
+
+std::string entry(const char* key, std::size_t index) { return std::string(key) + "[" + std::to_string(index) + "]"; }
+
+void read_names(FieldReader& io, const char* key, std::vector<std::string>& names, std::size_t count_max) {
+  io.texts(key, names, count_max, 64);
+  std::set<std::string> seen;
+  for (std::size_t i = 0; i < names.size() && !io.failed(); ++i) {
+    if (!is_name(names[i])) {
+      io.fail(entry(key, i).c_str(), Code::kBadValue,
+              fmt::format("\"{}\" is not a name: 1 to 64 of A-Z a-z 0-9 . _ -", names[i].substr(0, 64)));
+    } else if (!seen.insert(names[i]).second) {
+      io.fail(entry(key, i).c_str(), Code::kBadValue, fmt::format("\"{}\" is listed twice", names[i]));
+    }
+  }
+}
+
+void read_suites(FieldReader& io, std::vector<SuiteSpec>& suites) {
+  const Json* list = io.take("suites", true);
+  if (!list) return;
+  if (!list->is_array()) return io.fail("suites", Code::kBadValue, fmt::format("expected a list, found {}", describe(*list)));
+  if (list->size() > 256) return io.fail("suites", Code::kTooLarge, fmt::format("{} entries, at most 256", list->size()));
+  std::set<std::string> seen;
+  suites.clear();
+  for (std::size_t i = 0; i < list->size() && !io.failed(); ++i) {
+    SuiteSpec suite;
+    if ((*list)[i].is_string()) suite.name = (*list)[i].get<std::string>();
+    else io.object_at((*list)[i], io.child(entry("suites", i)), suite);
+    if (io.failed()) return;
+    if (!is_name(suite.name)) {
+      io.fail(entry("suites", i).c_str(), Code::kBadValue,
+              fmt::format("\"{}\" is not a name: 1 to 64 of A-Z a-z 0-9 . _ -", suite.name.substr(0, 64)));
+    } else if (!seen.insert(suite.name).second) {
+      io.fail(entry("suites", i).c_str(), Code::kBadValue, fmt::format("\"{}\" is listed twice", suite.name));
+    }
+    suites.push_back(std::move(suite));
+  }
+}
+
+void read_accuracy(FieldReader& io, AccuracyPolicy& policy) {
+  const Json* value = io.take("accuracy", true);
+  if (!value) return;
+  if (value->is_string() && *value == "once") {
+    policy = AccuracyOnce{};
+  } else if (value->is_string() && *value == "every_device") {
+    policy = AccuracyEveryDevice{};
+  } else if (value->is_string() && *value == "spot_check") {
+    policy = AccuracySpotCheck{};
+  } else if (value->is_object()) {
+    AccuracySpotCheck check;
+    io.object_at(*value, io.child("accuracy"), check);
+    policy = check;
+  } else {
+    io.fail("accuracy", Code::kBadValue,
+            fmt::format("expected once, every_device, spot_check or spot_check: K, found {}", describe(*value)));
+  }
+}
+
+void read_timing(FieldReader& io, TimingSpec& timing) {
+  const Json* value = io.take("timing", true);
+  if (!value) return;
+  if ((value->is_string() && *value == "off") || (value->is_boolean() && !value->get<bool>())) {
+    timing.enabled = false;
+  } else if (value->is_string() && *value == "on") {
+    timing.enabled = true;
+  } else {
+    io.object_at(*value, io.child("timing"), timing);
+  }
+}
+
+void check_whole(FieldReader& io, JobSpec& spec) {
+  if (io.failed()) return;
+  if (spec.models.empty()) return io.fail("models", Code::kBadValue, "needs at least one model");
+  if (spec.formats.empty()) return io.fail("formats", Code::kBadValue, "needs at least one format");
+  if (spec.activations.empty()) spec.activations = {"default"};
+  if (spec.baseline.empty()) spec.baseline = spec.formats.front();
+  if (std::find(spec.formats.begin(), spec.formats.end(), spec.baseline) == spec.formats.end())
+    return io.fail("baseline", Code::kBadValue, fmt::format("\"{}\" is not one of the formats", spec.baseline));
+  for (std::size_t i = 0; i < spec.activations.size(); ++i) {
+    const std::string& name = spec.activations[i];
+    if (name != "f32" && name != "int8" && name != "default")
+      return io.fail(entry("activations", i).c_str(), Code::kBadValue,
+                     fmt::format("expected f32, int8 or default, found \"{}\"", name));
+  }
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < spec.models.size(); ++i) {
+    if (!names.insert(spec.models[i].name).second)
+      return io.fail(entry("models", i).c_str(), Code::kBadValue, fmt::format("\"{}\" is named twice", spec.models[i].name));
+    if (spec.models[i].path.empty() && spec.models[i].sha256.empty())
+      return io.fail(entry("models", i).c_str(), Code::kBadValue, "needs a path or a sha256");
+  }
+  if (spec.suites.empty() && !spec.timing.enabled)
+    return io.fail("suites", Code::kBadValue, "with timing off, at least one suite is needed");
+}
+
+}  // namespace
+
+void fields(FieldReader& io, ModelSpec& model) {
+  required(io, "name");
+  name_field(io, "name", model.name);
+  io.text("path", model.path, 4096);
+  io.hash("sha256", model.sha256, true);
+}
+
+void fields(FieldReader& io, SuiteSpec& suite) {
+  required(io, "name");
+  name_field(io, "name", suite.name);
+  io.integer("limit", suite.limit, 0, 10'000'000);
+}
+
+void fields(FieldReader& io, AccuracySpotCheck& check) {
+  required(io, "spot_check");
+  io.integer("spot_check", check.items, 1, 100'000);
+}
+
+void fields(FieldReader& io, LimitSpec& limits) {
+  io.integer("unit_items", limits.unit_items, 1, 100'000);
+  io.integer("attempts", limits.attempts, 1, 100);
+  io.number("item_seconds", limits.item_seconds, 0.001, 86'400);
+  io.number("lease_seconds", limits.lease_seconds, 1, 3'600);
+}
+
+void fields(FieldReader& io, JobSpec& spec) {
+  required(io, "name");
+  name_field(io, "name", spec.name);
+  io.integer("seed", spec.seed);
+  required(io, "models");
+  io.list("models", spec.models, 64);
+  required(io, "formats");
+  read_names(io, "formats", spec.formats, 64);
+  name_field(io, "baseline", spec.baseline);
+  read_names(io, "activations", spec.activations, 3);
+  read_suites(io, spec.suites);
+  read_accuracy(io, spec.accuracy);
+  read_timing(io, spec.timing);
+  if (io.has("limits")) io.object("limits", spec.limits);
+  check_whole(io, spec);
+}
+
+Result<JobSpec> job_spec_from_tree(const fields_io::Json& tree, std::string& field) {
+  std::optional<Error> error;
+  JobSpec spec;
+  FieldReader reader(tree, "", error);
+  reader.lenient();
+  if (!error) {
+    fields(reader, spec);
+    reader.finish();
+  }
+  if (error) {
+    field = error->detail.substr(0, error->detail.find(": "));
+    return *error;
+  }
+  return spec;
+}
+
+Result<JobSpec> job_spec_from_json(std::string_view json, std::string_view place) {
+  Json tree;
+  if (const Status parsed = fields_io::parse_json(json, kJsonBytesMax, tree); !parsed) return at(place, parsed.error());
+  std::string field;
+  Result<JobSpec> spec = job_spec_from_tree(tree, field);
+  if (!spec) return at(place, spec.error());
+  return spec;
+}
+
+std::string canonical_json(const JobSpec& spec) {
+  Json models = Json::array();
+  for (const ModelSpec& model : spec.models) {
+    Json entry{{"name", model.name}, {"sha256", model.sha256}};
+    if (model.sha256.empty()) entry["path"] = model.path;  // a path says nothing once the content has a name
+    models.push_back(std::move(entry));
+  }
+  Json suites = Json::array();
+  for (const SuiteSpec& suite : spec.suites) suites.push_back(Json{{"name", suite.name}, {"limit", suite.limit}});
+  Json accuracy;
+  if (std::holds_alternative<AccuracyOnce>(spec.accuracy)) accuracy = "once";
+  else if (std::holds_alternative<AccuracyEveryDevice>(spec.accuracy)) accuracy = "every_device";
+  else accuracy = Json{{"spot_check", std::get<AccuracySpotCheck>(spec.accuracy).items}};
+  const Json json{
+      {"name", spec.name},
+      {"seed", spec.seed},
+      {"models", std::move(models)},
+      {"formats", spec.formats},
+      {"baseline", spec.baseline},
+      {"activations", spec.activations},
+      {"suites", std::move(suites)},
+      {"accuracy", std::move(accuracy)},
+      {"timing",
+       {{"enabled", spec.timing.enabled},
+        {"prompt_tokens", spec.timing.prompt_tokens},
+        {"generated_tokens", spec.timing.generated_tokens},
+        {"repetitions", spec.timing.repetitions}}},
+      {"limits",
+       {{"unit_items", spec.limits.unit_items},
+        {"attempts", spec.limits.attempts},
+        {"item_seconds", spec.limits.item_seconds},
+        {"lease_seconds", spec.limits.lease_seconds}}},
+  };
+  return fields_io::dump(json);
+}
+
+}  // namespace quantfleet

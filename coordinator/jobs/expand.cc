@@ -1,0 +1,273 @@
+#include "coordinator/jobs/expand.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace quantfleet::coordinator {
+namespace {
+
+constexpr std::size_t kUnitsMax = 100'000;
+
+// splitmix64 (Steele, Lea, Flood 2014): a seeded choice that is the same everywhere.
+std::uint64_t next_random(std::uint64_t& state) {
+  std::uint64_t z = (state += 0x9E3779B97F4A7C15ull);
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+  return z ^ (z >> 31);
+}
+
+struct SuiteUse {
+  SuiteInfo info;
+  int items = 0;             // after the plan's limit
+  std::string not_runnable;  // nobody can run it, and why
+};
+
+class Expansion {
+ public:
+  Expansion(const JobId& job, const JobSpec& spec, const Fleet& fleet, Time now)
+      : job_(job), spec_(spec), fleet_(fleet), now_(now) {}
+
+  Result<std::vector<Unit>> run() {
+    if (fleet_.agents.empty())
+      return Error{Code::kUnreachable, "no agent has registered yet, so nobody knows the suites of this plan"};
+    if (const Status known = read_fleet(); !known) return known.error();
+    for (const ModelSpec& model : spec_.models) {
+      if (const Status status = add_model(model); !status) return status.error();
+    }
+    for (std::size_t i = 0; i < units_.size(); ++i) units_[i].ordinal = static_cast<int>(i);
+    return std::move(units_);
+  }
+
+ private:
+  Status read_fleet() {
+    std::set<std::string> formats;
+    for (const Register& agent : fleet_.agents) {
+      hosts_.insert(agent.device.host_id);
+      formats.insert(agent.formats.begin(), agent.formats.end());
+    }
+    for (const std::string& format : spec_.formats) {
+      if (format == "as-is" || formats.contains(format)) continue;
+      return Error{Code::kUnknownFormat, fmt::format("formats: no agent can quantize to \"{}\"; known: {}", format,
+                                                     fmt::join(formats, ", "))};
+    }
+    for (const SuiteSpec& wanted : spec_.suites) {
+      const SuiteInfo* info = choose_suite(fleet_, wanted.name);
+      if (!info) return Error{Code::kUnknownName, fmt::format("suites: no agent has a suite called \"{}\"", wanted.name)};
+      SuiteUse use{*info, info->items, ""};
+      if (wanted.limit > 0) use.items = std::min(use.items, wanted.limit);
+      if (use.items == 0) return Error{Code::kBadValue, fmt::format("suites: \"{}\" has no items", wanted.name)};
+      use.not_runnable = why_nobody_runs(*info);
+      suites_.push_back(std::move(use));
+    }
+    return {};
+  }
+
+  std::string why_nobody_runs(const SuiteInfo& wanted) const {
+    std::string reason;
+    for (const Register& agent : fleet_.agents) {
+      for (const SuiteInfo& suite : agent.suites) {
+        if (suite.name != wanted.name || suite.sha256 != wanted.sha256) continue;
+        if (suite.not_runnable.empty()) return {};
+        reason = suite.not_runnable;
+      }
+    }
+    return reason;
+  }
+
+  Status add_model(const ModelSpec& model) {
+    const std::size_t hosts = hosts_.size();
+    std::size_t accuracy = 0;
+    for (const SuiteUse& suite : suites_) accuracy += static_cast<std::size_t>(suite.items / spec_.limits.unit_items) + 1;
+    const std::size_t variants = spec_.formats.size() * spec_.activations.size();
+    const bool every = std::holds_alternative<AccuracyEveryDevice>(spec_.accuracy);
+    if (units_.size() + variants * (accuracy * (every ? hosts : 1) + (suites_.size() + 1) * hosts) > kUnitsMax)
+      return Error{Code::kTooLarge, fmt::format("the plan needs more than {} units; raise limits.unit_items", kUnitsMax)};
+
+    std::vector<std::string> formats{spec_.baseline};  // the baseline first: others wait for its logits
+    for (const std::string& format : spec_.formats)
+      if (format != spec_.baseline) formats.push_back(format);
+    for (const std::string& format : formats) add_quantize(model, format);
+    for (const SuiteUse& suite : suites_)
+      if (suite.info.kind == "rolling") add_reference_logits(model, suite);
+    for (const std::string& format : formats)
+      for (const std::string& activations : spec_.activations)
+        for (const SuiteUse& suite : suites_) {
+          if (!every) add_accuracy(model, format, activations, suite, "");
+          else for (const std::string& host : hosts_) add_accuracy(model, format, activations, suite, host);
+        }
+    if (const auto* check = std::get_if<AccuracySpotCheck>(&spec_.accuracy); check && hosts > 1)
+      for (const std::string& format : formats)
+        for (const std::string& activations : spec_.activations)
+          for (const std::string& host : hosts_) add_spot_check(model, format, activations, host, check->items);
+    if (spec_.timing.enabled)
+      for (const std::string& host : hosts_)
+        for (const std::string& format : formats)
+          for (const std::string& activations : spec_.activations) add_timing(model, format, activations, host);
+    return {};
+  }
+
+  Unit& add(std::string name, Work work, const ModelSpec& model, const std::string& format) {
+    Unit& unit = units_.emplace_back();
+    unit.id = {job_.value + "/" + std::move(name)};
+    unit.job = job_;
+    unit.work = std::move(work);
+    unit.model = model.name;
+    unit.format = format;
+    unit.attempts_max = spec_.limits.attempts;
+    unit.lease_seconds = spec_.limits.lease_seconds;
+    unit.seed = spec_.seed;
+    unit.epoch = LeaseEpoch{1};
+    unit.state = Queued{};
+    unit.queued_since = now_;
+    return unit;
+  }
+
+  void needs_model(Unit& unit, const std::string& format) {
+    if (format == "as-is") return;  // the submitted file is the model
+    unit.model_from = UnitId{job_.value + "/quantize/" + unit.model + "/" + format};
+    unit.state = Blocked{};
+  }
+
+  void skip_if_not_runnable(Unit& unit, const SuiteUse& suite) {
+    if (!suite.not_runnable.empty()) unit.state = Cancelled{"not run: " + suite.not_runnable};
+  }
+
+  void add_quantize(const ModelSpec& model, const std::string& format) {
+    if (format == "as-is") return;
+    add(fmt::format("quantize/{}/{}", model.name, format), QuantizeWork{model.sha256, format}, model, format);
+  }
+
+  std::string reference_name(const ModelSpec& model, const SuiteUse& suite, int begin) const {
+    return fmt::format("reference_logits/{}/{}/{}", model.name, suite.info.name, begin);
+  }
+
+  void add_reference_logits(const ModelSpec& model, const SuiteUse& suite) {
+    for (int begin = 0; begin < suite.items; begin += spec_.limits.unit_items) {
+      const int end = std::min(suite.items, begin + spec_.limits.unit_items);
+      ReferenceLogitsWork work{model.sha256, suite.info.name, begin, end,
+                               spec_.activations.front()};
+      Unit& unit = add(reference_name(model, suite, begin), std::move(work), model, spec_.baseline);
+      unit.activations = spec_.activations.front();
+      unit.suite_sha256 = suite.info.sha256;
+      needs_model(unit, spec_.baseline);
+      skip_if_not_runnable(unit, suite);
+    }
+  }
+
+  void add_accuracy(const ModelSpec& model, const std::string& format, const std::string& activations, const SuiteUse& suite,
+                    const std::string& host) {
+    const std::string where = host.empty() ? "" : "@" + host.substr(0, 16);
+    for (int begin = 0; begin < suite.items; begin += spec_.limits.unit_items) {
+      const int end = std::min(suite.items, begin + spec_.limits.unit_items);
+      AccuracyWork work;
+      work.model_sha256 = model.sha256;
+      work.format = format;
+      work.activations = activations;
+      work.suite = suite.info.name;
+      work.item_begin = begin;
+      work.item_end = end;
+      work.item_seconds = spec_.limits.item_seconds;
+      Unit& unit = add(fmt::format("accuracy/{}/{}/{}/{}/{}{}", model.name, format, activations, suite.info.name, begin, where),
+                       std::move(work), model, format);
+      unit.activations = activations;
+      unit.suite_sha256 = suite.info.sha256;
+      unit.host_id = host;
+      unit.items = end - begin;
+      needs_model(unit, format);
+      if (suite.info.kind == "rolling") {
+        unit.reference_from = UnitId{job_.value + "/" + reference_name(model, suite, begin)};
+        unit.state = Blocked{};
+      }
+      skip_if_not_runnable(unit, suite);
+    }
+  }
+
+  // K items over all suites that leave logits digests and run anywhere: the same items on every machine.
+  void add_spot_check(const ModelSpec& model, const std::string& format, const std::string& activations,
+                      const std::string& host, int count) {
+    std::vector<std::pair<std::size_t, int>> candidates;  // suite, item
+    for (std::size_t s = 0; s < suites_.size(); ++s) {
+      if (suites_[s].info.kind == "rolling" || suites_[s].info.kind == "code" || !suites_[s].not_runnable.empty()) continue;
+      for (int i = 0; i < suites_[s].items; ++i) candidates.emplace_back(s, i);
+    }
+    std::uint64_t random = spec_.seed;
+    const std::size_t chosen = std::min(candidates.size(), static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < chosen; ++i)  // the first steps of a Fisher-Yates shuffle
+      std::swap(candidates[i], candidates[i + next_random(random) % (candidates.size() - i)]);
+    std::map<std::size_t, std::vector<int>> by_suite;
+    for (std::size_t i = 0; i < chosen; ++i) by_suite[candidates[i].first].push_back(candidates[i].second);
+    for (auto& [s, items] : by_suite) {
+      std::sort(items.begin(), items.end());
+      const SuiteUse& suite = suites_[s];
+      AccuracyWork work;
+      work.model_sha256 = model.sha256;
+      work.format = format;
+      work.activations = activations;
+      work.suite = suite.info.name;
+      work.item_begin = items.front();
+      work.item_end = items.back() + 1;
+      work.items = items;
+      work.item_seconds = spec_.limits.item_seconds;
+      Unit& unit = add(fmt::format("spot_check/{}/{}/{}/{}@{}", model.name, format, activations, suite.info.name,
+                                   host.substr(0, 16)),
+                       std::move(work), model, format);
+      unit.activations = activations;
+      unit.suite_sha256 = suite.info.sha256;
+      unit.purpose = kSpotCheck;
+      unit.host_id = host;
+      unit.items = static_cast<int>(items.size());
+      needs_model(unit, format);
+    }
+  }
+
+  void add_timing(const ModelSpec& model, const std::string& format, const std::string& activations, const std::string& host) {
+    TimingWork work{model.sha256, format, activations, spec_.timing};
+    Unit& unit = add(fmt::format("timing/{}/{}/{}@{}", model.name, format, activations, host.substr(0, 16)), std::move(work),
+                     model, format);
+    unit.activations = activations;
+    unit.host_id = host;
+    unit.items = spec_.timing.repetitions;
+    needs_model(unit, format);
+  }
+
+  const JobId& job_;
+  const JobSpec& spec_;
+  const Fleet& fleet_;
+  const Time now_;
+  std::set<std::string> hosts_;
+  std::vector<SuiteUse> suites_;
+  std::vector<Unit> units_;
+};
+
+}  // namespace
+
+const SuiteInfo* choose_suite(const Fleet& fleet, std::string_view name) {
+  std::map<std::string, std::pair<int, const SuiteInfo*>> versions;  // by hash: how many agents have it
+  for (const Register& agent : fleet.agents)
+    for (const SuiteInfo& suite : agent.suites)
+      if (suite.name == name) {
+        auto& [count, info] = versions[suite.sha256];
+        ++count;
+        info = &suite;
+      }
+  const SuiteInfo* best = nullptr;
+  int best_count = 0;
+  for (const auto& [hash, version] : versions)
+    if (version.first > best_count) {
+      best_count = version.first;
+      best = version.second;
+    }
+  return best;
+}
+
+Result<std::vector<Unit>> expand(const JobId& job, const JobSpec& spec, const Fleet& fleet, Time now) {
+  for (const ModelSpec& model : spec.models)
+    if (model.sha256.empty())
+      return Error{Code::kBadValue, fmt::format("models: \"{}\" has no sha256; submit fills it in from the file", model.name)};
+  return Expansion(job, spec, fleet, now).run();
+}
+
+}  // namespace quantfleet::coordinator

@@ -1,0 +1,14 @@
+// The migrations, in order, and the version this program reads.
+#pragma once
+
+#include "coordinator/store/sqlite/connection.h"
+
+namespace quantfleet::coordinator::sqlite {
+
+inline constexpr int kApplicationId = 0x71666c74;  // "qflt": says whose database it is
+inline constexpr int kSchemaVersion = 1;
+
+Status migrate(Connection& connection);            // creates or upgrades
+Status check_schema(Connection& connection);       // for readers
+
+}  // namespace quantfleet::coordinator::sqlite

@@ -1,0 +1,117 @@
+#include "reports/tables/gate.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+namespace quantfleet::reports {
+namespace {
+
+std::string escape_xml(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '"': out += "&quot;"; break;
+      default: out += c;
+    }
+  }
+  return out;
+}
+
+Error policy_error(std::string_view place, const YAML::Node& node, std::string_view what) {
+  return Error{Code::kBadValue, fmt::format("{}:{}: {}", place, node.Mark().line + 1, what)};
+}
+
+}  // namespace
+
+Result<GatePolicy> gate_policy_from_yaml(std::string_view yaml, std::string_view place) {
+  GatePolicy policy;
+  try {
+    const YAML::Node root = YAML::Load(std::string(yaml));
+    if (!root.IsMap()) return Error{Code::kBadValue, fmt::format("{}:1: a policy is a map of keys", place)};
+    std::set<std::string> seen;
+    for (const auto& entry : root) {
+      const std::string key = entry.first.as<std::string>();
+      if (!seen.insert(key).second) return policy_error(place, entry.first, fmt::format("key '{}' stands twice", key));
+      if (key == "margin_points") {
+        double points = 0;
+        if (!YAML::convert<double>::decode(entry.second, points) || !std::isfinite(points) || points <= 0 || points > 100)
+          return policy_error(place, entry.second, "margin_points: a number of percentage points above 0, at most 100");
+        policy.margin = points / 100;
+      } else if (key == "formats") {
+        if (!entry.second.IsSequence()) return policy_error(place, entry.second, "formats: a list of format names");
+        for (const auto& format : entry.second) {
+          if (!format.IsScalar()) return policy_error(place, format, "formats: a list of format names");
+          policy.formats.push_back(format.as<std::string>());
+        }
+      } else {
+        return policy_error(place, entry.first, fmt::format("unknown key '{}'; known: margin_points, formats", key));
+      }
+    }
+  } catch (const YAML::Exception& error) {
+    return Error{Code::kBadValue, fmt::format("{}:{}: {}", place, error.mark.line + 1, error.msg)};
+  }
+  return policy;
+}
+
+GateResult judge(const RunSummary& compared, const GatePolicy& policy) {
+  GateResult result;
+  bool fail = false, undecided = false;
+  for (const FormatSummary& f : compared.formats) {
+    if (!policy.formats.empty() && std::find(policy.formats.begin(), policy.formats.end(), f.format) == policy.formats.end())
+      continue;
+    GateLine line;
+    line.name = fmt::format("{} {} {}", f.model, f.format, f.activations);
+    if (f.pooled) {
+      line.verdict = statistics::verdict_of(f.pooled->one_sided, policy.margin);
+      line.sentence = fmt::format("{:+.2f} points [{:+.2f}, {:+.2f}], {} lost, {} gained", 100 * f.pooled->difference,
+                                  100 * f.pooled->difference_interval.low, 100 * f.pooled->difference_interval.high,
+                                  f.pooled->lost, f.pooled->gained);
+    } else {
+      line.sentence = "nothing to compare with";
+    }
+    fail = fail || line.verdict == Verdict::kWorse;
+    undecided = undecided || line.verdict == Verdict::kUnknown;
+    result.lines.push_back(std::move(line));
+  }
+  for (const std::string& wanted : policy.formats) {
+    const bool found = std::any_of(compared.formats.begin(), compared.formats.end(),
+                                   [&](const FormatSummary& f) { return f.format == wanted; });
+    if (found) continue;
+    result.lines.push_back({wanted, Verdict::kUnknown, "not in the candidate run"});
+    undecided = true;
+  }
+  if (fail)
+    result.outcome = GateOutcome::kFail;
+  else if (!undecided && !result.lines.empty())
+    result.outcome = GateOutcome::kPass;
+  return result;
+}
+
+std::string junit_xml(const GateResult& result, std::string_view suite_name) {
+  int failures = 0, skipped = 0;
+  std::string cases;
+  for (const GateLine& line : result.lines) {
+    cases += fmt::format("  <testcase classname=\"{}\" name=\"{}\">", escape_xml(suite_name), escape_xml(line.name));
+    if (line.verdict == Verdict::kWorse) {
+      ++failures;
+      cases += fmt::format("<failure message=\"{}\"/>", escape_xml(line.sentence));
+    } else if (line.verdict == Verdict::kUnknown) {
+      ++skipped;
+      cases += fmt::format("<skipped message=\"UNKNOWN: {}\"/>", escape_xml(line.sentence));
+    } else {
+      cases += fmt::format("<system-out>{}: {}</system-out>", name_of(line.verdict), escape_xml(line.sentence));
+    }
+    cases += "</testcase>\n";
+  }
+  return fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n{}</testsuite>\n",
+                     escape_xml(suite_name), result.lines.size(), failures, skipped, cases);
+}
+
+}  // namespace quantfleet::reports

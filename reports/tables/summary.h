@@ -1,0 +1,85 @@
+// From rows to one line per (model, format, activations): selection and pairing of what is comparable, then statistics.
+//
+// Comparable means: the same item of the same suite (equal suite hash), the same activations kind as asked, baseline and
+// candidate from one program version. An item enters a comparison only when both sides answered it; errors are counted.
+// Accuracy rows of several devices: engines are bit-identical on CPUs, so an item measured on any device counts once
+// (the first device by name); where further devices measured it too, their logits digests must agree, and those
+// that do not are reported as device damage, never averaged away.
+#pragma once
+
+#include "reports/statistics/paired.h"
+#include "reports/tables/run_results.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace quantfleet::reports {
+
+// A number that may be unmeasurable here; then `reason` says why and no number exists.
+struct Measured {
+  std::optional<double> value;
+  double standard_error = 0;
+  std::string reason;
+};
+
+struct Speed {                                // from timing rows of one device
+  std::string device;
+  std::string kernels;
+  int repetitions = 0;
+  bool ran_alone = false;
+  Measured prefill_tokens_per_s, decode_tokens_per_s;       // medians over repetitions
+  statistics::Interval prefill_range, decode_range;          // min and max
+  Measured first_token_ms_p50, first_token_ms_p95;
+  Measured inter_token_ms_p50, inter_token_ms_p95;
+  Measured peak_memory_bytes;
+  Measured energy_j_per_token;
+};
+
+struct SuiteScore {
+  SuiteInfo suite;
+  int items = 0, errors = 0;
+  statistics::Estimate accuracy;              // suites with right answers
+  std::optional<statistics::AreaRetention> against_baseline;
+  Verdict verdict = Verdict::kUnknown;        // of this suite alone; UNKNOWN where its items cannot carry one
+};
+
+struct FormatSummary {
+  std::string model, format, activations;
+  bool is_baseline = false;
+  std::string model_sha256, program_version;
+  Measured bits_per_weight, size_bytes;
+  std::vector<SuiteScore> suites;             // in the plan's order, text suites excluded
+  std::map<std::string, statistics::Estimate> area_accuracy;  // by area; several suites of an area: their items together
+  std::optional<statistics::PooledRetention> pooled;          // absent for the baseline itself
+  Measured perplexity;                        // exp(sum of nll / tokens) over the rolling suites
+  Measured kl_divergence;                     // mean per token, nats
+  Measured kl_divergence_p99;
+  Measured top1_agreement;
+  std::vector<Speed> speeds;                  // one per device
+  int items = 0, errors = 0;
+};
+
+struct DigestMismatch {
+  std::string suite, item, format, device_a, device_b;
+};
+
+struct RunSummary {
+  std::string run, name, status, created, baseline;
+  std::vector<std::string> areas;             // in the order of columns
+  std::vector<FormatSummary> formats;         // baseline first, then the plan's order, per model and activations
+  std::vector<SuiteInfo> suites;
+  std::vector<DeviceFacts> devices;
+  std::vector<DigestMismatch> mismatches;     // devices that computed other logits for the same item
+  int digests_compared = 0;
+  std::vector<std::string> notes;             // suites not run and why, failed units
+};
+
+RunSummary summarize(const RunResults& results);
+
+// The same of a candidate run against a baseline run: every (model, format, activations) of `candidate` against the same of
+// `baseline`. Rows that cannot be compared (other suite hash, other activations) are named in `notes`.
+RunSummary summarize_against(const RunResults& baseline, const RunResults& candidate);
+
+}  // namespace quantfleet::reports

@@ -1,0 +1,160 @@
+#include "reports/tables/terminal.h"
+
+#include "reports/tables/text_table.h"
+#include "reports/tables/words.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <set>
+
+namespace quantfleet::reports {
+namespace {
+
+struct Cell {
+  Column column;
+  std::function<std::string(const FormatSummary&, const Speed*)> say;
+};
+
+// What a line is called: the format, with model and activations where a run has several.
+struct Naming {
+  bool models = false, activations = false, devices = false;
+};
+
+Naming naming_of(const RunSummary& summary) {
+  std::set<std::string> models, formats_seen, devices;
+  std::set<std::pair<std::string, std::string>> lines;
+  Naming naming;
+  for (const FormatSummary& f : summary.formats) {
+    models.insert(f.model);
+    if (!lines.insert({f.model, f.format}).second) naming.activations = true;
+    for (const Speed& speed : f.speeds) devices.insert(speed.device);
+  }
+  naming.models = models.size() > 1;
+  naming.devices = devices.size() > 1;
+  return naming;
+}
+
+std::vector<Cell> name_cells(const Naming& naming) {
+  std::vector<Cell> cells;
+  if (naming.models) cells.push_back({{"model", false}, [](const FormatSummary& f, const Speed*) { return f.model; }});
+  cells.push_back({{"format", false}, [](const FormatSummary& f, const Speed*) { return f.format; }});
+  cells.push_back({{"act.", false}, [](const FormatSummary& f, const Speed*) { return f.activations; }});
+  return cells;
+}
+
+std::vector<Cell> accuracy_cells(const RunSummary& summary) {
+  std::vector<Cell> cells = {
+      {{"bits/w", true}, [](const FormatSummary& f, const Speed*) { return say(f.bits_per_weight, "{:.2f}"); }},
+      {{"size", true}, [](const FormatSummary& f, const Speed*) { return f.size_bytes.value ? say_bytes(*f.size_bytes.value) : "n/a"; }},
+  };
+  for (const std::string& area : summary.areas) {
+    cells.push_back({{area, true}, [area](const FormatSummary& f, const Speed*) {
+                       const auto found = f.area_accuracy.find(area);
+                       return found == f.area_accuracy.end() || found->second.count == 0
+                                  ? std::string("n/a")
+                                  : fmt::format("{:.1f}", 100 * found->second.value);
+                     }});
+  }
+  cells.push_back({{"retention [95 %]", true}, [](const FormatSummary& f, const Speed*) { return say_retention(f); }});
+  cells.push_back({{"lost/gained", true}, [](const FormatSummary& f, const Speed*) {
+                     return f.pooled ? say_flips(f.pooled->lost, f.pooled->gained) : std::string(f.is_baseline ? "" : "n/a");
+                   }});
+  cells.push_back({{"perplexity", true}, [](const FormatSummary& f, const Speed*) { return say(f.perplexity, "{:.3f}"); }});
+  cells.push_back({{"KL div.", true}, [](const FormatSummary& f, const Speed*) {
+                     return f.is_baseline && !f.kl_divergence.value ? std::string() : say(f.kl_divergence, "{:.5f}");
+                   }});
+  return cells;
+}
+
+std::vector<Cell> speed_cells(const Naming& naming) {
+  const auto of = [](Measured Speed::*member, const char* format) {
+    return [member, format](const FormatSummary&, const Speed* s) { return s ? say(s->*member, format) : std::string("n/a"); };
+  };
+  std::vector<Cell> cells;
+  if (naming.devices)
+    cells.push_back({{"device", false}, [](const FormatSummary&, const Speed* s) { return s ? s->device : std::string("n/a"); }});
+  cells.push_back({{"prefill t/s", true}, of(&Speed::prefill_tokens_per_s, "{:.0f}")});
+  cells.push_back({{"decode t/s", true}, of(&Speed::decode_tokens_per_s, "{:.0f}")});
+  cells.push_back({{"first token ms p50/p95", true}, [](const FormatSummary&, const Speed* s) {
+                     return s ? say(s->first_token_ms_p50, "{:.1f}") + " / " + say(s->first_token_ms_p95, "{:.1f}") : std::string("n/a");
+                   }});
+  cells.push_back({{"peak mem.", true}, [](const FormatSummary&, const Speed* s) {
+                     return s && s->peak_memory_bytes.value ? say_bytes(*s->peak_memory_bytes.value) : std::string("n/a");
+                   }});
+  cells.push_back({{"J/token", true}, of(&Speed::energy_j_per_token, "{:.4f}")});
+  return cells;
+}
+
+Cell verdict_cell() {
+  return {{"verdict", false}, [](const FormatSummary& f, const Speed*) { return say_verdict(f); }};
+}
+
+TextTable build(const RunSummary& summary, const std::vector<Cell>& cells, bool line_per_device) {
+  std::vector<Column> columns;
+  for (const Cell& cell : cells) columns.push_back(cell.column);
+  TextTable table(columns);
+  for (const FormatSummary& f : summary.formats) {
+    const std::size_t lines = line_per_device ? std::max<std::size_t>(1, f.speeds.size()) : 1;
+    for (std::size_t i = 0; i < lines; ++i) {
+      const Speed* speed = i < f.speeds.size() ? &f.speeds[i] : nullptr;
+      std::vector<std::string> row;
+      for (const Cell& cell : cells) row.push_back(cell.say(f, speed));
+      table.add(std::move(row));
+    }
+  }
+  return table;
+}
+
+std::vector<Cell> joined(std::initializer_list<std::vector<Cell>> parts) {
+  std::vector<Cell> all;
+  for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+std::string footnotes(const RunSummary& summary) {
+  std::set<std::string> energy, unmeasurable;
+  bool several_kinds = false;
+  std::string baseline_kind;
+  for (const FormatSummary& f : summary.formats)
+    if (f.is_baseline) baseline_kind = f.activations;
+  for (const FormatSummary& f : summary.formats) {
+    several_kinds = several_kinds || (!baseline_kind.empty() && f.activations != baseline_kind);
+    for (const Speed& speed : f.speeds)
+      if (!speed.energy_j_per_token.value) energy.insert(speed.energy_j_per_token.reason);
+    if (!f.pooled) continue;
+    for (const auto& area : f.pooled->areas)
+      if (!area.retention) unmeasurable.insert(area.area);
+  }
+  std::string out;
+  for (const std::string& reason : energy) out += fmt::format("  J/token n/a: {}\n", reason);
+  for (const std::string& area : unmeasurable)
+    out += fmt::format("  {}: retention not measurable, the baseline's own interval touches chance; left out of the mean\n", area);
+  if (several_kinds)
+    out += fmt::format("  act.: activations the engine used; the baseline ran with {}, so other rows also pay for 8-bit activations\n", baseline_kind);
+  for (const std::string& note : summary.notes) out += "  " + note + "\n";
+  return out;
+}
+
+}  // namespace
+
+std::string terminal_table(const RunSummary& summary, std::size_t width) {
+  const Naming naming = naming_of(summary);
+  std::string out = fmt::format("Run {} ({}), baseline {}. Accuracies in %.\n\n", summary.run, summary.status, summary.baseline);
+  const TextTable whole =
+      build(summary, joined({name_cells(naming), accuracy_cells(summary), speed_cells(naming), {verdict_cell()}}), naming.devices);
+  if ((width == 0 || whole.width() <= width) && !naming.devices) {
+    out += whole.text();
+  } else {
+    out += build(summary, joined({name_cells(naming), accuracy_cells(summary), {verdict_cell()}}), false).text();
+    out += "\n" + build(summary, joined({name_cells(naming), speed_cells(naming)}), true).text();
+  }
+  out += "\n" + footnotes(summary);
+  if (summary.digests_compared > 0 && summary.mismatches.empty())
+    out += fmt::format("  {} items were computed on more than one device: every logits digest agrees\n", summary.digests_compared);
+  out += "  Verdict: pooled accuracy, non-inferiority with a margin of 2 points, one-sided 5 %.\n";
+  return out;
+}
+
+}  // namespace quantfleet::reports

@@ -1,0 +1,96 @@
+#include "contract/job_spec.h"
+
+#include <catch2/catch.hpp>
+
+using namespace quantfleet;
+
+namespace {
+
+constexpr std::string_view kPlan = R"(name: demo
+seed: 7
+models:
+  - name: reference
+    path: models/reference/reference-f16.gguf
+formats: [F16, Q8_0, Q2_K]
+baseline: F16
+activations: [default]
+suites:
+  - math
+  - {name: text, limit: 40}
+accuracy: {spot_check: 8}
+timing: {prompt_tokens: 64, generated_tokens: 16, repetitions: 3}
+limits: {unit_items: 25, lease_seconds: 5.5}
+)";
+
+std::string problem(std::string_view yaml) {
+  const auto spec = job_spec_from_yaml(yaml, "p.yaml");
+  return spec ? std::string("accepted") : spec.error().detail;
+}
+
+std::string with(std::string_view from, std::string_view to) {
+  std::string text(kPlan);
+  const auto found = text.find(from);
+  REQUIRE(found != std::string::npos);
+  return text.replace(found, from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE("a plan in YAML says what to run, and defaults fill the rest", "[job_spec]") {
+  const auto spec = job_spec_from_yaml(kPlan, "p.yaml");
+  REQUIRE(spec.has_value());
+  CHECK(spec->seed == 7);
+  CHECK(spec->models.front().path == "models/reference/reference-f16.gguf");
+  CHECK(spec->suites == std::vector<SuiteSpec>{{"math", 0}, {"text", 40}});
+  CHECK(spec->accuracy == AccuracyPolicy{AccuracySpotCheck{8}});
+  CHECK(spec->timing == TimingSpec{true, 64, 16, 3});
+  CHECK(spec->limits.unit_items == 25);
+  CHECK(spec->limits.attempts == LimitSpec{}.attempts);
+  CHECK(spec->limits.lease_seconds == 5.5);
+}
+
+TEST_CASE("the canonical text reads back as the same plan and forgets where a hashed model lay", "[job_spec]") {
+  auto spec = job_spec_from_yaml(kPlan, "p.yaml");
+  REQUIRE(spec.has_value());
+  CHECK((job_spec_from_json(canonical_json(*spec), "json").value() == *spec));
+  spec->models[0].sha256 = std::string(64, 'b');
+  JobSpec moved = *spec;
+  moved.models[0].path = "elsewhere.gguf";
+  CHECK(canonical_json(moved) == canonical_json(*spec));
+  for (const AccuracyPolicy& policy : {AccuracyPolicy{AccuracyOnce{}}, AccuracyPolicy{AccuracyEveryDevice{}}}) {
+    spec->accuracy = policy;
+    CHECK(job_spec_from_json(canonical_json(*spec), "json").value().accuracy == policy);
+  }
+}
+
+TEST_CASE("a bad plan is refused with file, line, field and what was expected", "[job_spec]") {
+  CHECK_THAT(problem(with("seed: 7", "seed: seven")), Catch::StartsWith("p.yaml:2: seed: expected a whole number"));
+  CHECK_THAT(problem(with("seed: 7", "seed: 010")), Catch::StartsWith("p.yaml:2: seed: expected a whole number"));
+  CHECK_THAT(problem(with("seed: 7", "seed: 7\nseed: 8")), Catch::StartsWith("p.yaml:3: seed: the key stands twice"));
+  CHECK_THAT(problem(with("seed: 7", "sed: 7")), Catch::StartsWith("p.yaml:2: sed: unknown key"));
+  CHECK_THAT(problem(with("name: reference", "name: 12")), Catch::StartsWith("p.yaml:4: models[0].name: expected text"));
+  CHECK_THAT(problem(with("name: reference", "name: a/b")), Catch::StartsWith("p.yaml:4: models[0].name: \"a/b\" is not a name"));
+  CHECK_THAT(problem(with("path: models", "pfad: models")), Catch::StartsWith("p.yaml:5: models[0].pfad: unknown key"));
+  CHECK_THAT(problem(with("Q8_0, Q2_K", "Q8_0, Q8_0")), Catch::StartsWith("p.yaml:6: formats[2]: \"Q8_0\" is listed twice"));
+  CHECK_THAT(problem(with("baseline: F16", "baseline: F32")), Catch::StartsWith("p.yaml:7: baseline:"));
+  CHECK_THAT(problem(with("[default]", "[fp8]")), Catch::StartsWith("p.yaml:8: activations[0]: expected f32, int8 or default"));
+  CHECK_THAT(problem(with("limit: 40", "limit: -1")), Catch::StartsWith("p.yaml:11: suites[1].limit:"));
+  CHECK_THAT(problem(with("{spot_check: 8}", "sometimes")), Catch::StartsWith("p.yaml:12: accuracy: expected once"));
+  CHECK_THAT(problem(with("{prompt_tokens: 64", "{prompt_tokens: 0")), Catch::StartsWith("p.yaml:13: timing.prompt_tokens:"));
+  CHECK_THAT(problem(with("unit_items: 25", "unit_items: yes")), Catch::StartsWith("p.yaml:14: limits.unit_items:"));
+  CHECK_THAT(problem("name: [x"), Catch::StartsWith("p.yaml:1: not valid YAML"));
+  CHECK_THAT(problem("name: x\n"), Catch::Contains("models: is missing"));
+  CHECK_THAT(problem(""), Catch::StartsWith("p.yaml"));
+  CHECK_THAT(problem("--- {}\n--- {}\n"), Catch::Contains("one YAML document"));
+  CHECK_THAT(problem("name: !!binary aGk=\n"), Catch::Contains("tags are not read"));
+  CHECK_THAT(problem("a: &x [*x]"), Catch::StartsWith("p.yaml"));
+  CHECK_THAT(problem("\xff\xfe"), Catch::Contains("UTF-8"));
+  CHECK_THAT(problem(std::string(50'000, '[')), Catch::Contains("brackets"));
+}
+
+TEST_CASE("timing can be switched off, and then a suite is needed", "[job_spec]") {
+  const auto spec = job_spec_from_yaml(with("timing: {prompt_tokens: 64, generated_tokens: 16, repetitions: 3}", "timing: off"), "p.yaml");
+  REQUIRE(spec.has_value());
+  CHECK_FALSE(spec->timing.enabled);
+  CHECK_THAT(problem("name: x\nmodels: [{name: m, path: p}]\nformats: [F16]\ntiming: off\n"), Catch::Contains("suites"));
+}

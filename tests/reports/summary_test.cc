@@ -1,0 +1,195 @@
+#include "reports/html/page.h"
+#include "reports/statistics/random.h"
+#include "reports/tables/export.h"
+#include "reports/tables/summary.h"
+#include "reports/tables/terminal.h"
+#include "tests/json_schema.h"
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+
+#include <cmath>
+
+using namespace quantfleet;
+using namespace quantfleet::reports;
+
+namespace {
+
+SuiteInfo suite(std::string name, std::string area, std::string kind = "loglikelihood") {
+  SuiteInfo info;
+  info.name = std::move(name);
+  info.version = "1";
+  info.sha256 = "sha-" + info.name;
+  info.area = std::move(area);
+  info.kind = std::move(kind);
+  info.items = 100;
+  info.chance = 0.25;
+  return info;
+}
+
+Row answer(std::string format, const std::string& suite_name, int index, double accuracy, std::string device = "desk-1") {
+  Row row;
+  row.kind = "accuracy";
+  row.device = std::move(device);
+  row.model = "tiny";
+  row.format = std::move(format);
+  row.activations = row.format == "F16" ? "f32" : "int8";
+  row.suite = suite_name;
+  row.suite_sha256 = "sha-" + suite_name;
+  row.program_version = "1";
+  row.result.item.value = fmt::format("i{:03}", index);
+  row.result.index = index;
+  row.result.scores["accuracy"] = accuracy;
+  row.result.logits_digest = "d" + row.format + row.result.item.value;
+  return row;
+}
+
+Row text_row(std::string format, double nll, double tokens, std::optional<double> kl) {
+  Row row = answer(std::move(format), "text", 0, 0);
+  row.result.scores = {{"nll", nll}, {"nll_squared", nll * nll / tokens * 1.5}, {"tokens", tokens}};
+  if (kl) row.result.scores.insert({{"kl_divergence_sum", *kl}, {"top1_agreement_sum", 0.9 * tokens}});
+  return row;
+}
+
+Row timing(std::string format, double decode) {
+  Row row = answer(std::move(format), "", 0, 0);
+  row.kind = "timing";
+  row.ran_alone = true;
+  row.result.scores = {{"prefill_tokens_per_s", 1000}, {"decode_tokens_per_s", decode}, {"first_token_ms", 10}, {"peak_memory_bytes", 2e7}};
+  return row;
+}
+
+// A run of F16 and Q4_0: 100 items of math, 80 right in F16, 70 in Q4_0 (15 lost, 5 gained).
+RunResults small_run() {
+  RunResults run;
+  run.run = "demo-1";
+  run.name = "demo";
+  run.status = "done";
+  run.baseline = "F16";
+  run.formats = {"F16", "Q4_0"};
+  run.suites = {suite("sums", "math"), suite("text", "text", "rolling")};
+  for (int i = 0; i < 100; ++i) {
+    run.rows.push_back(answer("F16", "sums", i, i < 80));
+    run.rows.push_back(answer("Q4_0", "sums", i, (i >= 15 && i < 80) || (i >= 95)));
+  }
+  run.rows.push_back(text_row("F16", 200, 100, std::nullopt));
+  run.rows.push_back(text_row("Q4_0", 210, 100, 3.0));
+  for (double decode : {90.0, 100.0, 130.0}) run.rows.push_back(timing("Q4_0", decode));
+  Telemetry energy;
+  energy.device = "desk-1", energy.model = "tiny", energy.format = "Q4_0", energy.activations = "int8", energy.kind = "timing";
+  energy.series.name = "energy_j";
+  energy.series.reason = "no powercap folder on this machine";
+  run.telemetry.push_back(energy);
+  return run;
+}
+
+const FormatSummary& line(const RunSummary& summary, const std::string& format) {
+  for (const FormatSummary& f : summary.formats)
+    if (f.format == format) return f;
+  throw std::runtime_error("no line " + format);
+}
+
+}  // namespace
+
+TEST_CASE("a run becomes one line per format, the baseline first", "[summary]") {
+  const RunSummary summary = summarize(small_run());
+  REQUIRE(summary.formats.size() == 2);
+  CHECK(summary.formats[0].format == "F16");
+  CHECK(summary.formats[0].is_baseline);
+  const FormatSummary& q4 = summary.formats[1];
+  CHECK(q4.area_accuracy.at("math").value == Approx(0.70));
+  REQUIRE(q4.pooled);
+  CHECK(q4.pooled->lost == 15);
+  CHECK(q4.pooled->gained == 5);
+  CHECK(*q4.pooled->retention == Approx(0.45 / 0.55));
+}
+
+TEST_CASE("perplexity and divergence are per token over the rolling suites", "[summary]") {
+  const RunSummary summary = summarize(small_run());
+  CHECK(*line(summary, "F16").perplexity.value == Approx(std::exp(2.0)));
+  CHECK_FALSE(line(summary, "F16").kl_divergence.value);
+  CHECK(*line(summary, "Q4_0").kl_divergence.value == Approx(0.03));
+  CHECK(*line(summary, "Q4_0").top1_agreement.value == Approx(0.9));
+}
+
+TEST_CASE("speed is the median of repetitions, and energy that was not measured says why", "[summary]") {
+  const FormatSummary q4 = line(summarize(small_run()), "Q4_0");
+  REQUIRE(q4.speeds.size() == 1);
+  CHECK(*q4.speeds[0].decode_tokens_per_s.value == Approx(100));
+  CHECK(q4.speeds[0].ran_alone);
+  CHECK_FALSE(q4.speeds[0].energy_j_per_token.value);
+  CHECK(q4.speeds[0].energy_j_per_token.reason == "no powercap folder on this machine");
+  CHECK(line(summarize(small_run()), "F16").speeds.empty());
+}
+
+TEST_CASE("a failed item is counted and leaves its pair, it does not count as wrong", "[summary]") {
+  RunResults run = small_run();
+  for (Row& row : run.rows)
+    if (row.format == "Q4_0" && row.suite == "sums" && row.result.index == 0) {
+      row.result.scores.clear();
+      row.result.error = Error{Code::kTimeout, "longer than 60 s"};
+    }
+  const FormatSummary q4 = line(summarize(run), "Q4_0");
+  CHECK(q4.errors == 1);
+  CHECK(q4.pooled->lost == 14);
+  CHECK(q4.pooled->areas[0].items == 99);
+}
+
+TEST_CASE("devices that compute other logits for one item are named, equal ones counted once", "[summary]") {
+  RunResults run = small_run();
+  run.rows.push_back(answer("Q4_0", "sums", 20, 1, "pi-5"));
+  Row damaged = answer("Q4_0", "sums", 21, 1, "pi-5");
+  damaged.result.logits_digest = "other";
+  run.rows.push_back(damaged);
+  const RunSummary summary = summarize(run);
+  CHECK(summary.digests_compared == 2);
+  REQUIRE(summary.mismatches.size() == 1);
+  CHECK(summary.mismatches[0].device_b == "pi-5");
+  CHECK(line(summary, "Q4_0").suites[0].items == 100);
+}
+
+TEST_CASE("runs over different versions of a suite are not compared", "[summary]") {
+  RunResults base = small_run(), candidate = small_run();
+  candidate.suites[0].sha256 = "other";
+  for (Row& row : candidate.rows) row.suite_sha256 = "other";
+  const RunSummary summary = summarize_against(base, candidate);
+  CHECK_FALSE(line(summary, "Q4_0").pooled);
+  REQUIRE_FALSE(summary.notes.empty());
+  CHECK(summary.notes[0].find("suite sums differs") != std::string::npos);
+}
+
+TEST_CASE("the same run compared with itself is SAME with no flips", "[summary]") {
+  const RunSummary summary = summarize_against(small_run(), small_run());
+  CHECK(line(summary, "Q4_0").pooled->difference == 0);
+  CHECK(line(summary, "Q4_0").pooled->lost == 0);
+}
+
+TEST_CASE("the results document has one object per device, format and suite", "[export]") {
+  const auto json = results_json(summarize(small_run()));
+  REQUIRE(json.size() == 2);  // two formats, one suite with right answers
+  const auto& q4 = json[1];
+  CHECK(test::schema_violations("results", nlohmann::json::parse(json.dump())) == std::vector<std::string>{});
+  CHECK(q4["energy_j_per_token"].is_null());
+  CHECK(q4["accuracy"].get<double>() == Approx(0.7));
+  const std::string csv = results_csv(summarize(small_run()));
+  CHECK(std::count(csv.begin(), csv.end(), '\n') == 3);
+}
+
+TEST_CASE("the terminal table fits its width by splitting, and footnotes say what is missing", "[terminal]") {
+  const RunSummary summary = summarize(small_run());
+  const std::string wide = terminal_table(summary, 0), narrow = terminal_table(summary, 100);
+  CHECK(wide.find("Q4_0") != std::string::npos);
+  CHECK(wide.find("J/token n/a: no powercap folder on this machine") != std::string::npos);
+  CHECK(narrow.find("prefill t/s") > narrow.find("verdict"));
+  CHECK(wide.find("−15 / +5") != std::string::npos);
+}
+
+TEST_CASE("the page is one file, and text of a plan cannot leave its data element", "[html]") {
+  RunResults run = small_run();
+  run.name = "</script><script>alert(1)</script>";
+  const std::string page = html_page(summarize(run));
+  CHECK(page.find("alert(1)</script>") == std::string::npos);
+  CHECK(page.find("\\u003c/script>") != std::string::npos);
+  CHECK(page.find("http://") == std::string::npos);  // nothing is fetched
+  CHECK(page.size() > 150'000);                      // Chart.js is inside
+}
