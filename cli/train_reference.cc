@@ -39,7 +39,8 @@ training::TrainOptions reference_recipe() {
   training::TrainOptions options;
   options.shape.layers = 3;
   options.shape.feed_forward = 512;
-  options.steps = 4000;
+  options.steps = 4800;
+  options.context_weight = 0.15f;
   options.batch_sequences = 8;
   options.learning_rate = 3e-3;
   options.warmup_steps = 200;
@@ -150,12 +151,13 @@ std::string recipe_json(const Settings& s, const training::Trainer& trainer, dou
       "  \"steps\": {}, \"batch_sequences\": {}, \"tokens\": {},\n"
       "  \"optimizer\": {{\"name\": \"AdamW\", \"beta1\": {}, \"beta2\": {}, \"weight_decay\": {}, \"clip_norm\": {}}},\n"
       "  \"learning_rate\": {{\"peak\": {}, \"warmup_steps\": {}, \"constant_until\": {}, \"final_share\": {}}},\n"
+      "  \"context_weight\": {},\n"
       "  \"final_loss\": {:.4f}, \"minutes\": {:.1f}, \"threads\": {}, \"kernels\": \"{}\",\n"
       "  \"weights_sha256\": \"{}\",\n  \"candidates_right\": {{{}}}\n}}\n",
       program_version(), o.seed, s.corpus_seed, o.shape.vocabulary, o.shape.width, o.shape.layers, o.shape.heads, o.shape.kv_heads,
       o.shape.feed_forward, o.shape.context, trainer.count_weights(), o.steps, o.batch_sequences,
       o.steps * trainer.tokens_per_step(), o.beta1, o.beta2, o.weight_decay, o.clip_norm, o.learning_rate, o.warmup_steps,
-      o.constant_until, o.final_rate, loss, minutes, trainer.threads(), trainer.kernels(), trainer.weights_digest(), accuracy);
+      o.constant_until, o.final_rate, o.context_weight, loss, minutes, trainer.threads(), trainer.kernels(), trainer.weights_digest(), accuracy);
 }
 
 Status train_reference(const Settings& settings) {
@@ -236,6 +238,7 @@ std::function<int()> add_train_reference(CLI::App& app) {
   app.add_option("--layers", settings->train.shape.layers, "transformer layers")->capture_default_str()->check(CLI::Range(1, 32));
   app.add_option("--feed-forward", settings->train.shape.feed_forward, "width of the feed-forward layer")->capture_default_str();
   app.add_option("--learning-rate", settings->train.learning_rate, "peak")->capture_default_str();
+  app.add_option("--context-weight", settings->train.context_weight, "of tokens drawn at random, against 1 for answers")->capture_default_str()->check(CLI::Range(0.0, 1.0));
   app.add_option("--threads", settings->train.threads, "0: one for each CPU; the bytes do not depend on it")->capture_default_str();
   app.add_option("--kernels", settings->train.kernels, "auto, avx512, avx2, scalar: the same bytes")->capture_default_str();
   app.add_option("--probe-every", settings->probe_every, "steps between two looks at the accuracy")->capture_default_str()->check(CLI::Range(1, 1'000'000));

@@ -7,8 +7,15 @@
 #include "models/reference/corpus/world.h"
 
 #include <string>
+#include <vector>
 
 namespace quantfleet::reference {
+
+// Documents come with marks: what stands between kAnswerBegin and kAnswerEnd follows from what is before it. Training gives these
+// tokens full weight and the rest (names, operands, drawn at random) less. The marks are no part of the text.
+inline constexpr char kAnswerBegin = '\x01', kAnswerEnd = '\x02';
+inline std::string answer(const std::string& text) { return kAnswerBegin + text + kAnswerEnd; }
+std::string without_marks(const std::string& marked, std::vector<bool>* is_answer = nullptr);  // is_answer: one per character
 
 inline constexpr int kHeldOutShare = 8;
 

@@ -45,9 +45,8 @@ std::string arithmetic_document(const World& world, Random& random) {
   for (int i = 0; i < problems;) {
     const Problem p = problem(random);
     if (held_out(world, p.prompt, kHeldOutShare)) continue;
-    if (i > 0) text += "\n";
-    text += p.prompt + p.target;
     ++i;
+    text += p.prompt + answer(p.target + (i < problems ? "\n" : ""));
   }
   return text;
 }

@@ -43,7 +43,7 @@ Sentence sentence(const World& world, Random& random) {
 std::string grammar_document(const World& world, Random& random) {
   Sentence s = sentence(world, random);
   while (held_out(world, s.prompt, kHeldOutShare)) s = sentence(world, random);
-  return s.prompt + kPronouns[world.nouns[static_cast<std::size_t>(s.head)].pronoun] + ".";
+  return s.prompt + answer(std::string(kPronouns[world.nouns[static_cast<std::size_t>(s.head)].pronoun]) + ".");
 }
 
 Item grammar_item(const World& world, Random& random) {

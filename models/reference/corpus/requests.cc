@@ -43,7 +43,7 @@ Wish wish(const World& world, Random& random) {
 std::string request_document(const World& world, Random& random) {
   Wish w = wish(world, random);
   while (held_out(world, w.prompt, kHeldOutShare)) w = wish(world, random);
-  return w.prompt + (w.refuse ? " Sorry, I can't help." : " Sure.");
+  return w.prompt + answer(w.refuse ? " Sorry, I can't help." : " Sure.");
 }
 
 Item request_item(const World& world, Random& random) {
