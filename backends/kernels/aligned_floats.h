@@ -1,11 +1,9 @@
-// A block of floats on a 64-byte boundary: one cache line, one 512-bit register. Grows, never shrinks, contents are not
-// kept when it grows.
+// An aligned buffer that is counted in floats.
 #pragma once
 
-#include <cstddef>
+#include "backends/kernels/aligned_buffer.h"
+
 #include <cstdint>
-#include <memory>
-#include <new>
 
 namespace quantfleet {
 
@@ -14,25 +12,16 @@ class AlignedFloats {
   AlignedFloats() = default;
   explicit AlignedFloats(std::int64_t count) { reserve(count); }
 
+  // At least `count`; what was inside is lost when it grows.
   float* reserve(std::int64_t count) {
-    if (count > count_) {
-      data_.reset();
-      data_.reset(static_cast<float*>(::operator new(static_cast<std::size_t>(count) * sizeof(float), kAlignment)));
-      count_ = count;
-    }
-    return data_.get();
+    buffer_.reserve(static_cast<std::size_t>(count) * sizeof(float));
+    return data();
   }
-  float* data() { return data_.get(); }
-  const float* data() const { return data_.get(); }
-  std::int64_t count() const { return count_; }
+  float* data() { return reinterpret_cast<float*>(buffer_.data()); }
+  const float* data() const { return reinterpret_cast<const float*>(buffer_.data()); }
 
  private:
-  static constexpr std::align_val_t kAlignment{64};
-  struct Free {
-    void operator()(float* p) const { ::operator delete(p, kAlignment); }
-  };
-  std::unique_ptr<float, Free> data_;
-  std::int64_t count_ = 0;
+  AlignedBuffer buffer_;
 };
 
 }  // namespace quantfleet

@@ -99,7 +99,6 @@ void silu_mul_backward(const float* gate_up, const float* dy, std::int64_t rows,
 
 void rotate(float* x, std::int64_t row_stride, std::int64_t heads, std::int64_t head_width, const float* cosines,
             const float* sines, const std::int32_t* positions, std::int64_t rows, bool backward) {
-  const LaneInts swapped = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14};
   const float sign = backward ? -1.0f : 1.0f;
   for (std::int64_t r = 0; r < rows; ++r, x += row_stride) {
     const float* cosine = cosines + positions[r] * head_width;
@@ -108,7 +107,8 @@ void rotate(float* x, std::int64_t row_stride, std::int64_t heads, std::int64_t 
       for (std::int64_t i = 0; i < head_width; i += 16) {
         float* place = x + h * head_width + i;
         const Lanes value = load(place);
-        store(place, value * load(cosine + i) + __builtin_shuffle(value, swapped) * (load(sine + i) * sign));
+        const Lanes swapped = __builtin_shufflevector(value, value, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+        store(place, value * load(cosine + i) + swapped * (load(sine + i) * sign));
       }
   }
 }

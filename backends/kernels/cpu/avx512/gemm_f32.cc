@@ -4,7 +4,10 @@
 #include "backends/kernels/gemm_f32.h"
 
 // GCC 12 warns about its own header: _mm512_undefined_ps is meant to be undefined.
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <immintrin.h>
 
 namespace quantfleet {
