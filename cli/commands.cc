@@ -12,6 +12,12 @@ std::function<int()> add_gate(CLI::App& app);
 std::function<int()> add_inspect(CLI::App& app);
 std::function<int()> add_quantize(CLI::App& app);
 std::function<int()> add_convert(CLI::App& app);
+std::function<int()> add_perplexity(CLI::App& app);
+std::function<int()> add_logits(CLI::App& app);
+std::function<int()> add_generate(CLI::App& app);
+std::function<int()> add_tokenize(CLI::App& app);
+std::function<int()> add_bench(CLI::App& app);
+std::function<int()> add_selftest(CLI::App& app);
 std::function<int()> add_version(CLI::App& app);
 
 std::span<const Command> commands() {
@@ -23,6 +29,12 @@ std::span<const Command> commands() {
       Command{"inspect", "architecture, tensors, formats, bits per weight and hashes of a model", add_inspect},
       Command{"quantize", "a model in another weight format", add_quantize},
       Command{"convert", "a model in F32, F16 or BF16", add_convert},
+      Command{"perplexity", "perplexity of a text, and divergence from a reference model", add_perplexity},
+      Command{"logits", "logits behind given tokens, as raw float32", add_logits},
+      Command{"generate", "continues a prompt", add_generate},
+      Command{"tokenize", "token ids of texts", add_tokenize},
+      Command{"bench", "speed and memory of a model on this machine", add_bench},
+      Command{"selftest", "are this machine's numbers the expected ones, bit for bit?", add_selftest},
       Command{"version", "version and commit of this program", add_version},
   };
   return kCommands;
