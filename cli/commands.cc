@@ -5,6 +5,7 @@
 
 namespace quantfleet::cli {
 
+std::function<int()> add_evaluate(CLI::App& app);
 std::function<int()> add_results(CLI::App& app);
 std::function<int()> add_compare(CLI::App& app);
 std::function<int()> add_report(CLI::App& app);
@@ -18,10 +19,12 @@ std::function<int()> add_generate(CLI::App& app);
 std::function<int()> add_tokenize(CLI::App& app);
 std::function<int()> add_bench(CLI::App& app);
 std::function<int()> add_selftest(CLI::App& app);
+std::function<int()> add_suites(CLI::App& app);
 std::function<int()> add_version(CLI::App& app);
 
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
+      Command{"evaluate", "accuracy of one model on suites, here and now", add_evaluate},
       Command{"results", "the table of a run, or its numbers as JSON or CSV", add_results},
       Command{"compare", "one run against another", add_compare},
       Command{"report", "a self-contained HTML page of a run", add_report},
@@ -35,6 +38,7 @@ std::span<const Command> commands() {
       Command{"tokenize", "token ids of texts", add_tokenize},
       Command{"bench", "speed and memory of a model on this machine", add_bench},
       Command{"selftest", "are this machine's numbers the expected ones, bit for bit?", add_selftest},
+      Command{"suites", "list, show and verify the evaluation suites", add_suites},
       Command{"version", "version and commit of this program", add_version},
   };
   return kCommands;

@@ -1,0 +1,49 @@
+// The training text and the items that go with it, from one seed. Document i depends on (seed, i) only, so a stream can be
+// read from anywhere, by any number of threads.
+//
+// What training never sees: the prompts of items (areas.h), and one document in 64, which is kept for the text suite.
+#pragma once
+
+#include "models/reference/corpus/areas.h"
+#include "models/reference/corpus/tokenizer.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace quantfleet::reference {
+
+inline constexpr std::uint64_t kSeed = 20260;
+inline constexpr int kVocabularyTokens = 1024;
+inline constexpr int kContextTokens = 256;
+inline constexpr int kCandidatesPerArea = 1200;
+
+class Corpus {
+ public:
+  explicit Corpus(std::uint64_t seed = kSeed) : world_(seed) {}
+
+  const World& world() const { return world_; }
+
+  // Training document `index`: one text of one area, or (one in ten) a page of two to four texts, a line each.
+  // area, if given, receives the area of the (first) text.
+  std::string document(std::uint64_t index, Area* area = nullptr) const;
+
+  // A page of the kept documents, about `characters` long, texts a line each: for perplexity.
+  std::string held_out_page(std::uint64_t index, int characters) const;
+
+  // The first `count` candidate items of an area: distinct prompts, in seeded order. At most an equal share for each tier
+  // or depth is a matter of the mix (suites.h), not of this list.
+  std::vector<Item> candidates(Area area, int count = kCandidatesPerArea) const;
+
+ private:
+  World world_;
+};
+
+Tokenizer train_tokenizer(const Corpus& corpus, int vocabulary_tokens = kVocabularyTokens);
+
+// Row `row` of the training stream: context_tokens + 1 ids. Whole documents, each followed by <|endoftext|>; the last one is
+// cut off where the row ends. A row depends on (seed, row) only, so training can resume anywhere.
+std::vector<std::uint16_t> training_row(const Corpus& corpus, const Tokenizer& tokenizer, std::uint64_t row,
+                                        int context_tokens = kContextTokens);
+
+}  // namespace quantfleet::reference

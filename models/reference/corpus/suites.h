@@ -1,0 +1,27 @@
+// The built-in suites' items, written in the final task format (one JSON object per line). Which candidates a suite has is
+// decided by difficulty class alone: the class mix below, chosen once after training so that the reference model's F16
+// accuracy leaves room in both directions. What a model answers to a single item never decides about that item.
+#pragma once
+
+#include "models/reference/corpus/corpus.h"
+
+#include <span>
+#include <string>
+
+namespace quantfleet::reference {
+
+struct ClassCount {
+  const char* pattern;  // a class is meant when this text occurs in it; empty: every class
+  int count;            // the first `count` candidates of these classes that no earlier line has taken
+};
+
+std::span<const ClassCount> class_mix(Area area);
+
+// Items of a suite in candidate order. Fewer than the mix asks for only when the candidates run out.
+std::vector<Item> suite_items(const Corpus& corpus, Area area);
+
+// items.jsonl, byte for byte, of an area's suite and of the text suite.
+std::string items_jsonl(std::span<const Item> items, Area area);
+std::string text_items_jsonl(const Corpus& corpus);
+
+}  // namespace quantfleet::reference
