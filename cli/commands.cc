@@ -6,10 +6,17 @@
 namespace quantfleet::cli {
 
 std::function<int()> add_evaluate(CLI::App& app);
+std::function<int()> add_submit(CLI::App& app);
+std::function<int()> add_status(CLI::App& app);
+std::function<int()> add_cancel(CLI::App& app);
+std::function<int()> add_runs(CLI::App& app);
+std::function<int()> add_devices(CLI::App& app);
 std::function<int()> add_results(CLI::App& app);
 std::function<int()> add_compare(CLI::App& app);
 std::function<int()> add_report(CLI::App& app);
 std::function<int()> add_gate(CLI::App& app);
+std::function<int()> add_coordinator(CLI::App& app);
+std::function<int()> add_key(CLI::App& app);
 std::function<int()> add_inspect(CLI::App& app);
 std::function<int()> add_quantize(CLI::App& app);
 std::function<int()> add_convert(CLI::App& app);
@@ -25,10 +32,17 @@ std::function<int()> add_version(CLI::App& app);
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
       Command{"evaluate", "accuracy of one model on suites, here and now", add_evaluate},
+      Command{"submit", "a plan to a coordinator", add_submit},
+      Command{"status", "where a run stands", add_status},
+      Command{"cancel", "end a run", add_cancel},
+      Command{"runs", "all runs of a coordinator", add_runs},
+      Command{"devices", "the agents of a coordinator", add_devices},
       Command{"results", "the table of a run, or its numbers as JSON or CSV", add_results},
       Command{"compare", "one run against another", add_compare},
       Command{"report", "a self-contained HTML page of a run", add_report},
       Command{"gate", "pass, fail or undecided: may a run replace another?", add_gate},
+      Command{"coordinator", "take plans, lease work to agents, keep results", add_coordinator},
+      Command{"key", "CURVE key pairs and the list of admitted agents", add_key},
       Command{"inspect", "architecture, tensors, formats, bits per weight and hashes of a model", add_inspect},
       Command{"quantize", "a model in another weight format", add_quantize},
       Command{"convert", "a model in F32, F16 or BF16", add_convert},
