@@ -100,7 +100,7 @@ std::function<int()> add_bench(CLI::App& app) {
     EnergyCounter energy;
     std::optional<double> joules;
     {
-      Progress progress("bench");
+      ShareProgress progress("bench");
       for (int repetition = -1; repetition < options->repetitions; ++repetition) {
         const auto sample = engine->time_batch(options->prompt, options->generated, options->batch, options->seed + static_cast<std::uint64_t>(repetition + 1));
         if (!sample) throw BadResult(sample.error());

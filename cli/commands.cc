@@ -5,6 +5,8 @@
 
 namespace quantfleet::cli {
 
+std::function<int()> add_demo(CLI::App& app);
+std::function<int()> add_run(CLI::App& app);
 std::function<int()> add_evaluate(CLI::App& app);
 std::function<int()> add_submit(CLI::App& app);
 std::function<int()> add_status(CLI::App& app);
@@ -16,6 +18,8 @@ std::function<int()> add_compare(CLI::App& app);
 std::function<int()> add_report(CLI::App& app);
 std::function<int()> add_gate(CLI::App& app);
 std::function<int()> add_coordinator(CLI::App& app);
+std::function<int()> add_agent(CLI::App& app);
+std::function<int()> add_runner(CLI::App& app);
 std::function<int()> add_key(CLI::App& app);
 std::function<int()> add_inspect(CLI::App& app);
 std::function<int()> add_quantize(CLI::App& app);
@@ -31,6 +35,8 @@ std::function<int()> add_version(CLI::App& app);
 
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
+      Command{"demo", "a coordinator and two agents on this machine, a plan, a report", add_demo},
+      Command{"run", "a plan from start to report inside one process", add_run},
       Command{"evaluate", "accuracy of one model on suites, here and now", add_evaluate},
       Command{"submit", "a plan to a coordinator", add_submit},
       Command{"status", "where a run stands", add_status},
@@ -42,6 +48,8 @@ std::span<const Command> commands() {
       Command{"report", "a self-contained HTML page of a run", add_report},
       Command{"gate", "pass, fail or undecided: may a run replace another?", add_gate},
       Command{"coordinator", "take plans, lease work to agents, keep results", add_coordinator},
+      Command{"agent", "measures on this machine what a coordinator asks for", add_agent},
+      Command{"runner", "", add_runner},
       Command{"key", "CURVE key pairs and the list of admitted agents", add_key},
       Command{"inspect", "architecture, tensors, formats, bits per weight and hashes of a model", add_inspect},
       Command{"quantize", "a model in another weight format", add_quantize},

@@ -74,13 +74,13 @@ std::uint64_t peak_memory_bytes() {
   return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
 }
 
-Progress::Progress(std::string what) : what_(std::move(what)), terminal_(::isatty(STDERR_FILENO)), start_s_(now_s()), latest_s_(start_s_) {}
+ShareProgress::ShareProgress(std::string what) : what_(std::move(what)), terminal_(::isatty(STDERR_FILENO)), start_s_(now_s()), latest_s_(start_s_) {}
 
-Progress::~Progress() {
+ShareProgress::~ShareProgress() {
   if (drawn_ && terminal_) std::fputs("\r\033[K", stderr);
 }
 
-void Progress::show(double share) {
+void ShareProgress::show(double share) {
   const double now = now_s();
   if (now - latest_s_ < (terminal_ ? 0.2 : 10.0)) return;
   latest_s_ = now;

@@ -32,10 +32,10 @@ std::string read_text_file(const std::filesystem::path& path);     // "-" is std
 std::uint64_t peak_memory_bytes();
 
 // Progress on stderr: a bar with rate and remaining time on a terminal, a plain line every ten seconds elsewhere.
-class Progress {
+class ShareProgress {
  public:
-  explicit Progress(std::string what);
-  ~Progress();
+  explicit ShareProgress(std::string what);
+  ~ShareProgress();
   void show(double share);  // 0 to 1
 
  private:

@@ -30,7 +30,7 @@ struct TemporaryFile {
 };
 
 Response roll(NativeEngine& engine, const RollingLoglikelihood& request, const std::string& what) {
-  Progress progress(what);
+  ShareProgress progress(what);
   engine.on_progress([&](double share) { progress.show(share); });
   const Request requests[] = {request};
   Result<Response> answer = Error{Code::kCancelled, "no answer"};

@@ -31,7 +31,7 @@ std::function<int()> add_selftest(CLI::App& app) {
     selftest.threads = options->compute.threads;
     Result<SelftestResult> result = Error{Code::kCancelled, ""};
     {
-      Progress progress("selftest");
+      ShareProgress progress("selftest");
       selftest.progress = [&](double share) { progress.show(share); };
       result = run_selftest(selftest);
     }
