@@ -1,0 +1,263 @@
+// quantfleet evaluate: one model, here and now: accuracy per suite with its standard error, and with --json every item.
+// Errors of single items are counted, never dropped; a suite that cannot run here says why.
+#include "agent/sandbox/sandbox.h"
+#include "backends/engines/engine.h"
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/progress.h"
+#include "cli/suites_root.h"
+#include "contract/error.h"
+#include "contract/version.h"
+#include "suites/suite.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <thread>
+
+namespace quantfleet::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Options {
+  EngineOptions engine;
+  std::string activations;
+  std::vector<std::string> names;
+  std::filesystem::path root;
+  int limit = 0;
+  bool json = false;
+};
+
+struct Measured {
+  std::shared_ptr<const Suite> suite;
+  std::vector<ItemResult> rows;  // in the suite's order
+  std::string not_run;           // why, or empty
+  double seconds = 0;
+};
+
+// Mean of a 0/1 score and its standard error s/sqrt(n), s with n - 1.
+struct Mean {
+  int items = 0;
+  double value = 0, standard_error = 0;
+};
+
+Mean mean_of(const std::vector<ItemResult>& rows, const std::string& score) {
+  Mean mean;
+  double sum = 0, squares = 0;
+  for (const ItemResult& row : rows) {
+    const auto found = row.scores.find(score);
+    if (found == row.scores.end()) continue;
+    ++mean.items;
+    sum += found->second;
+    squares += found->second * found->second;
+  }
+  if (mean.items == 0) return mean;
+  const double n = mean.items;
+  mean.value = sum / n;
+  if (mean.items > 1) mean.standard_error = std::sqrt(std::max(0.0, squares - n * mean.value * mean.value) / (n - 1) / n);
+  return mean;
+}
+
+// exp of the mean negative log-likelihood per token; its error by the delta method, tokens taken as independent.
+struct Perplexity {
+  double tokens = 0, value = 0, standard_error = 0;
+};
+
+Perplexity perplexity_of(const std::vector<ItemResult>& rows) {
+  double nll = 0, squares = 0;
+  Perplexity result;
+  for (const ItemResult& row : rows) {
+    if (row.error) continue;
+    nll += row.scores.at("nll");
+    squares += row.scores.at("nll_squared");
+    result.tokens += row.scores.at("tokens");
+  }
+  if (result.tokens == 0) return result;
+  const double mean = nll / result.tokens;
+  result.value = std::exp(mean);
+  if (result.tokens > 1) result.standard_error = result.value * std::sqrt(std::max(0.0, squares / result.tokens - mean * mean) / (result.tokens - 1));
+  return result;
+}
+
+Measured measure(Engine& engine, std::shared_ptr<const Suite> suite, int limit) {
+  Measured measured{std::move(suite), {}, {}, 0};
+  const SuiteInfo& info = measured.suite->info();
+  const Sandbox sandbox;
+  if (info.kind == "code")
+    if (const Status available = sandbox_available(); !available) {
+      measured.not_run = available.error().detail;
+      return measured;
+    }
+  const int count = limit > 0 ? std::min(limit, info.items) : info.items;
+  std::vector<Request> requests;
+  std::vector<int> asked;  // index of each request
+  measured.rows.resize(static_cast<std::size_t>(count));
+  const auto fail = [&](int index, const Error& error) {
+    ItemResult& row = measured.rows[static_cast<std::size_t>(index)];
+    row.item = measured.suite->item_id(index);
+    row.index = index;
+    row.error = error;
+  };
+  for (int i = 0; i < count; ++i) {
+    auto request = measured.suite->request(i, engine.info().chat_template);
+    if (!request) {
+      fail(i, request.error());
+      continue;
+    }
+    requests.push_back(std::move(*request));
+    asked.push_back(i);
+  }
+  Progress progress(info.name, "items");
+  std::uint64_t done = 0;
+  const auto begin = std::chrono::steady_clock::now();
+  engine.answer(requests, [&](std::size_t at, Result<Response> response) {
+    if (!response) fail(asked[at], response.error());
+    else measured.rows[static_cast<std::size_t>(asked[at])] = measured.suite->score(asked[at], *response, &sandbox);
+    progress.update(++done, requests.size());
+    return !interrupted();
+  });
+  measured.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return measured;
+}
+
+Json to_json(const ItemResult& row) {
+  Json json = {{"item", row.item.value}, {"index", row.index}, {"scores", row.scores}};
+  json["prompt_tokens"] = row.prompt_tokens;
+  json["generated_tokens"] = row.generated_tokens;
+  json["first_token_ms"] = row.first_token_ms;
+  json["total_ms"] = row.total_ms;
+  json["output"] = row.output;
+  json["logits_digest"] = row.logits_digest;
+  if (row.error) json["error"] = {{"code", name_of(row.error->code)}, {"detail", row.error->detail}};
+  else json["error"] = nullptr;
+  return json;
+}
+
+int errors_of(const Measured& measured) {
+  return static_cast<int>(std::count_if(measured.rows.begin(), measured.rows.end(), [](const ItemResult& row) { return row.error.has_value(); }));
+}
+
+Json to_json(const Measured& measured) {
+  const SuiteInfo& info = measured.suite->info();
+  const bool rolling = info.kind == "rolling";
+  Json json = {{"name", info.name}, {"version", info.version}, {"sha256", info.sha256}, {"area", info.area}, {"kind", info.kind}};
+  json["items"] = measured.rows.size();
+  json["errors"] = errors_of(measured);
+  json["not_run"] = measured.not_run.empty() ? Json(nullptr) : Json(measured.not_run);
+  for (const char* key : {"chance", "accuracy", "standard_error", "accuracy_norm", "tokens", "perplexity", "perplexity_standard_error"}) json[key] = nullptr;
+  if (rolling) {
+    if (const Perplexity perplexity = perplexity_of(measured.rows); perplexity.tokens > 0) {
+      json["tokens"] = perplexity.tokens;
+      json["perplexity"] = perplexity.value;
+      json["perplexity_standard_error"] = perplexity.standard_error;
+    }
+  } else {
+    json["chance"] = info.chance;
+    if (const Mean mean = mean_of(measured.rows, "accuracy"); mean.items > 0) {
+      json["accuracy"] = mean.value;
+      json["standard_error"] = mean.standard_error;
+    }
+    if (const Mean norm = mean_of(measured.rows, "accuracy_norm"); norm.items > 0) json["accuracy_norm"] = norm.value;
+  }
+  json["seconds"] = measured.seconds;
+  json["items_per_s"] = measured.seconds > 0 ? Json(static_cast<double>(measured.rows.size()) / measured.seconds) : Json(nullptr);
+  json["rows"] = Json::array();
+  for (const ItemResult& row : measured.rows) json["rows"].push_back(to_json(row));
+  return json;
+}
+
+void print_table(const EngineInfo& info, const std::vector<Measured>& all) {
+  fmt::print("{} ({}), {} activations, {} kernels, {} thread{}\n\n", info.model_name, info.format, info.activations, info.kernels, info.threads,
+             info.threads == 1 ? "" : "s");
+  std::size_t width = 5;
+  for (const Measured& measured : all) width = std::max(width, measured.suite->info().name.size());
+  fmt::print("{:<{}}  {:<9}  {:>6}  {:>17}  {:>8}  {:>6}  {:>8}\n", "suite", width, "area", "items", "accuracy", "chance", "errors", "items/s");
+  for (const Measured& measured : all) {
+    const SuiteInfo& suite = measured.suite->info();
+    if (!measured.not_run.empty()) {
+      fmt::print("{:<{}}  {:<9}  not run: {}\n", suite.name, width, suite.area, measured.not_run);
+      continue;
+    }
+    std::string value = "-", chance = "-";
+    if (suite.kind == "rolling") {
+      const Perplexity perplexity = perplexity_of(measured.rows);
+      if (perplexity.tokens > 0) value = fmt::format("ppl {:.3f} ± {:.3f}", perplexity.value, perplexity.standard_error);
+    } else {
+      const Mean mean = mean_of(measured.rows, "accuracy");
+      if (mean.items > 0) value = fmt::format("{:.1f} ± {:.1f} %", 100 * mean.value, 100 * mean.standard_error);
+      chance = fmt::format("{:.1f} %", 100 * suite.chance);
+    }
+    fmt::print("{:<{}}  {:<9}  {:>6}  {:>17}  {:>8}  {:>6}  {:>8}\n", suite.name, width, suite.area, measured.rows.size(), value, chance,
+               errors_of(measured),
+               measured.seconds > 0 ? fmt::format("{:.1f}", static_cast<double>(measured.rows.size()) / measured.seconds) : "-");
+  }
+  for (const Measured& measured : all)
+    for (const ItemResult& row : measured.rows)
+      if (row.error) {
+        fmt::print("\n{}: the first error is of item {}: {}\n", measured.suite->info().name, row.item.value, row.error->detail);
+        break;
+      }
+}
+
+int evaluate(Options& options) {
+  if (options.activations == "f32") options.engine.activations = Activations::kF32;
+  if (options.activations == "int8") options.engine.activations = Activations::kInt8;
+  std::vector<std::shared_ptr<const Suite>> suites;
+  if (options.names.empty()) {
+    auto all = load_suites(options.root);
+    if (!all) throw BadResult(all.error());
+    suites = std::move(*all);
+  }
+  for (const std::string& name : options.names) {
+    auto suite = find_suite(options.root, name);
+    if (!suite) throw BadResult(suite.error());
+    suites.push_back(std::move(*suite));
+  }
+  auto engine = open_engine("native", options.engine);
+  if (!engine) throw BadResult(engine.error());
+  catch_interrupts();
+  std::vector<Measured> all;
+  for (const auto& suite : suites) {
+    if (interrupted()) break;
+    all.push_back(measure(**engine, suite, options.limit));
+  }
+  const EngineInfo& info = (*engine)->info();
+  if (options.json) {
+    Json document = {{"program_version", program_version()}, {"model", info.model_name}, {"model_sha256", info.model_sha256}, {"format", info.format},
+                     {"engine", info.engine}, {"kernels", info.kernels}, {"activations", info.activations}, {"threads", info.threads}};
+    document["suites"] = Json::array();
+    for (const Measured& measured : all) document["suites"].push_back(to_json(measured));
+    fmt::print("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
+  } else {
+    print_table(info, all);
+  }
+  if (interrupted()) return exit_code(Code::kInterrupted);
+  const bool none_ran = !all.empty() && std::all_of(all.begin(), all.end(), [](const Measured& measured) { return !measured.not_run.empty(); });
+  return none_ran ? exit_code(Code::kSandboxUnavailable) : 0;
+}
+
+}  // namespace
+
+std::function<int()> add_evaluate(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  options->root = default_suites_root();
+  options->engine.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  if (const char* kernels = std::getenv("QUANTFLEET_KERNELS")) options->engine.kernels = kernels;
+  app.add_option("MODEL", options->engine.model, "GGUF file")->required();
+  app.add_option("--suite", options->names, "suites by name (default: all)")->expected(1, 64);
+  app.add_option("--limit", options->limit, "items of each suite, from the start of its seeded order; 0: all")->check(CLI::Range(0, 1'000'000))->capture_default_str();
+  app.add_option("--root", options->root, "folder of suites (default: QUANTFLEET_SUITES, else the installed ones)");
+  app.add_option("--threads", options->engine.threads, "threads of the engine")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--kernels", options->engine.kernels, "scalar, avx2, avx512_vnni, neon_dotprod (default: QUANTFLEET_KERNELS, else the best of this CPU)");
+  app.add_option("--activations", options->activations, "f32 or int8 (default: int8 for quantized models)")->check(CLI::IsMember({"f32", "int8"}));
+  app.add_flag("--json", options->json, "one JSON document on stdout, with a row per item");
+  return [options] { return evaluate(*options); };
+}
+
+}  // namespace quantfleet::cli

@@ -1,0 +1,118 @@
+#include "suites/prompt.h"
+
+#include "suites/seeded_order.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace quantfleet {
+
+Result<PromptBuilder> PromptBuilder::make(const Task& task) {
+  PromptBuilder builder;
+  builder.task_ = &task;
+  const auto compile = [&](const std::string& source, std::string_view key, std::optional<Template>& into) -> Status {
+    auto parsed = Template::parse(source, fmt::format("{}, {}", task.place, key));
+    if (!parsed) return parsed.error();
+    into = std::move(*parsed);
+    return {};
+  };
+  if (const Status status = compile(task.prompt, "prompt", builder.prompt_); !status) return status.error();
+  if (!task.target.empty())
+    if (const Status status = compile(task.target, "target", builder.target_); !status) return status.error();
+  if (!task.target_index.empty())
+    if (const Status status = compile(task.target_index, "target_index", builder.target_index_); !status) return status.error();
+  for (const std::string& choice : task.choices) {
+    std::optional<Template> compiled;
+    if (const Status status = compile(choice, "choices", compiled); !status) return status.error();
+    builder.choices_.push_back(std::move(*compiled));
+  }
+  return builder;
+}
+
+Result<AskedItem> PromptBuilder::ask(const TaskItem& item) const {
+  const auto bad = [&](std::string_view what) {
+    return Error{Code::kBadValue, fmt::format("{}, item '{}' (line {}): {}", task_->place, item.id, item.line, what)};
+  };
+  const auto in_item = [&](const Error& error) {
+    return Error{error.code, fmt::format("{} (item '{}', line {})", error.detail, item.id, item.line)};
+  };
+  AskedItem asked;
+  auto question = prompt_->render(item.fields);
+  if (!question) return in_item(question.error());
+  asked.question = std::move(*question);
+  if (target_) {
+    auto target = target_->render(item.fields);
+    if (!target) return in_item(target.error());
+    asked.target = std::move(*target);
+  }
+  if (task_->kind != TaskKind::kLoglikelihood) return asked;
+
+  if (choices_.empty()) {
+    const auto field = item.fields.find(task_->choices_field);
+    if (field == item.fields.end() || !field->is_array() || field->size() < 2 || field->size() > 1000)
+      return bad(fmt::format("field '{}' must be a list of 2 to 1000 strings", task_->choices_field));
+    for (const auto& choice : *field) {
+      if (!choice.is_string()) return bad(fmt::format("field '{}' must hold strings only", task_->choices_field));
+      asked.choices.push_back(choice.get<std::string>());
+    }
+  }
+  for (const Template& choice : choices_) {
+    auto text = choice.render(item.fields);
+    if (!text) return in_item(text.error());
+    asked.choices.push_back(std::move(*text));
+  }
+  for (const std::string& choice : asked.choices)
+    if ((task_->target_delimiter + choice).empty()) return bad("a choice is empty");
+  if (target_index_) {
+    auto index = target_index_->render(item.fields);
+    if (!index) return in_item(index.error());
+    const char* end = index->data() + index->size();
+    const auto [stop, error] = std::from_chars(index->data(), end, asked.gold);
+    if (error != std::errc{} || stop != end || asked.gold < 0 || static_cast<std::size_t>(asked.gold) >= asked.choices.size())
+      return bad(fmt::format("target_index is '{}', expected 0 to {}", *index, asked.choices.size() - 1));
+    asked.target = asked.choices[static_cast<std::size_t>(asked.gold)];
+  } else {
+    if (std::count(asked.choices.begin(), asked.choices.end(), asked.target) != 1)
+      return bad(fmt::format("target '{}' must equal exactly one of the {} choices", asked.target, asked.choices.size()));
+    asked.gold = static_cast<int>(std::find(asked.choices.begin(), asked.choices.end(), asked.target) - asked.choices.begin());
+  }
+  return asked;
+}
+
+std::vector<int> PromptBuilder::examples_for(int item) const {
+  const FewShot& few_shot = task_->few_shot;
+  const bool own_items = few_shot.items_file.empty();
+  const int pool = static_cast<int>(own_items ? task_->items.size() : task_->few_shot_items.size());
+  const int excluded = own_items ? item : -1;
+  if (few_shot.sampler == FewShot::Sampler::kRandom)
+    return seeded_sample(pool, few_shot.count, excluded, few_shot.seed, task_->items[static_cast<std::size_t>(item)].id);
+  std::vector<int> first;
+  for (int i = 0; static_cast<int>(first.size()) < few_shot.count; ++i)
+    if (i != excluded) first.push_back(i);
+  return first;
+}
+
+Result<std::string> PromptBuilder::prompt(int item, const AskedItem& asked, const std::string& chat_template, bool& used_chat) const {
+  std::string text;
+  const auto& pool = task_->few_shot.items_file.empty() ? task_->items : task_->few_shot_items;
+  for (int example : examples_for(item)) {
+    auto solved = ask(pool[static_cast<std::size_t>(example)]);
+    if (!solved) return solved.error();
+    text += solved->question + task_->target_delimiter + solved->target + task_->few_shot.delimiter;
+  }
+  text += asked.question;
+  used_chat = task_->chat && !chat_template.empty();
+  if (!used_chat) return text;
+  auto chat = Template::parse(chat_template, "the model's chat template", kChatTemplateOptions);
+  if (!chat) return chat.error();
+  // The engine adds BOS itself; one user message needs no EOS.
+  const nlohmann::json variables = {{"messages", {{{"role", "user"}, {"content", text}}}},
+                                    {"add_generation_prompt", true},
+                                    {"bos_token", ""},
+                                    {"eos_token", ""}};
+  return chat->render(variables);
+}
+
+}  // namespace quantfleet

@@ -1,0 +1,155 @@
+// What generated code cannot do. Skipped aloud where this machine cannot isolate at all (and there the error explains).
+#include "agent/sandbox/sandbox.h"
+
+#include <catch2/catch.hpp>
+#include <dirent.h>
+
+#include <algorithm>
+#include <cctype>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+using namespace quantfleet;
+
+namespace {
+
+bool can_isolate() {
+  static const Status status = sandbox_available();
+  if (!status) WARN("skipped: " << status.error().detail);
+  return status.has_value();
+}
+
+CodeRun run(const std::string& program, SandboxLimits limits = {}, const std::string& input = "") {
+  const auto result = Sandbox(limits).run_python(program, input);
+  INFO((result.has_error() ? result.error().detail : std::string()));
+  REQUIRE(result.has_value());
+  CAPTURE(result->stderr_text);
+  return *result;
+}
+
+// How many processes on this machine carry `mark` in their command line.
+int processes_with(const std::string& mark) {
+  int count = 0;
+  DIR* proc = ::opendir("/proc");
+  REQUIRE(proc);
+  while (const dirent* entry = ::readdir(proc)) {
+    if (!std::isdigit(static_cast<unsigned char>(entry->d_name[0]))) continue;
+    std::ifstream file(std::string("/proc/") + entry->d_name + "/cmdline", std::ios::binary);
+    const std::string words((std::istreambuf_iterator<char>(file)), {});
+    if (words.find(mark) != std::string::npos) ++count;
+  }
+  ::closedir(proc);
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("a program runs, reads its input and its exit code comes back", "[sandbox]") {
+  if (!can_isolate()) return;
+  const CodeRun result = run("import sys\nprint(input()[::-1])\nprint('no', file=sys.stderr)\nsys.exit(3)", {}, "abc\n");
+  CHECK(result.stdout_text == "cba\n");
+  CHECK(result.stderr_text == "no\n");
+  CHECK(result.exit_code == 3);
+  CHECK_FALSE(result.timed_out);
+  CHECK(run("this is not python").exit_code == 1);
+}
+
+TEST_CASE("a program sees no network, no files, no environment and no processes of ours", "[sandbox]") {
+  if (!can_isolate()) return;
+  const CodeRun result = run(R"(
+import os, socket
+def attempt(what, action):
+    try:
+        action()
+        print(what, 'POSSIBLE')
+    except Exception as error:
+        print(what, type(error).__name__)
+def connect(address):
+    with socket.socket() as s:
+        s.settimeout(1)
+        s.connect(address)
+attempt('loopback', lambda: connect(('127.0.0.1', 22)))
+attempt('outside', lambda: connect(('192.0.2.1', 80)))
+attempt('passwd', lambda: open('/etc/passwd'))
+attempt('home', lambda: os.listdir('/home'))
+attempt('root', lambda: os.listdir('/root'))
+attempt('proc', lambda: os.listdir('/proc'))
+attempt('write /usr', lambda: open('/usr/x', 'w'))
+attempt('write /', lambda: open('/x', 'w'))
+attempt('kill 1', lambda: os.kill(1, 9) or os.kill(1, 0))
+attempt('become root', lambda: os.setuid(0))
+print(sorted(k for k in os.environ if k not in ('PWD', 'LC_CTYPE')), os.getuid(), sorted(os.listdir('/')))
+open('/tmp/mine', 'w').write('x')
+)");
+  CHECK(result.exit_code == 0);
+  const std::string& text = result.stdout_text;
+  CAPTURE(text);
+  CHECK(text.find("passwd FileNotFoundError") != std::string::npos);
+  CHECK(text.find("home FileNotFoundError") != std::string::npos);
+  CHECK(text.find("outside OSError") != std::string::npos);
+  CHECK(text.find("become root OSError") != std::string::npos);
+  CHECK(text.find("[] 65534 ['bin', 'dev', 'lib', 'lib64', 'program.py', 'tmp', 'usr']") != std::string::npos);
+  std::string rest = text;
+  if (const std::size_t own = rest.find("kill 1 POSSIBLE"); own != std::string::npos) rest.erase(own, 15);  // its own namespace's 1
+  CHECK(rest.find("POSSIBLE") == std::string::npos);
+}
+
+TEST_CASE("memory, CPU time, files and processes are limited", "[sandbox]") {
+  if (!can_isolate()) return;
+  SandboxLimits limits;
+  limits.cpu_seconds = 1;
+  limits.wall_seconds = 20;
+  SECTION("memory") {
+    const CodeRun result = run("x = bytearray(2_000_000_000)", limits);
+    CHECK(result.exit_code == 1);
+    CHECK(result.stderr_text.find("MemoryError") != std::string::npos);
+  }
+  SECTION("an endless loop is killed by its CPU time") {
+    const CodeRun result = run("while True: pass", limits);
+    CHECK(result.exit_code > 128);
+    CHECK_FALSE(result.timed_out);
+    CHECK(result.seconds < 15);
+  }
+  SECTION("a file cannot grow beyond the limit, nor many files together") {
+    CHECK(run("f = open('/tmp/f', 'wb')\nfor i in range(100): f.write(b'x' * 100_000)", limits).exit_code != 0);
+    CHECK(run("for i in range(100):\n  open(f'/tmp/{i}', 'wb').write(b'x' * 1_000_000)", limits).exit_code != 0);
+  }
+  SECTION("a fork bomb stops at the processes limit") {
+    const CodeRun result = run("import os, time\nn = 0\ntry:\n  while True:\n    if os.fork() == 0: time.sleep(30)\n    n += 1\nexcept BlockingIOError: print('stopped', n < 32)", limits);
+    CHECK(result.stdout_text == "stopped True\n");
+    CHECK(result.seconds < 15);
+  }
+}
+
+TEST_CASE("floods of output are drained, cut and ended", "[sandbox]") {
+  if (!can_isolate()) return;
+  SandboxLimits limits;
+  limits.output_bytes = 1000;
+  const CodeRun some = run("import sys\nfor i in range(20000): print('x' * 50); print('y' * 50, file=sys.stderr)", limits);
+  CHECK(some.exit_code == 0);
+  CHECK(some.output_truncated);
+  CHECK(some.stdout_text.size() == 1000);
+  CHECK(some.stderr_text.size() == 1000);
+  limits.output_bytes_total = 1 << 20;
+  const CodeRun endless = run("while True: print('x' * 1000)", limits);
+  CHECK(endless.output_truncated);
+  CHECK(endless.exit_code == 137);
+}
+
+TEST_CASE("wall time ends a sleeping program and all it started, and nothing stays behind", "[sandbox]") {
+  if (!can_isolate()) return;
+  SandboxLimits limits;
+  limits.wall_seconds = 0.5;
+  const CodeRun result = run(
+      "import os, sys, time\nif os.fork() == 0:\n  os.setsid()\n  os.execv('/usr/bin/sleep', ['sleep', '98765.4321'])\nprint('begun', flush=True)\ntime.sleep(60)",
+      limits);
+  CHECK(result.timed_out);
+  CHECK(result.exit_code == 137);
+  CHECK(result.stdout_text == "begun\n");
+  CHECK(result.seconds < 10);
+  CHECK(processes_with("98765.4321") == 0);
+  limits.wall_seconds = 20;
+  CHECK(run("import os\nif os.fork() == 0:\n  os.execv('/usr/bin/sleep', ['sleep', '98765.4321'])", limits).seconds < 15);
+  CHECK(processes_with("98765.4321") == 0);
+}
