@@ -6,8 +6,8 @@
 namespace quantfleet::avx512 {
 namespace {
 
-constexpr int kPrefetchBytes = 6144;
-constexpr int kStreams = 2;
+constexpr int kPrefetchBytes = 2048;
+constexpr int kStreams = 4;
 
 QF_INLINE __m512i four_codes(const std::int8_t* a) {
   int bits;
