@@ -1,10 +1,13 @@
 #include "agent/registration.h"
 
 #include "agent/probe/probe.h"
+#include "agent/sandbox/sandbox.h"
 #include "backends/engines/engine.h"
 #include "backends/quantizers/quantize_model.h"
 #include "contract/version.h"
 #include "suites/suite.h"
+
+#include <optional>
 
 namespace quantfleet::agent {
 
@@ -16,7 +19,13 @@ Result<Register> make_registration(const std::filesystem::path& suites_root) {
   for (const std::string_view name : engine_names()) registration.engines.emplace_back(name);
   const Result<std::vector<std::shared_ptr<const Suite>>> suites = load_suites(suites_root);
   if (!suites) return suites.error();
-  for (const std::shared_ptr<const Suite>& suite : *suites) registration.suites.push_back(suite->info());
+  std::optional<Status> sandbox;  // tried once, and only where a suite needs it
+  for (const std::shared_ptr<const Suite>& suite : *suites) {
+    SuiteInfo& info = registration.suites.emplace_back(suite->info());
+    if (info.kind != "code") continue;
+    if (!sandbox) sandbox = sandbox_available();
+    if (!*sandbox) info.not_runnable = sandbox->error().detail;
+  }
   return registration;
 }
 

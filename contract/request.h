@@ -53,6 +53,7 @@ struct Divergence {
   double kl_sum = 0;                        // sum over scored tokens of KL(reference || model), nats
   double top1_agreement_sum = 0;            // scored tokens whose most likely token is the reference's
   double reference_nll_sum = 0;             // negative log-likelihood under the reference
+  double nll_difference_squared_sum = 0;    // of (negative log-likelihood minus the reference's), for the ratio's error
   std::vector<float> kl_per_token;          // for percentiles
 };
 

@@ -2,14 +2,15 @@
 // work is the same without scores: the engine writes the baseline's logits on a rolling suite into the artifact.
 #include "agent/runner/open_model.h"
 #include "agent/runner/work.h"
+#include "agent/sandbox/sandbox.h"
 #include "backends/formats/file_hash.h"
-#include "suites/scorers/code_runner.h"
 #include "suites/suite.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <set>
 
 namespace quantfleet::agent {
@@ -17,11 +18,6 @@ namespace {
 
 constexpr std::size_t kItemsAtOnce = 32;  // requests that the engine may batch; a crash costs at most this many answers
 constexpr std::size_t kRowBytesMax = 4u << 20;
-
-// TODO(sandbox): agent/sandbox provides this; until it does, code suites fail with the reason.
-Result<std::unique_ptr<CodeRunner>> open_code_runner() {
-  return Error{Code::kSandboxUnavailable, "generated code cannot be isolated on this machine: no sandbox"};
-}
 
 struct Items {
   std::shared_ptr<const Suite> suite;
@@ -102,12 +98,9 @@ Result<UnitFinished> carry_out(const RunnerTask& task, const AccuracyWork& work,
   const Result<Items> items = items_of(task, work.suite, work.item_begin, work.item_end, work.items);
   if (!items) return items.error();
   const Suite& suite = *items->suite;
-  std::unique_ptr<CodeRunner> code_runner;
-  if (suite.info().kind == "code") {
-    Result<std::unique_ptr<CodeRunner>> opened = open_code_runner();
-    if (!opened) return opened.error();
-    code_runner = std::move(*opened);
-  }
+  std::optional<Sandbox> sandbox;
+  if (suite.info().kind == "code") sandbox.emplace();
+  const CodeRunner* code_runner = sandbox ? &*sandbox : nullptr;
   Result<EngineOptions> options = engine_options(task, work.activations);
   if (!options) return options.error();
   options->reference_logits_in = task.reference_logits;
@@ -115,7 +108,7 @@ Result<UnitFinished> carry_out(const RunnerTask& task, const AccuracyWork& work,
   if (!engine) return engine.error();
 
   answer_all(**engine, task, *items, report, [&](int index, Result<Response> response) {
-    report.say(response ? scored_row(suite, index, *response, code_runner.get()) : failed_row(suite, index, response.error()));
+    report.say(response ? scored_row(suite, index, *response, code_runner) : failed_row(suite, index, response.error()));
   });
   UnitFinished finished;
   finished.provenance = provenance_of(task, (*engine)->info(), work.format);

@@ -153,6 +153,21 @@ Status NativeEngine::logits(std::span<const std::int32_t> tokens, const std::fun
   return transformer_->forward({&segment, 1}, [&](std::size_t, std::int64_t, std::span<const float> logits) { row(logits); });
 }
 
+Status NativeEngine::logits_of_prompt_and_steps(std::span<const std::int32_t> tokens, std::size_t prompt,
+                                                const std::function<void(std::int64_t, std::span<const float>)>& row) {
+  KvSequence sequence(*cache_);
+  for (std::size_t begin = 0; begin < tokens.size();) {
+    const std::size_t count = begin == 0 ? std::min(prompt, tokens.size()) : 1;
+    const Transformer::Segment segment{&sequence, tokens.subspan(begin, count), 0};
+    const auto status = transformer_->forward({&segment, 1}, [&](std::size_t, std::int64_t token, std::span<const float> logits) {
+      row(static_cast<std::int64_t>(begin) + token, logits);
+    });
+    if (!status) return status;
+    begin += count;
+  }
+  return {};
+}
+
 Result<TimingSample> NativeEngine::time(int prompt_tokens, int generated_tokens, std::uint64_t seed) {
   return time_batch(prompt_tokens, generated_tokens, 1, seed);
 }

@@ -35,9 +35,15 @@ class NativeEngine final : public Engine {
   Result<TimingSample> time_batch(int prompt_tokens, int generated_tokens, int batch, std::uint64_t seed);
   // Logits behind each of exactly these tokens, in order; the context's length is not enforced.
   Status logits(std::span<const std::int32_t> tokens, const std::function<void(std::span<const float>)>& row);
+  // The same, the first `prompt` tokens together and the others one by one; `row` gets each token's index, too.
+  Status logits_of_prompt_and_steps(std::span<const std::int32_t> tokens, std::size_t prompt,
+                                    const std::function<void(std::int64_t token, std::span<const float>)>& row);
   // One request with its text as it grows (whole code points; what may still become a stop string waits).
   Result<Response> generate(const Generate& request, const std::function<void(std::string_view)>& text);
   const Tokenizer& tokenizer() const { return *tokenizer_; }
+  // Called while a rolling request runs, with the share that is done (0 to 1).
+  void on_progress(std::function<void(double)> progress) { progress_ = std::move(progress); }
+  const Model& model() const { return transformer_->model(); }
   std::int64_t kv_cache_bytes() const { return cache_->size_bytes(); }
 
  private:
@@ -70,6 +76,7 @@ class NativeEngine final : public Engine {
   std::vector<std::int32_t> kept_tokens_;
   std::unique_ptr<ReferenceLogitsWriter> reference_out_;
   std::unique_ptr<ReferenceLogits> reference_in_;
+  std::function<void(double)> progress_;
 };
 
 // Collects logits rows into the digest of a Response.

@@ -67,7 +67,9 @@ Result<Response> NativeEngine::answer_rolling(const RollingLoglikelihood& reques
     }
     divergence.kl_sum += kl;
     divergence.kl_per_token.push_back(static_cast<float>(kl));
-    divergence.reference_nll_sum -= static_cast<double>(reference[static_cast<std::size_t>(target)]);
+    const double reference_nll = -static_cast<double>(reference[static_cast<std::size_t>(target)]);
+    divergence.reference_nll_sum += reference_nll;
+    divergence.nll_difference_squared_sum += (nll - reference_nll) * (nll - reference_nll);
     divergence.top1_agreement_sum += argmax(reference.data(), static_cast<std::int64_t>(V)) == argmax(logits.data(), static_cast<std::int64_t>(V));
     return {};
   };
@@ -85,6 +87,7 @@ Result<Response> NativeEngine::answer_rolling(const RollingLoglikelihood& reques
     });
     if (!status) return status.error();
     if (!failed) return failed.error();
+    if (progress_) progress_(static_cast<double>(end) / static_cast<double>(count_windows));
   }
   if (reference_out_)
     if (auto status = reference_out_->finish(); !status) return status.error();

@@ -28,7 +28,7 @@ struct BlockFormat {
 };
 
 // The one visible list, in order of GGUF's numbers (catalog.cc). A new format adds its file, its test, one line there and
-// docs/formats/<name>.md.
+// a page or a row in docs/formats.
 std::span<const BlockFormat* const> all_formats();
 const BlockFormat* find_format(std::string_view name);        // nullptr when unknown
 const BlockFormat* find_format(std::uint32_t ggml_type);      // nullptr when unknown

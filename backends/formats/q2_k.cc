@@ -2,7 +2,7 @@
 //   value = (d * scale) * code - dmin * minimum                   84 bytes per 256 values = 2.625 bits/value
 // scales[s]: scale of sub-block s in the low nibble, minimum in the high one.
 // Value e = 128 h + 32 k + l: its code is (qs[32 h + l] >> 2 k) & 3.
-// Spec: docs/formats/q2_k.md.  Tests: tests/backends/formats/formats_test.cc
+// Spec: docs/formats/k-quants.md.  Tests: tests/backends/formats/formats_test.cc
 #include "backends/formats/block_layouts.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/half_float.h"

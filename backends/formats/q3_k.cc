@@ -2,7 +2,7 @@
 //   value = (d * (scale - 32)) * code,  code in -4..3             110 bytes per 256 values = 3.4375 bits/value
 // Value e = 128 h + 32 k + l: low two bits (qs[32 h + l] >> 2 k) & 3; bit 4 h + k of hmask[l] says that 4 is NOT subtracted.
 // The packing of the scales is told at unpack_scales_q3_k.
-// Spec: docs/formats/q3_k.md.  Tests: tests/backends/formats/formats_test.cc
+// Spec: docs/formats/k-quants.md.  Tests: tests/backends/formats/formats_test.cc
 #include "backends/formats/block_layouts.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/half_float.h"

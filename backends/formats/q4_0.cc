@@ -1,7 +1,7 @@
 // Q4_0: 32 values share one binary16 scale; each value is a 4-bit code with 8 for zero.
 //   value = d * (code - 8),  code in 0..15                        18 bytes per 32 values = 4.5 bits/value
 // Low nibbles hold values 0..15, high nibbles values 16..31 (not interleaved).
-// Spec: docs/formats/q4_0.md.  Tests: tests/backends/formats/formats_test.cc
+// Spec: docs/formats/blocks-of-32.md.  Tests: tests/backends/formats/formats_test.cc
 #include "backends/formats/block_layouts.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/half_float.h"

@@ -1,7 +1,7 @@
 // Q4_1: 32 values share one binary16 scale and one binary16 minimum; each value is a 4-bit code.
 //   value = d * code + m,  code in 0..15                          20 bytes per 32 values = 5 bits/value
 // Low nibbles hold values 0..15, high nibbles values 16..31 (not interleaved).
-// Spec: docs/formats/q4_1.md.  Tests: tests/backends/formats/formats_test.cc
+// Spec: docs/formats/blocks-of-32.md.  Tests: tests/backends/formats/formats_test.cc
 #include "backends/formats/block_layouts.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/half_float.h"

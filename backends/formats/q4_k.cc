@@ -2,7 +2,7 @@
 //   value = (d * scale) * code - (dmin * minimum)                 144 bytes per 256 values = 4.5 bits/value
 // Sub-blocks 2 g and 2 g + 1 are the low and the high nibbles of qs[32 g .. 32 g + 31]. The packing of scales and minima is
 // told at unpack_scales_6bit.
-// Spec: docs/formats/q4_k.md.  Tests: tests/backends/formats/formats_test.cc
+// Spec: docs/formats/k-quants.md.  Tests: tests/backends/formats/formats_test.cc
 #include "backends/formats/block_layouts.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/half_float.h"

@@ -1,7 +1,7 @@
 // Q5_0: 32 values share one binary16 scale; each value is a 5-bit code with 16 for zero.
 //   value = d * (code - 16),  code in 0..31                       22 bytes per 32 values = 5.5 bits/value
 // The low four bits lie in qs as in Q4_0; bit j of the little-endian word qh is the fifth bit of value j.
-// Spec: docs/formats/q5_0.md.  Tests: tests/backends/formats/formats_test.cc
+// Spec: docs/formats/blocks-of-32.md.  Tests: tests/backends/formats/formats_test.cc
 #include "backends/formats/block_layouts.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/half_float.h"

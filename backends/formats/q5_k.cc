@@ -1,7 +1,7 @@
 // Q5_K: 256 values in 8 sub-blocks of 32; each value is a 5-bit code, each sub-block has a 6-bit scale and a 6-bit minimum.
 //   value = (d * scale) * code - (dmin * minimum)                 176 bytes per 256 values = 5.5 bits/value
 // The low four bits and the scales lie as in Q4_K; bit j of qh[l] is the fifth bit of value l of sub-block j.
-// Spec: docs/formats/q5_k.md.  Tests: tests/backends/formats/formats_test.cc
+// Spec: docs/formats/k-quants.md.  Tests: tests/backends/formats/formats_test.cc
 #include "backends/formats/block_layouts.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/half_float.h"

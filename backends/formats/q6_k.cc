@@ -2,7 +2,7 @@
 //   value = (d * scale) * (code - 32)                             210 bytes per 256 values = 6.5625 bits/value
 // Value e = 128 h + 32 k + l: low four bits in ql[64 h + 32 (k % 2) + l] (low nibble for k < 2, else the high one), high two
 // bits (qh[32 h + l] >> 2 k) & 3.
-// Spec: docs/formats/q6_k.md.  Tests: tests/backends/formats/formats_test.cc
+// Spec: docs/formats/k-quants.md.  Tests: tests/backends/formats/formats_test.cc
 #include "backends/formats/block_layouts.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/half_float.h"

@@ -1,6 +1,6 @@
 // Q8_0: 32 values share one binary16 scale; each value is a signed 8-bit code.
 //   value = d * code                                              34 bytes per 32 values = 8.5 bits/value
-// Spec: docs/formats/q8_0.md.  Tests: tests/backends/formats/formats_test.cc
+// Spec: docs/formats/blocks-of-32.md.  Tests: tests/backends/formats/formats_test.cc
 #include "backends/formats/block_layouts.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/half_float.h"

@@ -1,4 +1,8 @@
 // The families of kernels, best first; scalar always last.
+#if defined(__x86_64__)
+#include "backends/kernels/cpu/avx2/avx2.h"
+#include "backends/kernels/cpu/avx512/avx512.h"
+#endif
 #include "backends/kernels/cpu/scalar/scalar.h"
 #include "backends/kernels/kernels.h"
 
@@ -27,7 +31,47 @@ constexpr KernelFamily kScalar = {
     .attend = scalar::attend,
 };
 
+#if defined(__x86_64__)
+constexpr KernelFamily kAvx512Vnni = {
+    .name = "avx512_vnni",
+    .needs = Cpu::kAvx512Vnni,
+    .rms_norm = avx512::rms_norm,
+    .layer_norm = avx512::layer_norm,
+    .rotate = avx512::rotate,
+    .silu_mul = avx512::silu_mul,
+    .gelu_mul = scalar::gelu_mul,
+    .add = avx512::add,
+    .softmax = avx512::softmax,
+    .log_sum_exp = avx512::log_sum_exp,
+    .uses_panels = true,
+    .quantize_activations = avx512::quantize_activations,
+    .matmul_f32 = avx512::matmul_f32,
+    .matmul_int8 = avx512::matmul_int8,
+    .attend = avx512::attend,
+};
+
+constexpr KernelFamily kAvx2 = {
+    .name = "avx2",
+    .needs = Cpu::kAvx2,
+    .rms_norm = avx2::rms_norm,
+    .layer_norm = avx2::layer_norm,
+    .rotate = avx2::rotate,
+    .silu_mul = avx2::silu_mul,
+    .gelu_mul = scalar::gelu_mul,
+    .add = avx2::add,
+    .softmax = avx2::softmax,
+    .log_sum_exp = avx2::log_sum_exp,
+    .uses_panels = true,
+    .quantize_activations = avx2::quantize_activations,
+    .matmul_f32 = avx2::matmul_f32,
+    .matmul_int8 = avx2::matmul_int8,
+    .attend = avx2::attend,
+};
+
+constexpr const KernelFamily* kFamilies[] = {&kAvx512Vnni, &kAvx2, &kScalar};
+#else
 constexpr const KernelFamily* kFamilies[] = {&kScalar};
+#endif
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include "backends/formats/block_format.h"
 #include "backends/kernels/aligned_buffer.h"
 #include "backends/kernels/cpu_features.h"
+#include "backends/kernels/operations.h"
 #include "backends/kernels/thread_pool.h"
 #include "contract/error.h"
 
@@ -77,12 +78,7 @@ bool has_int8_activations(const BlockFormat& format);
 void matmul(const WeightMatrix& w, const float* x, std::int64_t tokens, std::int64_t x_stride, ActivationKind kind, float* y,
             std::int64_t y_stride, ThreadPool& pool, MatmulScratch& scratch);
 
-// ---- rotary positions (Su et al. 2021) ---------------------------------------------------------------------------------
-
-enum class RotaryPairing {
-  kAdjacent,  // pairs (2i, 2i + 1): GGUF's llama architecture
-  kHalves,    // pairs (i, i + dims/2): everything else
-};
+// ---- rotary positions (Su et al. 2021; pairings: operations.h) ---------------------------------------------------------------------------------
 
 // Radians per position of pair i: base^(-2i/dims) / scale / divisors[i]. `divisors` is empty, or GGUF's rope_freqs [dims/2].
 std::vector<double> rotary_frequencies(int dims, double base, double scale, std::span<const float> divisors);
@@ -102,42 +98,17 @@ class RotaryTable {
   std::vector<float> cos_, sin_;
 };
 
-// ---- attention ---------------------------------------------------------------------------------------------------------
-
-// A page of the KV cache holds kPagePositions consecutive absolute positions, starting at a multiple of it, for any number
-// of layers and KV heads. For one layer and KV head, K lies as [head_dim][16] and V as [16][head_dim], F32.
-inline constexpr int kPagePositions = 16;
+// ---- attention (its arguments: operations.h) ---------------------------------------------------------------------------------------------------------
 
 // Writes position (absolute) of one KV head into its page.  k_panel, v_panel: this layer's and head's places in the page.
 void store_k(const float* k, int head_dim, std::int64_t position, float* k_panel);  // k [head_dim]
 void store_v(const float* v, int head_dim, std::int64_t position, float* v_panel);  // v [head_dim]
-
-struct AttentionArgs {
-  std::int64_t queries = 0;
-  const float* q = nullptr;                    // [queries][heads][head_dim], queries q_stride floats apart
-  std::int64_t q_stride = 0;
-  const std::int64_t* positions = nullptr;     // [queries]: the query at position p sees keys p - window + 1 .. p
-  const float* const* const* pages = nullptr;  // [queries]: a table of pages; entry i holds positions 16 i .. 16 i + 15
-  int heads = 0, kv_heads = 0, head_dim = 0;   // heads is a multiple of kv_heads
-  std::int64_t k_offset = 0, v_offset = 0;     // floats from a page's start to K and V of this layer's KV head 0
-  std::int64_t kv_head_stride = 0;             // floats between KV heads inside a page; at least 16 head_dim
-  float scale = 1;                             // times every score
-  float softcap = 0;                           // > 0: score = softcap * tanh(score / softcap)
-  std::int64_t window = 0;                     // > 0: sliding window
-  float* out = nullptr;                        // [queries][heads][head_dim], queries out_stride floats apart
-  std::int64_t out_stride = 0;
-};
 
 // Exact softmax over all visible keys, no online rescaling (numerics.md rule 4). Consecutive queries with the same table of
 // pages share work; this changes no bit. Threads share heads and queries, never keys.
 void attention(const KernelFamily& family, const AttentionArgs& args, ThreadPool& pool, MatmulScratch& scratch);
 
 // ---- the family --------------------------------------------------------------------------------------------------------
-
-struct LogSumExp {
-  float max = 0;
-  float log_sum = 0;  // log of sum exp(x - max):   log softmax(x)_i = (x_i - max) - log_sum
-};
 
 struct MatmulTask;     // cpu/tasks.h
 struct AttentionTask;  // cpu/tasks.h

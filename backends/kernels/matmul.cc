@@ -1,6 +1,8 @@
 // Weight matrices and the loops around a family's product kernels: which thread computes which outputs. Nothing here
 // touches the order of a sum.
 #include "backends/kernels/cpu/integer_formats.h"
+#include "backends/kernels/cpu/panel_layout.h"
+#include "backends/kernels/cpu/scalar/scalar.h"
 #include "backends/kernels/kernels.h"
 
 #include <fmt/format.h>
@@ -71,18 +73,28 @@ struct MatmulDriver {
     w.rows_ = rows;
     w.columns_ = columns;
     w.has_int8_ = has_int8_activations(format);
-    w.data_.reserve(static_cast<std::size_t>(rows * row_bytes));
+    const PanelLayout* layout = family.uses_panels ? find_panel_layout(format.ggml_type) : nullptr;
+    w.panels_ = layout != nullptr;
+    const std::int64_t count_panels = (rows + kPanelRows - 1) / kPanelRows;
+    const std::int64_t panel_size = layout ? panel_bytes(*layout, columns) : 0;
+    w.data_.reserve(static_cast<std::size_t>(layout ? count_panels * panel_size : rows * row_bytes));
     const IntegerFormat* integers = find_integer_format(format.ggml_type);
     std::atomic<std::int64_t> bad_row{rows};
-    pool.parallel_for((rows + kPanelRows - 1) / kPanelRows, 1, [&](std::int64_t begin, std::int64_t end, int) {
-      const std::int64_t row_end = std::min(rows, end * kPanelRows);
-      for (std::int64_t row = begin * kPanelRows; row < row_end; ++row) {
+    pool.parallel_for(count_panels, 1, [&](std::int64_t panel, std::int64_t, int) {
+      const std::int64_t row_begin = panel * kPanelRows, row_end = std::min(rows, row_begin + kPanelRows);
+      for (std::int64_t row = row_begin; row < row_end; ++row) {
         if (first_non_finite(format, integers, bytes + row * row_bytes, columns) >= 0) {
           std::int64_t seen = bad_row.load();
           while (row < seen && !bad_row.compare_exchange_weak(seen, row)) {}
           return;
         }
-        std::memcpy(w.data_.data() + row * row_bytes, bytes + row * row_bytes, static_cast<std::size_t>(row_bytes));
+      }
+      if (layout) {
+        pack_panel(*layout, reinterpret_cast<const unsigned char*>(bytes), row_bytes, rows, columns, panel,
+                   reinterpret_cast<unsigned char*>(w.data_.data()) + panel * panel_size);
+      } else {
+        std::memcpy(w.data_.data() + row_begin * row_bytes, bytes + row_begin * row_bytes,
+                    static_cast<std::size_t>((row_end - row_begin) * row_bytes));
       }
     });
     if (const std::int64_t row = bad_row.load(); row < rows) {
@@ -114,6 +126,11 @@ struct MatmulDriver {
         scratch.tiles.reserve(static_cast<std::size_t>(pool.threads() * kMatmulScratchBytes)));
     if (kind == ActivationKind::kInt8) quantize(family, all, tokens, pool, scratch);
 
+    // Formats without a panel layout stay rows, which the scalar kernels read: slower, the same bits.
+    const bool own = w.panels_ || !family.uses_panels;
+    const auto multiply = kind == ActivationKind::kInt8 ? (own ? family.matmul_int8 : scalar::matmul_int8)
+                                                        : (own ? family.matmul_f32 : scalar::matmul_f32);
+
     // Enough pieces to keep every thread busy: panels first, then groups of tokens.
     const std::int64_t panels = (w.rows_ + kPanelRows - 1) / kPanelRows;
     std::int64_t tokens_each = kTaskTokens;
@@ -130,7 +147,7 @@ struct MatmulDriver {
         task.panel_end = std::min(panels, task.panel_begin + (end - begin));
         task.token_begin = group * tokens_each;
         task.token_end = std::min(tokens, task.token_begin + tokens_each);
-        kind == ActivationKind::kInt8 ? family.matmul_int8(task) : family.matmul_f32(task);
+        multiply(task);
         begin += task.panel_end - task.panel_begin;
       }
     });
@@ -141,18 +158,24 @@ struct MatmulDriver {
                        MatmulScratch& scratch) {
     assert(all.integers);
     const std::int64_t blocks = all.columns / all.integers->block, subs = all.columns / all.integers->sub_block;
+    const PanelLayout* layout = all.panels ? find_panel_layout(all.ggml_type) : nullptr;
     const auto aligned = [](std::int64_t bytes) { return (bytes + 63) / 64 * 64; };
     const std::int64_t codes_bytes = aligned(tokens * all.columns), scales_bytes = aligned(tokens * blocks * 4);
-    std::byte* memory =
-        scratch.activations.reserve(static_cast<std::size_t>(codes_bytes + scales_bytes + aligned(tokens * subs * 2) + 64));
+    const std::int64_t sums_bytes = aligned(tokens * subs * 2);
+    std::byte* memory = scratch.activations.reserve(
+        static_cast<std::size_t>(codes_bytes + scales_bytes + sums_bytes + aligned(tokens * subs * 4)));
     auto* codes = reinterpret_cast<std::int8_t*>(memory);
     auto* scales = reinterpret_cast<float*>(memory + codes_bytes);
     auto* sums = reinterpret_cast<std::int16_t*>(memory + codes_bytes + scales_bytes);
+    auto* corrections = reinterpret_cast<std::int32_t*>(memory + codes_bytes + scales_bytes + sums_bytes);
     pool.parallel_for(tokens, 4, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t t = begin; t < end; ++t)
         family.quantize_activations(all.x + t * all.x_stride, all.columns, all.integers->block, all.integers->sub_block,
                                     codes + t * all.columns, scales + t * blocks, sums + t * subs);
+      if (!layout) return;
+      for (std::int64_t i = begin * subs; i < end * subs; ++i) corrections[i] = -layout->offset * sums[i];
     });
+    all.corrections = corrections;
     all.codes = codes;
     all.scales = scales;
     all.sums = sums;

@@ -3,6 +3,7 @@
 #include "backends/formats/half_float.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace quantfleet {
@@ -29,7 +30,10 @@ void pack_nibble_pairs(const std::uint8_t codes[256], std::uint8_t qs[128]) {
 
 }  // namespace
 
-std::uint16_t scale_to_half(float value) { return float_to_half(std::clamp(value, -65504.0f, 65504.0f)); }
+std::uint16_t scale_to_half(float value) {
+  if (std::isnan(value)) return 0;
+  return float_to_half(std::clamp(value, -65504.0f, 65504.0f));
+}
 
 void pack_nibbles(const std::uint8_t codes[32], std::uint8_t qs[16]) {
   for (int j = 0; j < 16; ++j) qs[j] = byte((codes[j] & 15u) | (codes[j + 16] & 15u) << 4);

@@ -7,7 +7,8 @@
 
 namespace quantfleet {
 
-// binary16 of a scale or minimum. One beyond 65504 saturates instead of becoming infinity: a decoded model stays finite.
+// binary16 of a scale or minimum. One beyond 65504 saturates instead of becoming infinity, and NaN (a search over values whose
+// squares overflow) becomes 0: what is decoded is always finite. quantize_model refuses such values beforehand.
 std::uint16_t scale_to_half(float value);
 
 // codes: 32 or 256 unsigned codes of the format's width, in the order of the values.

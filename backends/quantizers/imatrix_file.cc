@@ -33,12 +33,12 @@ class Cursor {
   std::int32_t number(std::string_view what, std::int32_t low, std::int32_t high) {
     std::int32_t value = 0;
     if (!take(&value, sizeof value, what)) return 0;
-    if (value < low || value > high)
-      fail(Code::kBadValue, fmt::format("{} is {}, expected {} to {}", what, value, low, high));
-    return value;
+    if (value >= low && value <= high) return value;
+    fail(Code::kBadValue, fmt::format("{} is {}, expected {} to {}", what, value, low, high));
+    return 0;
   }
   std::string text(std::string_view what) {
-    std::string value(static_cast<std::size_t>(std::max(0, number(what, 0, kMaxNameBytes))), '\0');
+    std::string value(static_cast<std::size_t>(number(what, 0, kMaxNameBytes)), '\0');
     if (!ok()) return {};
     take(value.data(), value.size(), what);
     return value;

@@ -21,7 +21,7 @@ namespace quantfleet {
 namespace {
 
 constexpr std::int64_t kChunkValues = std::int64_t{1} << 22;  // decoded at a time: 16 MiB
-constexpr float kLargestF16 = 65520.0f;                       // from here on binary16 rounds to infinity
+constexpr float kTooLargeForHalf = 65520.0f;                  // from here on binary16 rounds to infinity
 
 // Rows of one tensor that are worked on together.
 struct Chunk {
@@ -49,9 +49,10 @@ std::vector<float> prepared(const std::vector<float>& mean_square) {
   return values;
 }
 
-// What is wrong with a value: it is not finite, or it does not fit the target.
+// What is wrong with a value: it is not finite, or it does not fit F16 or the binary16 scales of the block formats.
 bool is_bad(float value, const BlockFormat* target) {
-  return !std::isfinite(value) || (target == &kF16 && std::fabs(value) >= kLargestF16);
+  const bool has_halves = target != &kF32 && target != &kBF16;
+  return !std::isfinite(value) || (has_halves && std::fabs(value) >= kTooLargeForHalf);
 }
 
 class TensorEncoder {
@@ -135,8 +136,9 @@ class TensorEncoder {
     std::int64_t column = 0;
     while (column + 1 < columns && !is_bad(values[column], chunk.target)) ++column;
     if (std::isfinite(values[column]))
-      return Error{Code::kBadValue, fmt::format("tensor {}, row {}, column {}: {} does not fit F16; use BF16 or F32",
-                                                chunk.tensor->name, chunk.first_row + row, column, values[column])};
+      return Error{Code::kBadValue, fmt::format("tensor {}, row {}, column {}: {} is too large for {}; use BF16 or F32",
+                                                chunk.tensor->name, chunk.first_row + row, column, values[column],
+                                                chunk.target->name)};
     return Error{Code::kNonFinite, fmt::format("tensor {}, row {}, column {}: {} where a finite weight is needed",
                                                chunk.tensor->name, chunk.first_row + row, column, values[column])};
   }

@@ -39,8 +39,8 @@ struct QuantizeReport {
 };
 
 // Input: F32, F16, BF16 or quantized (then decoded first), one file or split. Memory: a few million values at a time.
-// Errors: kUnknownFormat (name), kNonFinite (tensor, row and column), kBadValue (does not fit F16; importance of the wrong
-// length), kInterrupted (progress said stop), and those of the reader and the writer.
+// Errors: kUnknownFormat (name), kNonFinite (tensor, row and column), kBadValue (65520 or more where scales are
+// binary16), kBadShape (importance of the wrong length), kInterrupted (progress said stop), and those of the reader and the writer.
 Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std::filesystem::path& out,
                                       const QuantizeOptions& options);
 

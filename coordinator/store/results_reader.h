@@ -100,6 +100,7 @@ class ResultsReader {
   virtual Result<std::vector<RunSummary>> runs() = 0;                   // newest first
   virtual Result<RunSummary> find_run(std::string_view name) = 0;       // an id, a unique prefix of one, or "latest"
   virtual Result<RunResults> read_run(const JobId& run) = 0;
+  virtual Result<RunResults> read_progress(const JobId& run) = 0;       // the same without rows, leases and telemetry: cheap
   virtual Result<std::vector<DeviceRow>> devices() = 0;                 // all that ever registered, last seen first
 };
 

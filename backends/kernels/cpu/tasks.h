@@ -2,11 +2,12 @@
 // set need no inline code of the standard library.
 #pragma once
 
+#include "backends/kernels/operations.h"
+
 #include <cstdint>
 
 namespace quantfleet {
 
-struct AttentionArgs;
 struct BlockFormat;
 struct CodeBlock;
 
@@ -48,6 +49,7 @@ struct MatmulTask {
   const std::int8_t* codes = nullptr;         // kInt8: [tokens][K]
   const float* scales = nullptr;              // kInt8: [tokens][K / block]
   const std::int16_t* sums = nullptr;         // kInt8: [tokens][K / sub_block]: sums of codes
+  const std::int32_t* corrections = nullptr;  // panels: [tokens][K / sub_block]: -offset * sums (panel_layout.h)
   float* y = nullptr;
   std::int64_t y_stride = 0;
   unsigned char* scratch = nullptr;           // this thread's kMatmulScratchBytes, aligned to 64

@@ -66,7 +66,10 @@ class SqliteReader : public ResultsReader {
     return *found;
   }
 
-  Result<RunResults> read_run(const JobId& run) override {
+  Result<RunResults> read_run(const JobId& run) override { return read(run, true); }
+  Result<RunResults> read_progress(const JobId& run) override { return read(run, false); }
+
+  Result<RunResults> read(const JobId& run, bool with_rows) {
     const Result<RunSummary> summary = find_run(run.value);
     if (!summary) return summary.error();
     return guarded<RunResults>([&] {
@@ -74,7 +77,8 @@ class SqliteReader : public ResultsReader {
       RunResults results;
       try {
         results.run = *summary;
-        read_all(results);
+        read_frame(results);
+        if (with_rows) read_rows(results);
         db_.execute("COMMIT");
       } catch (...) {
         db_.execute("ROLLBACK");
@@ -136,7 +140,7 @@ class SqliteReader : public ResultsReader {
     return device;
   }
 
-  void read_all(RunResults& results) {
+  void read_frame(RunResults& results) {
     const std::string& run = results.run.id.value;
     Query devices = db_.query(
         "SELECT agent_id, registration, last_seen_at FROM agents WHERE agent_id IN (SELECT l.agent_id FROM leases l JOIN units u "
@@ -152,7 +156,6 @@ class SqliteReader : public ResultsReader {
                                 static_cast<int>(suites.integer(5)), suites.number(6), suites.text(7)});
     }
 
-    std::map<std::string, std::size_t> unit_index;
     Query units = db_.query(
         "SELECT unit_id, kind, purpose, state, model, format, activations, suite, suite_sha256, host_id, items, attempts, reason, "
         "artifact, finished_at, (SELECT count(*) FROM results r WHERE r.unit_id = u.unit_id) FROM units u WHERE run_id = ? "
@@ -160,7 +163,6 @@ class SqliteReader : public ResultsReader {
     units.bind(run);
     while (units.next()) {
       UnitRow& unit = results.units.emplace_back();
-      unit_index.emplace(units.text(0), results.units.size() - 1);
       unit.id = {units.text(0)};
       unit.kind = units.text(1);
       unit.purpose = units.text(2);
@@ -179,6 +181,22 @@ class SqliteReader : public ResultsReader {
       unit.rows = static_cast<int>(units.integer(15));
     }
 
+    Query artifacts = db_.query(
+        "SELECT u.model, u.format, a.sha256, a.size_bytes, a.kind, a.facts FROM units u JOIN artifacts a ON a.sha256 = u.artifact "
+        "WHERE u.run_id = ? AND u.kind = 'quantize' ORDER BY u.ordinal");
+    artifacts.bind(run);
+    while (artifacts.next()) {
+      results.artifacts.push_back({artifacts.text(0), artifacts.text(1),
+                                   {artifacts.text(2), static_cast<std::uint64_t>(artifacts.integer(3)), artifacts.text(4),
+                                    numbers_of(artifacts.text(5))}});
+    }
+    order_artifacts(results);
+  }
+
+  void read_rows(RunResults& results) {
+    const std::string& run = results.run.id.value;
+    std::map<std::string, std::size_t> unit_index;
+    for (std::size_t i = 0; i < results.units.size(); ++i) unit_index.emplace(results.units[i].id.value, i);
     std::map<std::pair<std::string, std::int64_t>, std::size_t> lease_index;
     Query leases = db_.query(
         "SELECT l.unit_id, l.epoch, l.agent_id, a.name, l.host_id, l.granted_at, l.ended_at, l.outcome, l.provenance FROM leases l "
@@ -235,17 +253,6 @@ class SqliteReader : public ResultsReader {
         row.item.error = Error{code, rows.text(13)};
       }
     }
-
-    Query artifacts = db_.query(
-        "SELECT u.model, u.format, a.sha256, a.size_bytes, a.kind, a.facts FROM units u JOIN artifacts a ON a.sha256 = u.artifact "
-        "WHERE u.run_id = ? AND u.kind = 'quantize' ORDER BY u.ordinal");
-    artifacts.bind(run);
-    while (artifacts.next()) {
-      results.artifacts.push_back({artifacts.text(0), artifacts.text(1),
-                                   {artifacts.text(2), static_cast<std::uint64_t>(artifacts.integer(3)), artifacts.text(4),
-                                    numbers_of(artifacts.text(5))}});
-    }
-    order_artifacts(results);
   }
 
   static void order_artifacts(RunResults& results) {

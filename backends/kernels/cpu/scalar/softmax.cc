@@ -7,7 +7,7 @@ namespace {
 float maximum(const float* x, std::int64_t n) {
   float max = x[0];
   for (std::int64_t i = 1; i < n; ++i) max = x[i] > max ? x[i] : max;
-  return max;
+  return max + 0.0f;  // one zero: -0 becomes +0
 }
 
 }  // namespace

@@ -1,0 +1,190 @@
+// Codes times codes by VPMADDUBSW and VPMADDWD. Pairs of products stay within 16 bits (2 * 129 * 127 <= 32767), and as many
+// quads are added in 16 bits as cannot overflow. Q8_0, whose codes need all of a byte, multiplies magnitudes of weights by
+// activations with the weights' signs. Eight rows in the lanes, up to four tokens.
+#include "backends/kernels/cpu/avx2/avx2.h"
+#include "backends/kernels/cpu/avx2/panels.h"
+
+namespace quantfleet::avx2 {
+namespace {
+
+constexpr int kPrefetchBytes = 6144;
+
+// Quads whose products may be added in 16 bits.
+template <class P>
+constexpr int quads_in_16_bits() {
+  constexpr int largest = P::kBits == CodeBits::k8 ? 128 : P::kBits == CodeBits::k4 ? 15 : P::kBits == CodeBits::k4h1 ? 31
+                          : P::kBits == CodeBits::k4h2 ? 63 : P::kBits == CodeBits::k2 ? 3 : 7;
+  constexpr int fit = 32767 / (2 * largest * 127), in_sub_block = P::kSubBlock / 4;
+  constexpr int power = fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  return power < in_sub_block ? power : in_sub_block;
+}
+
+QF_INLINE __m256i four_codes(const std::int8_t* a) {
+  int bits;
+  __builtin_memcpy(&bits, a, sizeof bits);
+  return _mm256_set1_epi32(bits);
+}
+QF_INLINE __m256i two_sums(const std::int16_t* sums) {
+  int bits;
+  __builtin_memcpy(&bits, sums, sizeof bits);
+  return _mm256_set1_epi32(bits);
+}
+
+// sum + products of kCount quads with the codes of one token.
+template <class P, int kCount>
+QF_INLINE __m256i dot(__m256i sum, const __m256i* quad, const std::int8_t* a) {
+  constexpr int kGroup = quads_in_16_bits<P>();
+  const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 8
+  for (int g = 0; g < kCount; g += kGroup) {
+    __m256i words = _mm256_setzero_si256();
+#pragma GCC unroll 8
+    for (int i = g; i < g + kGroup; ++i) {
+      const __m256i codes = four_codes(a + 4 * i);
+      __m256i products;
+      if constexpr (P::kBits == CodeBits::k8) {
+        const __m256i w = _mm256_xor_si256(quad[i], _mm256_set1_epi8(-128));
+        products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(codes, w));
+      } else {
+        products = _mm256_maddubs_epi16(quad[i], codes);
+      }
+      words = i == g ? products : _mm256_add_epi16(words, products);
+    }
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(words, ones));
+  }
+  return sum;
+}
+
+struct Tokens {
+  const std::int8_t* codes;
+  const float* scales;
+  const std::int16_t* sums;
+  const std::int32_t* corrections;
+  std::int64_t columns, blocks, subs;  // per token
+};
+
+template <class P, int kTokens>
+QF_INLINE void simple_panel(const unsigned char* panel, int half, const Tokens& x, __m256 (&acc)[kTokens]) {
+  constexpr bool kCorrect = P::kOffset != 0 && P::kBits != CodeBits::k8;
+  const unsigned char* codes = panel + 32 * half;
+  const unsigned char* scales = panel + x.blocks * P::kCodeBytes + 16 * half;
+  for (std::int64_t block = 0; block < x.blocks; ++block, codes += P::kCodeBytes, scales += P::kScaleBytes) {
+    if constexpr (kTokens == 1) {
+      for (int line = 0; line < P::kCodeBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
+    }
+    __m256i quad[8];
+    unpack_chunk<P::kBits>(codes, quad);
+    const __m256 d = load_halves(scales);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t) {
+      const __m256i first = kCorrect ? _mm256_set1_epi32(x.corrections[t * x.subs + block]) : _mm256_setzero_si256();
+      const __m256i S = dot<P, 8>(first, quad, x.codes + t * x.columns + 32 * block);
+      const __m256 d_a = _mm256_set1_ps(x.scales[t * x.blocks + block]);
+      acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(d, d_a), _mm256_cvtepi32_ps(S), acc[t]);
+      if constexpr (P::kMinSign > 0) {
+        const __m256 M = _mm256_set1_ps(static_cast<float>(x.sums[t * x.subs + block]));
+        acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(load_halves(scales + 32), d_a), M, acc[t]);
+      }
+    }
+  }
+}
+
+template <class P, int kTokens>
+QF_INLINE void super_panel(const unsigned char* panel, int half, const Tokens& x, __m256 (&acc)[kTokens]) {
+  constexpr int kSubsPerChunk = 32 / P::kSubBlock, kQuadsPerSub = P::kSubBlock / 4;
+  const unsigned char* codes = panel + 32 * half;
+  const unsigned char* scales = panel + x.blocks * P::kCodeBytes;
+  for (std::int64_t block = 0; block < x.blocks; ++block, scales += P::kScaleBytes) {
+    __m256i S[kTokens];
+    for (int t = 0; t < kTokens; ++t) S[t] = _mm256_setzero_si256();
+    for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
+      if constexpr (kTokens == 1) {
+        for (int line = 0; line < P::kChunkBytes; line += 64)
+          _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
+      }
+      __m256i quad[8];
+      unpack_chunk<P::kBits>(codes, quad);
+#pragma GCC unroll 2
+      for (int sub = 0; sub < kSubsPerChunk; ++sub) {
+        const int j = chunk * kSubsPerChunk + sub;
+        const __m256i scale = sub_scale<P>(scales, j, half);
+#pragma GCC unroll 4
+        for (int t = 0; t < kTokens; ++t) {
+          const __m256i first = P::kOffset ? _mm256_set1_epi32(x.corrections[t * x.subs + block * P::kSubs + j]) : _mm256_setzero_si256();
+          const __m256i sum = dot<P, kQuadsPerSub>(first, quad + sub * kQuadsPerSub,
+                                                   x.codes + t * x.columns + 256 * block + 32 * chunk + 16 * sub);
+          S[t] = _mm256_add_epi32(S[t], _mm256_mullo_epi32(scale, sum));
+        }
+      }
+    }
+    const __m256 d = load_halves(scales + 16 * half);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t)
+      acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(x.scales[t * x.blocks + block])), _mm256_cvtepi32_ps(S[t]), acc[t]);
+    if constexpr (P::kMinSign != 0) {
+      __m256i M[kTokens];
+      for (int t = 0; t < kTokens; ++t) M[t] = _mm256_setzero_si256();
+      for (int j = 0; j < P::kSubs; j += 2) {  // two 16-bit minima in a lane against two sums of codes
+        const __m256i pair =
+            _mm256_or_si256(sub_minimum<P>(scales, j, half), _mm256_slli_epi32(sub_minimum<P>(scales, j + 1, half), 16));
+#pragma GCC unroll 4
+        for (int t = 0; t < kTokens; ++t)
+          M[t] = _mm256_add_epi32(M[t], _mm256_madd_epi16(pair, two_sums(x.sums + t * x.subs + block * P::kSubs + j)));
+      }
+      const __m256 m = load_halves(scales + 32 + 16 * half);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t)
+        acc[t] = _mm256_fnmadd_ps(_mm256_mul_ps(m, _mm256_set1_ps(x.scales[t * x.blocks + block])), _mm256_cvtepi32_ps(M[t]), acc[t]);
+    }
+  }
+}
+
+template <class P, int kTokens>
+[[gnu::noinline]] void tile(const MatmulTask& task, const unsigned char* panel, std::int64_t token, std::int64_t row) {
+  Tokens x;
+  x.columns = task.columns;
+  x.blocks = task.columns / P::kBlock;
+  x.subs = task.columns / P::kSubBlock;
+  x.codes = task.codes + token * x.columns;
+  x.scales = task.scales + token * x.blocks;
+  x.sums = task.sums + token * x.subs;
+  x.corrections = task.corrections + token * x.subs;
+  for (int half = 0; half < 2 && row + 8 * half < task.rows; ++half) {
+    __m256 acc[kTokens];
+    for (int t = 0; t < kTokens; ++t) acc[t] = _mm256_setzero_ps();
+    if constexpr (P::kScales) super_panel<P, kTokens>(panel, half, x, acc);
+    else simple_panel<P, kTokens>(panel, half, x, acc);
+    const std::int64_t count = task.rows - row - 8 * half;
+    for (int t = 0; t < kTokens; ++t) {
+      float* y = task.y + (token + t) * task.y_stride + row + 8 * half;
+      if (count >= 8) {
+        _mm256_storeu_ps(y, acc[t]);
+      } else {
+        alignas(32) float lanes[8];
+        _mm256_store_ps(lanes, acc[t]);
+        for (int i = 0; i < count; ++i) y[i] = lanes[i];
+      }
+    }
+  }
+}
+
+template <class P>
+void all_panels(const MatmulTask& task) {
+  const std::int64_t panel_size = (task.columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
+  for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel) {
+    const unsigned char* weights = task.weights + panel * panel_size;
+    const std::int64_t row = panel * kPanelRows;
+    std::int64_t t = task.token_begin;
+    for (; t + 4 <= task.token_end; t += 4) tile<P, 4>(task, weights, t, row);
+    for (; t < task.token_end; ++t) tile<P, 1>(task, weights, t, row);
+  }
+}
+
+}  // namespace
+
+void matmul_int8(const MatmulTask& task) {
+  for_panel(task.ggml_type, [&task](auto panel) { all_panels<decltype(panel)>(task); });
+}
+
+}  // namespace quantfleet::avx2

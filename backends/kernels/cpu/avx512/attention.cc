@@ -1,0 +1,177 @@
+// Scalar truth: cpu/scalar/attention.cc. Scores: lanes are the 16 keys of a page, one chain over d. Outputs: lanes are d, one
+// chain over keys. Pairs of query and head in a task share the loads of K and V; what a pair does not see is masked out.
+#include "backends/kernels/cpu/avx512/avx512.h"
+#include "backends/kernels/cpu/avx512/vector_math.h"
+
+namespace quantfleet::avx512 {
+namespace {
+
+struct Row {
+  const float* q;
+  float* out;
+  float* scores;              // indexed by absolute position
+  std::int64_t first, last;   // visible keys
+};
+
+// Scores of kRows pairs with the keys of kPages pages.
+template <int kRows, int kPages>
+[[gnu::always_inline]] static inline void score_pages(const Row* rows, const float* const (&k)[kPages], int head_dim,
+                                                      std::int64_t position) {
+  __m512 acc[kRows][kPages];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int p = 0; p < kPages; ++p) acc[r][p] = _mm512_setzero_ps();
+  for (int d = 0; d < head_dim; ++d) {
+    __m512 keys[kPages];
+#pragma GCC unroll 4
+    for (int p = 0; p < kPages; ++p) keys[p] = _mm512_loadu_ps(k[p] + 16 * d);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 q = _mm512_set1_ps(rows[r].q[d]);
+#pragma GCC unroll 4
+      for (int p = 0; p < kPages; ++p) acc[r][p] = _mm512_fmadd_ps(q, keys[p], acc[r][p]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int p = 0; p < kPages; ++p) _mm512_store_ps(rows[r].scores + position + 16 * p, acc[r][p]);
+}
+
+template <int kRows>
+[[gnu::noinline]] void score(const Row* rows, const float* const* pages, std::int64_t place, int head_dim,
+                             std::int64_t page, std::int64_t page_end) {
+  constexpr int kPages = kRows >= 8 ? 2 : 4;
+  for (; page + kPages <= page_end; page += kPages) {
+    const float* k[kPages];
+    for (int p = 0; p < kPages; ++p) k[p] = pages[page + p] + place;
+    score_pages<kRows, kPages>(rows, k, head_dim, 16 * page);
+  }
+  for (; page < page_end; ++page) {
+    const float* k[1] = {pages[page] + place};
+    score_pages<kRows, 1>(rows, k, head_dim, 16 * page);
+  }
+}
+
+// Lanes of the page at `position` that the row sees.
+__mmask16 visible(const Row& row, std::int64_t position) {
+  __mmask16 lanes = first_lanes(row.last - position + 1);
+  if (position < row.first) lanes &= static_cast<__mmask16>(0xffffu << (row.first - position));
+  return lanes;
+}
+
+float softmax_row(const Row& row, float scale, float softcap) {
+  __m512 max = _mm512_set1_ps(-__builtin_inff());
+  for (std::int64_t i = row.first / 16 * 16; i <= row.last; i += 16) {
+    __m512 s = _mm512_mul_ps(_mm512_load_ps(row.scores + i), _mm512_set1_ps(scale));
+    _mm512_store_ps(row.scores + i, s);
+    if (softcap > 0) {
+      for (int lane = 0; lane < 16; ++lane)
+        row.scores[i + lane] = softcap * elementary::tanh(row.scores[i + lane] / softcap);
+      s = _mm512_load_ps(row.scores + i);
+    }
+    max = _mm512_mask_max_ps(max, visible(row, i), s, max);
+  }
+  const __m512 largest = _mm512_set1_ps(_mm512_reduce_max_ps(max));
+  __m512 sums = _mm512_setzero_ps();
+  for (std::int64_t i = row.first / 16 * 16; i <= row.last; i += 16) {
+    const __m512 p = exp(_mm512_sub_ps(_mm512_load_ps(row.scores + i), largest));
+    _mm512_store_ps(row.scores + i, p);
+    sums = _mm512_mask_add_ps(sums, visible(row, i), sums, p);
+  }
+  return join(sums);
+}
+
+// out[r][d ..] += sum over keys of p[r][key] v[key][d ..], for kVectors vectors of d; the last may be partial.
+template <int kRows, int kVectors>
+[[gnu::noinline]] void weigh(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, int d,
+                             __mmask16 lanes, std::int64_t begin, std::int64_t end) {
+  __m512 acc[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) acc[r][i] = _mm512_maskz_loadu_ps(lanes, rows[r].out + d + 16 * i);
+  for (std::int64_t key = begin; key < end; ++key) {
+    const float* v = pages[key / 16] + place + (key % 16) * head_dim + d;
+    __m512 values[kVectors];
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) values[i] = _mm512_maskz_loadu_ps(lanes, v + 16 * i);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 p = _mm512_set1_ps(rows[r].scores[key]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kVectors; ++i) acc[r][i] = _mm512_fmadd_ps(p, values[i], acc[r][i]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) _mm512_mask_storeu_ps(rows[r].out + d + 16 * i, lanes, acc[r][i]);
+}
+
+template <int kRows>
+void weigh_rows(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, std::int64_t begin,
+                std::int64_t end) {
+  if (begin >= end) return;
+  int d = 0;
+  for (; d + 64 <= head_dim; d += 64) weigh<kRows, 4>(rows, pages, place, head_dim, d, 0xffff, begin, end);
+  for (; d < head_dim; d += 16) weigh<kRows, 1>(rows, pages, place, head_dim, d, first_lanes(head_dim - d), begin, end);
+}
+
+// All rows see [begin, end); each sees more before and behind, which it adds alone, in ascending order.
+template <int kRows>
+void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, int head_dim) {
+  std::int64_t begin = rows[0].first, end = rows[0].last + 1;
+  for (int r = 1; r < kRows; ++r) {
+    begin = rows[r].first > begin ? rows[r].first : begin;
+    end = rows[r].last + 1 < end ? rows[r].last + 1 : end;
+  }
+  if (begin > end) begin = end;
+  for (int r = 0; r < kRows; ++r) weigh_rows<1>(rows + r, pages, place, head_dim, rows[r].first, rows[r].last + 1 < begin ? rows[r].last + 1 : begin);
+  weigh_rows<kRows>(rows, pages, place, head_dim, begin, end);
+  for (int r = 0; r < kRows; ++r)
+    weigh_rows<1>(rows + r, pages, place, head_dim, rows[r].first > end ? rows[r].first : end, rows[r].last + 1);
+}
+
+}  // namespace
+
+void attend(const AttentionTask& task) {
+  const AttentionArgs& args = *task.args;
+  const float* const* pages = args.pages[task.query_begin];
+  const std::int64_t k_place = args.k_offset + task.kv_head * args.kv_head_stride;
+  const std::int64_t v_place = args.v_offset + task.kv_head * args.kv_head_stride;
+  Row rows[kAttentionRows];
+  int count = 0;
+  std::int64_t first = 0, last = 0;
+  for (std::int64_t query = task.query_begin; query < task.query_end; ++query) {
+    for (int head = task.head_begin; head < task.head_end; ++head, ++count) {
+      Row& row = rows[count];
+      row.q = args.q + query * args.q_stride + std::int64_t(head) * args.head_dim;
+      row.out = args.out + query * args.out_stride + std::int64_t(head) * args.head_dim;
+      row.scores = task.scores + count * task.score_stride;
+      row.last = args.positions[query];
+      row.first = args.window > 0 && row.last >= args.window ? row.last - args.window + 1 : 0;
+      first = count == 0 || row.first < first ? row.first : first;
+      last = row.last > last ? row.last : last;
+      for (int d = 0; d < args.head_dim; ++d) row.out[d] = 0;
+    }
+  }
+  const std::int64_t page = first / 16, page_end = last / 16 + 1;
+  int r = 0;
+  for (; r + 8 <= count; r += 8) score<8>(rows + r, pages, k_place, args.head_dim, page, page_end);
+  for (; r + 4 <= count; r += 4) score<4>(rows + r, pages, k_place, args.head_dim, page, page_end);
+  for (; r < count; ++r) score<1>(rows + r, pages, k_place, args.head_dim, page, page_end);
+
+  float sums[kAttentionRows];
+  for (r = 0; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap);
+
+  r = 0;
+  for (; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim);
+  for (; r < count; ++r) weigh_all<1>(rows + r, pages, v_place, args.head_dim);
+
+  for (r = 0; r < count; ++r)
+    for (int d = 0; d < args.head_dim; ++d) rows[r].out[d] /= sums[r];
+}
+
+}  // namespace quantfleet::avx512

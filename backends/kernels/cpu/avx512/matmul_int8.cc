@@ -1,0 +1,160 @@
+// Codes times codes by VPDPBUSD: unsigned weights, signed activations, sixteen rows in the lanes, up to eight tokens whose
+// sums stay in registers while a panel streams by. Offsets enter as the sums' first value (exact integers).
+#include "backends/kernels/cpu/avx512/avx512.h"
+#include "backends/kernels/cpu/avx512/panels.h"
+
+namespace quantfleet::avx512 {
+namespace {
+
+constexpr int kPrefetchBytes = 6144;
+
+QF_INLINE __m512i four_codes(const std::int8_t* a) {
+  int bits;
+  __builtin_memcpy(&bits, a, sizeof bits);
+  return _mm512_set1_epi32(bits);
+}
+QF_INLINE __m512i two_sums(const std::int16_t* sums) {
+  int bits;
+  __builtin_memcpy(&bits, sums, sizeof bits);
+  return _mm512_set1_epi32(bits);
+}
+
+template <int kTokens>
+struct Tokens {
+  const std::int8_t* codes;
+  const float* scales;
+  const std::int16_t* sums;
+  const std::int32_t* corrections;
+  std::int64_t columns, blocks, subs;  // per token
+};
+
+// Formats with one scale for 32 columns.
+template <class P, int kTokens>
+QF_INLINE void simple_panel(const unsigned char* panel, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
+  const unsigned char* codes = panel;
+  const unsigned char* scales = panel + x.blocks * P::kCodeBytes;
+  for (std::int64_t block = 0; block < x.blocks; ++block, codes += P::kCodeBytes, scales += P::kScaleBytes) {
+    if constexpr (kTokens <= 2) {
+      for (int line = 0; line < P::kCodeBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
+    }
+    __m512i quad[8];
+    unpack_chunk<P::kBits>(codes, quad);
+    const __m512 d = load_halves(scales);
+    __m512i S[kTokens];
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t)
+      S[t] = P::kOffset ? _mm512_set1_epi32(x.corrections[t * x.subs + block]) : _mm512_setzero_si512();
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; ++g)
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t)
+        S[t] = _mm512_dpbusd_epi32(S[t], quad[g], four_codes(x.codes + t * x.columns + 32 * block + 4 * g));
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const __m512 d_a = _mm512_set1_ps(x.scales[t * x.blocks + block]);
+      acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, d_a), _mm512_cvtepi32_ps(S[t]), acc[t]);
+      if constexpr (P::kMinSign > 0) {
+        const __m512 M = _mm512_set1_ps(static_cast<float>(x.sums[t * x.subs + block]));
+        acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(load_halves(scales + 32), d_a), M, acc[t]);
+      }
+    }
+  }
+}
+
+// Formats with integer sub-scales inside 256 columns.
+template <class P, int kTokens>
+QF_INLINE void super_panel(const unsigned char* panel, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
+  constexpr int kSubsPerChunk = 32 / P::kSubBlock, kQuadsPerSub = P::kSubBlock / 4;
+  const unsigned char* codes = panel;
+  const unsigned char* scales = panel + x.blocks * P::kCodeBytes;
+  for (std::int64_t block = 0; block < x.blocks; ++block, scales += P::kScaleBytes) {
+    __m512i S[kTokens];
+    for (int t = 0; t < kTokens; ++t) S[t] = _mm512_setzero_si512();
+    for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
+      if constexpr (kTokens <= 2) {
+        for (int line = 0; line < P::kChunkBytes; line += 64)
+          _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
+      }
+      __m512i quad[8];
+      unpack_chunk<P::kBits>(codes, quad);
+#pragma GCC unroll 2
+      for (int sub = 0; sub < kSubsPerChunk; ++sub) {
+        const int j = chunk * kSubsPerChunk + sub;
+        __m512i dot[kTokens];
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t)
+          dot[t] = P::kOffset ? _mm512_set1_epi32(x.corrections[t * x.subs + block * P::kSubs + j]) : _mm512_setzero_si512();
+#pragma GCC unroll 8
+        for (int g = 0; g < kQuadsPerSub; ++g)
+#pragma GCC unroll 8
+          for (int t = 0; t < kTokens; ++t)
+            dot[t] = _mm512_dpbusd_epi32(dot[t], quad[sub * kQuadsPerSub + g],
+                                         four_codes(x.codes + t * x.columns + 256 * block + 32 * chunk + 16 * sub + 4 * g));
+        const __m512i scale = sub_scale<P>(scales, j);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) S[t] = _mm512_add_epi32(S[t], _mm512_mullo_epi32(scale, dot[t]));
+      }
+    }
+    const __m512 d = load_halves(scales);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t)
+      acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.scales[t * x.blocks + block])), _mm512_cvtepi32_ps(S[t]), acc[t]);
+    if constexpr (P::kMinSign != 0) {
+      __m512i M[kTokens];
+      for (int t = 0; t < kTokens; ++t) M[t] = _mm512_setzero_si512();
+      for (int j = 0; j < P::kSubs; j += 2) {  // two 16-bit minima in a lane against two sums of codes
+        const __m512i pair =
+            _mm512_or_si512(sub_minimum<P>(scales, j), _mm512_slli_epi32(sub_minimum<P>(scales, j + 1), 16));
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t)
+          M[t] = _mm512_dpwssd_epi32(M[t], pair, two_sums(x.sums + t * x.subs + block * P::kSubs + j));
+      }
+      const __m512 m = load_halves(scales + 32);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t)
+        acc[t] = _mm512_fnmadd_ps(_mm512_mul_ps(m, _mm512_set1_ps(x.scales[t * x.blocks + block])), _mm512_cvtepi32_ps(M[t]), acc[t]);
+    }
+  }
+}
+
+template <class P, int kTokens>
+[[gnu::noinline]] void tile(const MatmulTask& task, const unsigned char* panel, std::int64_t token, __mmask16 rows, float* y) {
+  Tokens<kTokens> x;
+  x.columns = task.columns;
+  x.blocks = task.columns / P::kBlock;
+  x.subs = task.columns / P::kSubBlock;
+  x.codes = task.codes + token * x.columns;
+  x.scales = task.scales + token * x.blocks;
+  x.sums = task.sums + token * x.subs;
+  x.corrections = task.corrections + token * x.subs;
+  __m512 acc[kTokens];
+  for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
+  if constexpr (P::kScales) super_panel<P, kTokens>(panel, x, acc);
+  else simple_panel<P, kTokens>(panel, x, acc);
+  for (int t = 0; t < kTokens; ++t) _mm512_mask_storeu_ps(y + t * task.y_stride, rows, acc[t]);
+}
+
+template <class P>
+void all_panels(const MatmulTask& task) {
+  const std::int64_t panel_size = (task.columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
+  for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel) {
+    const unsigned char* weights = task.weights + panel * panel_size;
+    const std::int64_t row = panel * kPanelRows;
+    const __mmask16 rows = task.rows - row >= 16 ? 0xffff : static_cast<__mmask16>((1u << (task.rows - row)) - 1);
+    std::int64_t t = task.token_begin;
+    float* y = task.y + row;
+    for (; t + 8 <= task.token_end; t += 8) tile<P, 8>(task, weights, t, rows, y + t * task.y_stride);
+    if (t + 4 <= task.token_end) tile<P, 4>(task, weights, t, rows, y + t * task.y_stride), t += 4;
+    if (t + 2 <= task.token_end) tile<P, 2>(task, weights, t, rows, y + t * task.y_stride), t += 2;
+    if (t < task.token_end) tile<P, 1>(task, weights, t, rows, y + t * task.y_stride);
+  }
+}
+
+}  // namespace
+
+void matmul_int8(const MatmulTask& task) {
+  for_panel(task.ggml_type, [&task](auto panel) { all_panels<decltype(panel)>(task); });
+}
+
+}  // namespace quantfleet::avx512

@@ -1,0 +1,135 @@
+#include "backends/kernels/cpu/panel_layout.h"
+
+#include "backends/formats/half_float.h"
+#include "backends/kernels/cpu/integer_formats.h"
+
+#include <cstring>
+
+namespace quantfleet {
+namespace {
+
+//  GGUF type, bits, offset, block, code bytes, scale bytes, nibble scales
+constexpr PanelLayout kLayouts[] = {
+    {0, CodeBits::kFloat, 0, 1, 64, 0, false},
+    {1, CodeBits::kHalf, 0, 1, 32, 0, false},
+    {30, CodeBits::kBfloat, 0, 1, 32, 0, false},
+    {2, CodeBits::k4, 8, 32, 256, 32, false},                        // Q4_0
+    {3, CodeBits::k4, 0, 32, 256, 64, false},                        // Q4_1
+    {6, CodeBits::k4h1, 16, 32, 320, 32, false},                     // Q5_0
+    {7, CodeBits::k4h1, 0, 32, 320, 64, false},                      // Q5_1
+    {8, CodeBits::k8, 128, 32, 512, 32, false},                      // Q8_0
+    {10, CodeBits::k2, 0, 256, 8 * 128, 64 + 16 * 16, true},         // Q2_K
+    {11, CodeBits::k2h1, 4, 256, 8 * 192, 32 + 16 * 16, false},      // Q3_K
+    {12, CodeBits::k4, 0, 256, 8 * 256, 64 + 2 * 8 * 16, false},     // Q4_K
+    {13, CodeBits::k4h1, 0, 256, 8 * 320, 64 + 2 * 8 * 16, false},   // Q5_K
+    {14, CodeBits::k4h2, 32, 256, 8 * 384, 32 + 16 * 16, false},     // Q6_K
+};
+
+using Quad = unsigned char[64];
+
+// The eight quads of 32 columns, in the layout's bits. Returns the end of what was written.
+unsigned char* pack_chunk(CodeBits bits, const Quad (&quads)[8], unsigned char* target) {
+  const auto nibbles = [&] {
+    for (int j = 0; j < 4; ++j, target += 64)
+      for (int b = 0; b < 64; ++b) target[b] = static_cast<unsigned char>((quads[j][b] & 15) | (quads[j + 4][b] & 15) << 4);
+  };
+  const auto two_bits = [&](int shift) {
+    for (int j = 0; j < 8; j += 4, target += 64)
+      for (int b = 0; b < 64; ++b)
+        target[b] = static_cast<unsigned char>(((quads[j][b] >> shift) & 3) | ((quads[j + 1][b] >> shift) & 3) << 2 |
+                                               ((quads[j + 2][b] >> shift) & 3) << 4 | ((quads[j + 3][b] >> shift) & 3) << 6);
+  };
+  const auto one_bit = [&](int shift) {
+    for (int b = 0; b < 64; ++b) {
+      int byte = 0;
+      for (int g = 0; g < 8; ++g) byte |= ((quads[g][b] >> shift) & 1) << g;
+      target[b] = static_cast<unsigned char>(byte);
+    }
+    target += 64;
+  };
+  switch (bits) {
+    case CodeBits::k8:
+      std::memcpy(target, quads, sizeof quads);
+      target += sizeof quads;
+      break;
+    case CodeBits::k4: nibbles(); break;
+    case CodeBits::k4h1: nibbles(), one_bit(4); break;
+    case CodeBits::k4h2: nibbles(), two_bits(4); break;
+    case CodeBits::k2: two_bits(0); break;
+    case CodeBits::k2h1: two_bits(0), one_bit(2); break;
+    default: break;
+  }
+  return target;
+}
+
+void pack_plain(const PanelLayout& layout, const unsigned char* row_data, std::int64_t row_bytes, std::int64_t rows,
+                std::int64_t columns, std::int64_t panel, unsigned char* target) {
+  const int size = layout.code_bytes / kPanelRows;
+  for (int r = 0; r < kPanelRows; ++r) {
+    const std::int64_t row = panel * kPanelRows + r;
+    for (std::int64_t k = 0; k < columns; ++k) {
+      unsigned char* place = target + (k * kPanelRows + r) * size;
+      if (row < rows) std::memcpy(place, row_data + row * row_bytes + k * size, static_cast<std::size_t>(size));
+      else std::memset(place, 0, static_cast<std::size_t>(size));
+    }
+  }
+}
+
+void put_half(float value, unsigned char* target) {
+  const std::uint16_t bits = float_to_half(value);  // exact: it was a half
+  std::memcpy(target, &bits, sizeof bits);
+}
+
+}  // namespace
+
+const PanelLayout* find_panel_layout(std::uint32_t ggml_type) {
+  for (const PanelLayout& layout : kLayouts)
+    if (layout.ggml_type == ggml_type) return &layout;
+  return nullptr;
+}
+
+std::int64_t panel_bytes(const PanelLayout& layout, std::int64_t columns) {
+  const std::int64_t bytes = columns / layout.block * (layout.code_bytes + layout.scale_bytes);
+  return (bytes + 63) / 64 * 64;
+}
+
+void pack_panel(const PanelLayout& layout, const unsigned char* row_data, std::int64_t row_bytes, std::int64_t rows,
+                std::int64_t columns, std::int64_t panel, unsigned char* target) {
+  const IntegerFormat* format = find_integer_format(layout.ggml_type);
+  if (!format) return pack_plain(layout, row_data, row_bytes, rows, columns, panel, target);
+  const std::int64_t count_blocks = columns / layout.block;
+  const int subs = format->has_scales ? format->block / format->sub_block : 0;
+  unsigned char* scales = target + count_blocks * layout.code_bytes;
+  for (std::int64_t block = 0; block < count_blocks; ++block, scales += layout.scale_bytes) {
+    CodeBlock lanes[kPanelRows] = {};
+    for (int r = 0; r < kPanelRows; ++r) {
+      const std::int64_t row = panel * kPanelRows + r;
+      if (row < rows) format->read(row_data + row * row_bytes + block * format->bytes, lanes[r]);
+    }
+    for (int chunk = 0; chunk < layout.block; chunk += 32) {
+      Quad quads[8];
+      for (int g = 0; g < 8; ++g)
+        for (int r = 0; r < kPanelRows; ++r)
+          for (int i = 0; i < 4; ++i)
+            quads[g][4 * r + i] = static_cast<unsigned char>(lanes[r].codes[chunk + 4 * g + i] + layout.offset);
+      target = pack_chunk(layout.bits, quads, target);
+    }
+    for (int r = 0; r < kPanelRows; ++r) {
+      unsigned char* place = scales;
+      put_half(lanes[r].d, place + 2 * r);
+      place += 32;
+      if (format->min_sign != 0) {
+        put_half(lanes[r].m, place + 2 * r);
+        place += 32;
+      }
+      for (int j = 0; j < subs; ++j) {
+        const int minimum = layout.nibble_scales ? lanes[r].mins[j] << 4 : 0;
+        place[16 * j + r] = static_cast<unsigned char>(lanes[r].scales[j] | minimum);
+        if (format->min_sign != 0 && !layout.nibble_scales)
+          place[16 * (subs + j) + r] = static_cast<unsigned char>(lanes[r].mins[j]);
+      }
+    }
+  }
+}
+
+}  // namespace quantfleet

@@ -1,0 +1,171 @@
+// quantfleet bench: prefill and decode speed of one model on this machine, against what the machine can do.
+// One repetition warms up and is not counted; the others are all reported.
+#include "backends/kernels/ceilings.h"
+#include "cli/commands.h"
+#include "cli/model_options.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <fstream>
+#include <optional>
+
+namespace quantfleet::cli {
+namespace {
+
+nlohmann::ordered_json spread(std::vector<double> samples) {
+  std::vector<double> sorted = samples;
+  std::sort(sorted.begin(), sorted.end());
+  const std::size_t middle = sorted.size() / 2;
+  const double median = sorted.size() % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  return {{"median", median}, {"min", sorted.front()}, {"max", sorted.back()}, {"samples", samples}};
+}
+
+// Of all layers' matrices; attention itself is left out (small for prompts much shorter than the width times the layers).
+double multiply_adds_per_token(const ModelConfig& config) {
+  const double C = config.width, F = config.feed_forward, D = config.head_width;
+  return config.layers * (C * D * (2.0 * config.heads + 2.0 * config.kv_heads) + 3 * C * F);
+}
+
+// Joules that the CPU packages have used, by Linux' powercap interface; counters wrap at their range.
+class EnergyCounter {
+ public:
+  EnergyCounter() {
+    namespace fs = std::filesystem;
+    std::error_code code;
+    const fs::path root = "/sys/class/powercap";
+    for (const auto& entry : fs::directory_iterator(root, code)) {
+      const std::string name = entry.path().filename().string();
+      // Packages only ("intel-rapl:0"): their parts ("intel-rapl:0:1") are inside them.
+      if (!name.starts_with("intel-rapl:") || std::count(name.begin(), name.end(), ':') != 1) continue;
+      std::uint64_t range = 0;
+      std::ifstream(entry.path() / "max_energy_range_uj") >> range;
+      const auto value = read(entry.path() / "energy_uj");
+      if (value) counters_.push_back({entry.path() / "energy_uj", range, *value});
+      else reason_ = fmt::format("{} is not readable", (entry.path() / "energy_uj").string());
+    }
+    if (counters_.empty() && reason_.empty()) reason_ = "this machine has no /sys/class/powercap/intel-rapl counters";
+  }
+  // Joules since the last call; none where nothing can be read.
+  std::optional<double> joules() {
+    if (counters_.empty()) return std::nullopt;
+    double total = 0;
+    for (Counter& counter : counters_) {
+      const auto now = read(counter.path);
+      if (!now) return std::nullopt;
+      total += static_cast<double>(*now >= counter.latest ? *now - counter.latest : *now + counter.range - counter.latest) * 1e-6;
+      counter.latest = *now;
+    }
+    return total;
+  }
+  const std::string& reason() const { return reason_; }
+
+ private:
+  struct Counter {
+    std::filesystem::path path;
+    std::uint64_t range, latest;
+  };
+  static std::optional<std::uint64_t> read(const std::filesystem::path& path) {
+    std::uint64_t value = 0;
+    std::ifstream file(path);
+    if (file >> value) return value;
+    return std::nullopt;
+  }
+  std::vector<Counter> counters_;
+  std::string reason_;
+};
+
+}  // namespace
+
+std::function<int()> add_bench(CLI::App& app) {
+  struct Options {
+    ModelOptions model;
+    int prompt = 512, generated = 128, repetitions = 5, batch = 1;
+    std::uint64_t seed = 1;
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  add_model_options(app, options->model);
+  app.add_option("-p,--prompt-tokens", options->prompt, "tokens of a prompt")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  app.add_option("-n,--generated-tokens", options->generated, "tokens decoded behind it")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  app.add_option("-r,--repetitions", options->repetitions, "counted repetitions; one more warms up")->check(CLI::Range(1, 10000))->capture_default_str();
+  app.add_option("--batch", options->batch, "texts side by side")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--seed", options->seed, "of the synthetic tokens")->capture_default_str();
+  app.add_flag("--json", options->json, "one JSON document on stdout");
+  return [options] {
+    auto engine = open_model(engine_options(options->model));
+    const EngineInfo& info = engine->info();
+    std::vector<double> prefill, decode, first;
+    EnergyCounter energy;
+    std::optional<double> joules;
+    {
+      ShareProgress progress("bench");
+      for (int repetition = -1; repetition < options->repetitions; ++repetition) {
+        const auto sample = engine->time_batch(options->prompt, options->generated, options->batch, options->seed + static_cast<std::uint64_t>(repetition + 1));
+        if (!sample) throw BadResult(sample.error());
+        if (repetition < 0) {
+          energy.joules();
+        } else {
+          prefill.push_back(sample->prompt_tokens / sample->prefill_seconds);
+          decode.push_back(sample->generated_tokens / sample->decode_seconds);
+          first.push_back(sample->first_token_ms);
+        }
+        progress.show((repetition + 2.0) / (options->repetitions + 1));
+      }
+      joules = energy.joules();
+    }
+    nlohmann::ordered_json document = {
+        {"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format}, {"kernels", info.kernels},
+        {"activations", info.activations}, {"threads", info.threads}, {"batch", options->batch}, {"prompt_tokens", options->prompt},
+        {"generated_tokens", options->generated}, {"repetitions", options->repetitions}, {"prefill_tokens_per_s", spread(prefill)},
+        {"decode_tokens_per_s", spread(decode)}, {"first_token_ms", spread(first)["median"]}, {"peak_memory_bytes", peak_memory_bytes()},
+        {"weights_bytes", info.weights_bytes}, {"kv_cache_bytes", engine->kv_cache_bytes()}};
+    if (joules) {
+      document["energy_j"] = *joules;
+      document["energy_j_per_token"] = *joules / (static_cast<double>(options->repetitions) * options->batch * (options->prompt + options->generated));
+    } else {
+      document["energy_j"] = nullptr;
+      document["energy_reason"] = energy.reason();
+    }
+    // Against what a plain loop gets out of the same threads in the same minute.
+    const Ceilings ceilings = measure_ceilings(info.threads);
+    const double layer_macs = multiply_adds_per_token(engine->model().config);
+    const double output_macs = static_cast<double>(info.vocabulary_tokens) * engine->model().config.width;
+    const double macs_per_s = spread(prefill)["median"].get<double>() * (layer_macs + output_macs / options->prompt);
+    const bool int8 = info.activations == "int8";
+    document[int8 ? "int8_peak_share" : "f32_peak_share"] = macs_per_s / (int8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s);
+    if (!int8) {
+      document["int8_peak_share"] = nullptr;
+      document["int8_peak_reason"] = "f32 activations: f32_peak_share is the share of the F32 peak";
+    }
+    // A decode step reads every matrix once, whatever the batch; of the embedding one row a text.
+    const double step_bytes = static_cast<double>(info.weights_bytes - engine->model().embedding->bytes.size());
+    document["bandwidth_share"] = spread(decode)["median"].get<double>() / options->batch * step_bytes / ceilings.read_bytes_per_s;
+    document["ceilings"] = {{"int8_macs_per_s", ceilings.int8_macs_per_s}, {"f32_fmas_per_s", ceilings.f32_fmas_per_s},
+                            {"read_bytes_per_s", ceilings.read_bytes_per_s}};
+    if (options->json) {
+      fmt::print("{}\n", document.dump(2));
+      return 0;
+    }
+    const auto line = [&](const char* what, const char* key) {
+      const auto& s = document[key];
+      fmt::print("{:<9} {:>10.1f} tokens/s   ({:.1f} to {:.1f} in {})\n", what, s["median"].get<double>(), s["min"].get<double>(),
+                 s["max"].get<double>(), options->repetitions);
+    };
+    fmt::print("{} {}, {} activations, {} kernels, {} threads, batch {}\n", info.model_name, info.format, info.activations, info.kernels,
+               info.threads, options->batch);
+    line("prefill", "prefill_tokens_per_s");
+    line("decode", "decode_tokens_per_s");
+    fmt::print("prefill reaches {:.2f} of the {} peak, decode reads at {:.2f} of the bandwidth\n",
+               document[int8 ? "int8_peak_share" : "f32_peak_share"].get<double>(), int8 ? "int8" : "F32", document["bandwidth_share"].get<double>());
+    fmt::print("first token {:.1f} ms; weights {:.1f} MB, KV cache {:.1f} MB, peak memory {:.1f} MB\n", document["first_token_ms"].get<double>(),
+               static_cast<double>(info.weights_bytes) / 1e6, static_cast<double>(engine->kv_cache_bytes()) / 1e6,
+               document["peak_memory_bytes"].get<double>() / 1e6);
+    if (joules) fmt::print("energy {:.1f} J\n", *joules);
+    else fmt::print("energy not measured: {}\n", energy.reason());
+    return 0;
+  };
+}
+
+}  // namespace quantfleet::cli

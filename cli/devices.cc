@@ -1,0 +1,39 @@
+// quantfleet devices: the agents a coordinator knows.
+#include "cli/commands.h"
+#include "cli/coordinator_client.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+namespace quantfleet::cli {
+
+std::function<int()> add_devices(CLI::App& app) {
+  struct Options {
+    CoordinatorAddress address;
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  app.add_flag("--json", options->json, "as JSON (docs/schemas/devices.schema.json)");
+  add_coordinator_options(app, options->address);
+  return [options] {
+    const CoordinatorClient client = CoordinatorClient::at(options->address).value();
+    nlohmann::json answer;
+    client.get("/api/devices", answer).value();
+    if (options->json) {
+      fmt::print("{}\n", answer.dump(2));
+      return 0;
+    }
+    for (const auto& device : answer["devices"]) {
+      const std::string kernels = device["kernels"].empty() ? "" : device["kernels"][0].get<std::string>();
+      fmt::print("{:<20} {:<9} {:>3} cores  {:>6.1f} GiB  {:<12} {}\n", device["name"].get<std::string>(), device["state"].get<std::string>(),
+                 device["cores"].get<int>(), device["memory_bytes"].get<double>() / (1u << 30), kernels,
+                 device["cpu_model"].get<std::string>());
+      if (device["running"].is_object()) fmt::print("  {}\n", device["running"]["unit"].get<std::string>());
+    }
+    if (answer["devices"].empty()) fmt::print(stderr, "no agent has registered yet\n");
+    return 0;
+  };
+}
+
+}  // namespace quantfleet::cli

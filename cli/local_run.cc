@@ -1,0 +1,242 @@
+#include "cli/local_run.h"
+
+#include "agent/artifacts/artifact_source.h"
+#include "agent/registration.h"
+#include "agent/runner/host_lock.h"
+#include "agent/runner/lease_runner.h"
+#include "agent/session.h"
+#include "agent/telemetry/telemetry.h"
+#include "coordinator/artifacts/artifact_directory.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/store/store.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+namespace quantfleet::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+coordinator::Time wall_now() { return std::chrono::time_point_cast<milliseconds>(std::chrono::system_clock::now()); }
+agent::Time monotonic_now() { return std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now().time_since_epoch()); }
+
+// Artifacts without a network: fetched and stored where the coordinator keeps them.
+class DirectArtifacts : public agent::ArtifactSource {
+ public:
+  explicit DirectArtifacts(coordinator::ArtifactDirectory& directory) : directory_(directory) {}
+  Result<fs::path> fetch(const std::string& sha256, const agent::StopFlag&) override {
+    if (!directory_.contains(sha256)) return Error{Code::kNotFound, fmt::format("artifact {} is not in {}", sha256, directory_.path_of(sha256).string())};
+    return directory_.path_of(sha256);
+  }
+  Status store(const fs::path& file, const Artifact& artifact, const agent::StopFlag&) override {
+    const Status adopted = directory_.adopt(file, artifact.sha256);
+    std::error_code ignored;
+    fs::remove(file, ignored);
+    return adopted;
+  }
+  void release() override {}
+
+ private:
+  coordinator::ArtifactDirectory& directory_;
+};
+
+class LocalRun {
+ public:
+  LocalRun(coordinator::Store& store, coordinator::ArtifactDirectory& artifacts, Register registration, agent::LeaseRunnerOptions lease_options)
+      : store_(store), artifacts_(artifacts), direct_(artifacts), core_(coordinator::Options{}), session_({std::move(registration), {}, {}}),
+        lease_options_(std::move(lease_options)), telemetry_(agent::all_sensors()) {
+    core_.restore(store_.load(), wall_now());
+  }
+  ~LocalRun() { stop_worker(); }
+
+  void connect() {
+    // What an interrupted run left leased to this machine is queued again at once instead of when its lease expires.
+    hear(session_.registration());
+    hear(Goodbye{});
+    perform(session_.on(agent::Tick{}, monotonic_now()));
+    deliver();
+  }
+
+  Result<JobId> submit_or_continue(const JobSpec& spec) {
+    for (const auto& [id, job] : core_.jobs())
+      if (!job.cancelled && coordinator::plan_sha256(job.spec) == coordinator::plan_sha256(spec) && !finished(id)) return id;
+    coordinator::Decision decision;
+    Result<JobId> id = core_.submit(spec, wall_now(), decision);
+    if (id) perform(decision);
+    return id;
+  }
+
+  bool finished(const JobId& job) const {
+    for (const auto& [id, unit] : core_.units())
+      if (unit.job == job && !coordinator::is_final(unit.state)) return false;
+    return true;
+  }
+
+  RunCounts counts(const JobId& job) const {
+    RunCounts counts;
+    std::map<std::string, int> by_state;
+    for (const auto& [id, unit] : core_.units()) {
+      if (unit.job != job) continue;
+      ++by_state[std::string(name_of(unit.state))];
+      RunCounts::Kind& kind = counts.units[std::string(kind_of(unit.work))];
+      ++kind.total;
+      counts.items_total += unit.items;
+      if (coordinator::is_final(unit.state)) {
+        ++kind.done;
+        counts.items_done += unit.items;
+        if (!coordinator::is<coordinator::Done>(unit.state)) ++counts.failed;
+      } else {
+        counts.items_done += core_.items_in(id);
+      }
+    }
+    counts.status = coordinator::status_of(by_state, core_.jobs().at(job).cancelled);
+    return counts;
+  }
+
+  // Waits for the runner or the clock and does what is due.
+  void step() {
+    std::vector<agent::Event> events;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, milliseconds(100), [&] { return !events_.empty(); });
+      events = std::exchange(events_, {});
+    }
+    for (const agent::Event& event : events) perform(session_.on(event, monotonic_now()));
+    perform(session_.on(agent::Tick{}, monotonic_now()));
+    deliver();
+    perform(core_.tick(wall_now()));
+    deliver();
+  }
+
+ private:
+  // A message of the agent: first write, then send.
+  void hear(const AgentMessage& message) {
+    bool artifact_present = false;
+    if (const auto* finished = std::get_if<UnitFinished>(&message); finished && finished->artifact)
+      artifact_present = artifacts_.contains(finished->artifact->sha256);
+    perform(core_.on(kLocal, message, artifact_present, wall_now()));
+  }
+
+  void perform(const coordinator::Decision& decision) {
+    if (!decision.write.empty()) store_.apply(decision.write);
+    for (const coordinator::Send& send : decision.send)
+      if (send.to == kLocal) inbox_.push_back(send.message);
+  }
+
+  void perform(const agent::Decision& decision) {
+    if (decision.stop_runner) stop_worker();
+    for (const agent::Durable& result : decision.store)  // stored by the core before this returns: no outbox between
+      std::visit([&](auto message) {
+        message.sequence = ++sequence_;
+        hear(message);
+      }, result);
+    for (const AgentMessage& message : decision.send) hear(message);
+    if (decision.start) start_worker(*decision.start);
+    if (decision.stop) throw BadResult(*decision.stop);
+  }
+
+  void deliver() {
+    while (!inbox_.empty()) {
+      CoordinatorMessage message = std::move(inbox_.front());
+      inbox_.pop_front();
+      perform(session_.on(agent::Received{std::move(message)}, monotonic_now()));
+    }
+  }
+
+  void start_worker(const GrantLease& lease) {
+    stop_worker();
+    stop_flag_ = std::make_unique<agent::StopFlag>();
+    worker_ = std::thread([this, lease, stop = stop_flag_.get()] {
+      agent::LeaseEvents events;
+      events.rows = [&](std::vector<ItemResult> rows) { put(agent::RowsMeasured{lease.unit, lease.epoch, std::move(rows)}); };
+      put(agent::RunnerFinished{agent::carry_out_lease(lease, lease_options_, direct_, &telemetry_, events, *stop)});
+    });
+  }
+
+  void stop_worker() {
+    if (stop_flag_) stop_flag_->set();
+    if (worker_.joinable()) worker_.join();
+  }
+
+  void put(agent::Event event) {
+    const std::lock_guard lock(mutex_);
+    events_.push_back(std::move(event));
+    wake_.notify_one();
+  }
+
+  const AgentId kLocal{"local"};
+  coordinator::Store& store_;
+  coordinator::ArtifactDirectory& artifacts_;
+  DirectArtifacts direct_;
+  coordinator::Coordinator core_;
+  agent::Session session_;
+  agent::LeaseRunnerOptions lease_options_;
+  agent::Telemetry telemetry_;
+  std::deque<CoordinatorMessage> inbox_;
+  std::uint64_t sequence_ = 0;
+  std::mutex mutex_;                       // guards events_
+  std::condition_variable wake_;
+  std::vector<agent::Event> events_;
+  std::unique_ptr<agent::StopFlag> stop_flag_;
+  std::thread worker_;
+};
+
+}  // namespace
+
+Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
+                                const std::function<void(const JobId&, const RunCounts&)>& progress, const std::function<bool()>& stop) {
+  const fs::path folder = options.database.has_parent_path() ? options.database.parent_path() : fs::path(".");
+  const fs::path artifact_root = options.artifacts.empty() ? folder / "artifacts" : options.artifacts;
+  std::error_code why;
+  fs::create_directories(folder, why);
+  Result<std::unique_ptr<coordinator::Store>> store = coordinator::open_sqlite_store(options.database);
+  if (!store) return store.error();
+  Result<std::unique_ptr<coordinator::ArtifactDirectory>> artifacts = coordinator::ArtifactDirectory::open(artifact_root);
+  if (!artifacts) return artifacts.error();
+  for (ModelSpec& model : spec.models) {
+    if (model.path.empty()) continue;
+    const Result<std::string> hash = coordinator::sha256_of_file(model.path);
+    if (!hash) return at(fmt::format("model {}", model.name), hash.error());
+    if (const Status adopted = (*artifacts)->adopt(model.path, *hash); !adopted) return adopted.error();
+    model.sha256 = *hash;
+    model.path.clear();
+  }
+  Result<Register> registration = agent::make_registration(options.suites_root);
+  if (!registration) return registration.error();
+  registration->name = registration->device.hostname;
+
+  agent::LeaseRunnerOptions lease_options;
+  lease_options.work_directory = artifact_root / "work";
+  lease_options.suites_root = options.suites_root;
+  lease_options.host_lock = agent::HostLock::default_prefix();
+  lease_options.kernels = options.kernels;
+  lease_options.threads = options.threads > 0 ? options.threads : registration->device.cores;
+  fs::create_directories(lease_options.work_directory, why);
+  if (why) return Error{Code::kPermission, fmt::format("{}: {}", lease_options.work_directory.string(), why.message())};
+
+  LocalRun run(**store, **artifacts, std::move(*registration), std::move(lease_options));
+  run.connect();
+  const Result<JobId> id = run.submit_or_continue(spec);
+  if (!id) return id.error();
+  LocalRunEnd end{*id, "", false};
+  while (!run.finished(*id)) {
+    if (stop()) {
+      end.interrupted = true;
+      break;
+    }
+    run.step();
+    progress(*id, run.counts(*id));
+  }
+  end.status = run.counts(*id).status;
+  return end;
+}
+
+}  // namespace quantfleet::cli

@@ -1,0 +1,36 @@
+// A run inside one process: the coordinator's core and store and one agent's session joined by function calls instead of
+// sockets, runner child processes for the leases. The same path as over a fleet, with nothing to set up.
+#pragma once
+
+#include "cli/live_progress.h"
+#include "contract/error.h"
+#include "contract/ids.h"
+#include "contract/job_spec.h"
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+namespace quantfleet::cli {
+
+struct LocalRunOptions {
+  std::filesystem::path database = "results.db";
+  std::filesystem::path artifacts;        // directory; empty: "artifacts" beside the database
+  std::filesystem::path suites_root;
+  std::string kernels;
+  int threads = 0;                        // 0 = all cores
+};
+
+struct LocalRunEnd {
+  JobId run;
+  std::string status;                     // "done" | "failed" | "cancelled"; "running" when interrupted
+  bool interrupted = false;
+};
+
+// The paths of the plan's models are taken as they are. An unfinished run of the same plan in the database is continued.
+// `stop` is asked several times a second: true interrupts, and the run can be continued later.
+Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
+                                const std::function<void(const JobId& run, const RunCounts& counts)>& progress,
+                                const std::function<bool()>& stop);
+
+}  // namespace quantfleet::cli

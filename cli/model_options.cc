@@ -1,0 +1,98 @@
+#include "cli/model_options.h"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <thread>
+
+namespace quantfleet::cli {
+namespace {
+
+int own_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+void add_compute_options(CLI::App& app, ModelOptions& options) {
+  options.threads = own_cores();
+  app.add_option("-t,--threads", options.threads, "threads that compute")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_option("--kernels", options.kernels, "scalar, avx2, avx512_vnni or neon_dotprod; the best this CPU has by default")
+      ->envname("QUANTFLEET_KERNELS");
+  app.add_option("--activations", options.activations, "f32 or int8; by default int8 for quantized formats, f32 for F32, F16 and BF16")
+      ->check(CLI::IsMember({"f32", "int8"}));
+}
+
+void add_model_options(CLI::App& app, ModelOptions& options) {
+  app.add_option("MODEL", options.model, "model file, GGUF")->required();
+  add_compute_options(app, options);
+}
+
+EngineOptions engine_options(const ModelOptions& options) {
+  EngineOptions engine;
+  engine.model = options.model;
+  engine.threads = options.threads;
+  engine.kernels = options.kernels;
+  engine.activations = options.activations == "f32"    ? Activations::kF32
+                       : options.activations == "int8" ? Activations::kInt8
+                                                       : Activations::kDefault;
+  return engine;
+}
+
+std::unique_ptr<NativeEngine> open_model(const EngineOptions& options) {
+  auto engine = NativeEngine::open(options);
+  if (!engine) throw BadResult(engine.error());
+  return std::move(*engine);
+}
+
+std::string read_text_file(const std::filesystem::path& path) {
+  if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  std::error_code code;
+  if (!std::filesystem::exists(path, code)) throw BadResult({Code::kNotFound, fmt::format("{}: no such file", path.string())});
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file && text.empty()) throw BadResult({Code::kIo, fmt::format("{}: cannot be read", path.string())});
+  return text;
+}
+
+std::uint64_t peak_memory_bytes() {
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+ShareProgress::ShareProgress(std::string what) : what_(std::move(what)), terminal_(::isatty(STDERR_FILENO)), start_s_(now_s()), latest_s_(start_s_) {}
+
+ShareProgress::~ShareProgress() {
+  if (drawn_ && terminal_) std::fputs("\r\033[K", stderr);
+}
+
+void ShareProgress::show(double share) {
+  const double now = now_s();
+  if (now - latest_s_ < (terminal_ ? 0.2 : 10.0)) return;
+  latest_s_ = now;
+  const double left = share > 0 ? (now - start_s_) * (1 - share) / share : 0;
+  if (terminal_) {
+    const int filled = static_cast<int>(share * 30);
+    fmt::print(stderr, "\r{} [{:#<{}}{:.<{}}] {:3.0f} %  {:.0f} s left\033[K", what_, "", filled, "", 30 - filled, share * 100, left);
+    std::fflush(stderr);
+  } else {
+    fmt::print(stderr, "{}: {:.0f} %, {:.0f} s left\n", what_, share * 100, left);
+  }
+  drawn_ = true;
+}
+
+}  // namespace quantfleet::cli

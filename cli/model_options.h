@@ -1,0 +1,48 @@
+// Options that every command which runs a model has, and how they become an open engine.
+#pragma once
+
+#include "backends/engines/native.h"
+
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace quantfleet::cli {
+
+struct ModelOptions {
+  std::filesystem::path model;
+  int threads = 0;            // as given or the default: this process' cores
+  std::string kernels;        // empty: the best this CPU has
+  std::string activations;    // empty: by the file's format
+};
+
+void add_model_options(CLI::App& app, ModelOptions& options);      // MODEL and the ones below
+void add_compute_options(CLI::App& app, ModelOptions& options);    // --threads --kernels --activations
+
+EngineOptions engine_options(const ModelOptions& options);
+// Throws BadResult (main turns it into a sentence and an exit code).
+std::unique_ptr<NativeEngine> open_model(const EngineOptions& options);
+
+std::string read_text_file(const std::filesystem::path& path);     // "-" is stdin; throws BadResult
+
+// Peak resident memory of this process so far, as the kernel counts it.
+std::uint64_t peak_memory_bytes();
+
+// Progress on stderr: a bar with rate and remaining time on a terminal, a plain line every ten seconds elsewhere.
+class ShareProgress {
+ public:
+  explicit ShareProgress(std::string what);
+  ~ShareProgress();
+  void show(double share);  // 0 to 1
+
+ private:
+  std::string what_;
+  bool terminal_;
+  double start_s_, latest_s_;
+  bool drawn_ = false;
+};
+
+}  // namespace quantfleet::cli

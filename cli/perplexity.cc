@@ -1,0 +1,151 @@
+// quantfleet perplexity: how well a model predicts a text, by llama-perplexity's convention, and how far its distribution is
+// from a reference model's on the same tokens.
+#include "cli/commands.h"
+#include "cli/model_options.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <optional>
+
+namespace quantfleet::cli {
+namespace {
+
+// A file in a temporary folder of our own that goes away.
+struct TemporaryFile {
+  std::filesystem::path path;
+  TemporaryFile() {
+    std::string folder = (std::filesystem::temp_directory_path() / "quantfleet-perplexity-XXXXXX").string();
+    if (!::mkdtemp(folder.data())) throw BadResult({Code::kPermission, fmt::format("{}: cannot be made", folder)});
+    path = std::filesystem::path(folder) / "reference.logits";
+  }
+  ~TemporaryFile() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path.parent_path(), ignored);
+  }
+};
+
+Response roll(NativeEngine& engine, const RollingLoglikelihood& request, const std::string& what) {
+  ShareProgress progress(what);
+  engine.on_progress([&](double share) { progress.show(share); });
+  const Request requests[] = {request};
+  Result<Response> answer = Error{Code::kCancelled, "no answer"};
+  engine.answer(requests, [&](std::size_t, Result<Response> response) {
+    answer = std::move(response);
+    return true;
+  });
+  engine.on_progress({});
+  if (!answer) throw BadResult(answer.error());
+  return std::move(*answer);
+}
+
+// Standard error of the mean of n values from their sum and sum of squares.
+double mean_error(double sum, double squared_sum, double n) {
+  if (n < 2) return 0;
+  const double mean = sum / n;
+  return std::sqrt(std::max(0.0, squared_sum / n - mean * mean) / (n - 1));
+}
+
+// The value at share p of sorted values, linear between neighbours.
+double quantile(const std::vector<float>& sorted, double p) {
+  const double at = std::clamp(p, 0.0, 1.0) * static_cast<double>(sorted.size() - 1);
+  const auto low = static_cast<std::size_t>(at);
+  const std::size_t high = std::min(low + 1, sorted.size() - 1);
+  return sorted[low] + (at - static_cast<double>(low)) * (sorted[high] - sorted[low]);
+}
+
+}  // namespace
+
+std::function<int()> add_perplexity(CLI::App& app) {
+  struct Options {
+    ModelOptions model;
+    std::filesystem::path text, reference;
+    int context = 512;
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  add_model_options(app, options->model);
+  app.add_option("--text", options->text, "text file, taken as it is")->required();
+  CLI::Option* context = app.add_option("--context", options->context, "tokens of a window; the second half of each is scored")
+                             ->check(CLI::Range(4, 1 << 20))->capture_default_str();
+  app.add_option("--reference", options->reference, "model to compare with: KL divergence, agreement on the most likely token, ratio");
+  app.add_flag("--json", options->json, "one JSON document on stdout");
+  return [options, context] {
+    const std::string text = read_text_file(options->text);
+    RollingLoglikelihood request{text, options->context};
+    const bool given = context->count() > 0;
+    const auto window_of = [&](const std::filesystem::path& path) {
+      const auto file = GgufFile::open(path);
+      if (!file) throw BadResult(file.error());
+      const auto config = read_model_config(**file);
+      if (!config) throw BadResult(config.error());
+      if (config->context_tokens < request.context_tokens) {
+        if (given)
+          fmt::print(stderr, "warning: windows of {} tokens, but {} was made for {}\n", request.context_tokens, path.string(), config->context_tokens);
+        else
+          request.context_tokens = config->context_tokens;
+      }
+    };
+    window_of(options->model.model);
+    if (!options->reference.empty()) window_of(options->reference);
+    EngineOptions engine_of = engine_options(options->model);
+    engine_of.context_tokens = request.context_tokens;
+
+    std::optional<TemporaryFile> temporary;
+    if (!options->reference.empty()) {
+      temporary.emplace();
+      EngineOptions reference = engine_of;
+      reference.model = options->reference;
+      reference.reference_logits_out = temporary->path;
+      roll(*open_model(reference), request, "reference");
+      engine_of.reference_logits_in = temporary->path;
+    }
+    auto engine = open_model(engine_of);
+    const Response response = roll(*engine, request, "perplexity");
+    const auto& answer = std::get<RollingLoglikelihoodAnswer>(response.answer);
+    const EngineInfo& info = engine->info();
+    const double n = answer.count_tokens;
+    const double perplexity = std::exp(answer.nll_sum / n);
+    const double perplexity_error = perplexity * mean_error(answer.nll_sum, answer.nll_squared_sum, n);
+    nlohmann::ordered_json document = {
+        {"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format}, {"kernels", info.kernels},
+        {"activations", info.activations}, {"threads", info.threads}, {"context", request.context_tokens},
+        {"tokens", answer.count_tokens}, {"perplexity", perplexity}, {"perplexity_standard_error", perplexity_error},
+        {"logits_digest", response.logits_digest}, {"seconds", response.total_ms / 1e3}};
+    std::string table = fmt::format("perplexity            {:.4f} +/- {:.4f}   ({} tokens scored, windows of {})\n", perplexity,
+                                    perplexity_error, answer.count_tokens, request.context_tokens);
+    if (answer.divergence) {
+      const Divergence& d = *answer.divergence;
+      std::vector<float> sorted = d.kl_per_token;
+      std::sort(sorted.begin(), sorted.end());
+      double kl_squared = 0;
+      for (const float kl : sorted) kl_squared += double(kl) * kl;
+      const double mean_kl = d.kl_sum / n, mean_kl_error = mean_error(d.kl_sum, kl_squared, n);
+      const double p99 = quantile(sorted, 0.99);
+      // The rank of a quantile is binomial: half the distance between the values one standard error of rank away.
+      const double rank_error = std::sqrt(0.99 * 0.01 / n);
+      const double p99_error = (quantile(sorted, 0.99 + rank_error) - quantile(sorted, 0.99 - rank_error)) / 2;
+      const double agreement = d.top1_agreement_sum / n, agreement_error = n > 1 ? std::sqrt(agreement * (1 - agreement) / (n - 1)) : 0;
+      const double difference = answer.nll_sum - d.reference_nll_sum;
+      const double ratio = std::exp(difference / n), ratio_error = ratio * mean_error(difference, d.nll_difference_squared_sum, n);
+      document.update(nlohmann::ordered_json{
+          {"reference_perplexity", std::exp(d.reference_nll_sum / n)}, {"mean_kl_divergence", mean_kl},
+          {"mean_kl_divergence_standard_error", mean_kl_error}, {"kl_divergence_p99", p99}, {"kl_divergence_p99_standard_error", p99_error},
+          {"top1_agreement", agreement}, {"top1_agreement_standard_error", agreement_error}, {"perplexity_ratio", ratio},
+          {"perplexity_ratio_standard_error", ratio_error}});
+      table += fmt::format("reference perplexity  {:.4f}\nperplexity ratio      {:.5f} +/- {:.5f}\nmean KL divergence    {:.6f} +/- {:.6f} nats\n"
+                           "99 % KL divergence    {:.6f} +/- {:.6f} nats\ntop-1 agreement       {:.2f} +/- {:.2f} %\n",
+                           std::exp(d.reference_nll_sum / n), ratio, ratio_error, mean_kl, mean_kl_error, p99, p99_error, 100 * agreement,
+                           100 * agreement_error);
+    }
+    if (options->json) fmt::print("{}\n", document.dump(2));
+    else fmt::print("{}", table);
+    return 0;
+  };
+}
+
+}  // namespace quantfleet::cli
