@@ -189,7 +189,7 @@ TEST_CASE("few-shot examples precede the question and never hold it", "[suite]")
       CHECK(std::find(sample.begin(), sample.end(), excluded) == sample.end());
       for (int i : sample) ++seen[i];
     }
-    // Each is drawn 500 times on average, with a standard deviation of 19 (hypergeometric): six of them on either side.
+    // Each is drawn 500 times on average, with a standard deviation of 19 (binomial): six of them on either side.
     for (int i = 0; i < 20; ++i) CHECK(std::abs(seen[i] - 500) < 114);
     CHECK(seeded_sample(20, 5, -1, 1, "x") == seeded_sample(20, 5, -1, 1, "x"));
   }
