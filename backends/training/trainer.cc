@@ -50,6 +50,8 @@ Status check(const TrainOptions& o) {
   if (o.part_sequences < 1) return Error{Code::kBadValue, fmt::format("part_sequences is {}, expected 1 or more", o.part_sequences)};
   if (!(o.learning_rate > 0.0 && o.learning_rate < 1.0))
     return Error{Code::kBadValue, fmt::format("learning rate {} is not between 0 and 1", o.learning_rate)};
+  if (!(o.context_weight >= 0.0f && o.context_weight <= 1.0f))
+    return Error{Code::kBadValue, fmt::format("context_weight is {}, expected 0 to 1", o.context_weight)};
   if (o.threads < 0 || o.threads > 1024) return Error{Code::kBadValue, fmt::format("{} threads, expected 0 to 1024", o.threads)};
   return {};
 }
@@ -267,10 +269,10 @@ class NativeTrainer final : public Trainer {
     return fmt::format(
         "vocabulary {} width {} layers {} heads {} kv_heads {} head_width {} feed_forward {} context {} rope_base {} norm_eps {} "
         "steps {} batch_sequences {} learning_rate {} warmup_steps {} constant_until {} final_rate {} beta1 {} beta2 {} eps {} "
-        "weight_decay {} clip_norm {} seed {}",
+        "weight_decay {} clip_norm {} context_weight {} seed {}",
         s.vocabulary, s.width, s.layers, s.heads, s.kv_heads, s.head_width, s.feed_forward, s.context, s.rope_base, s.norm_eps,
         o.steps, o.batch_sequences, o.learning_rate, o.warmup_steps, o.constant_until, o.final_rate, o.beta1, o.beta2, o.eps,
-        o.weight_decay, o.clip_norm, o.seed);
+        o.weight_decay, o.clip_norm, o.context_weight, o.seed);
   }
 
   static void append(Batch& batch, std::span<const std::uint16_t> tokens, std::int32_t first_position, std::int32_t segment) {
@@ -297,9 +299,9 @@ class NativeTrainer final : public Trainer {
     if (std::ssize(tokens) != sequences * (context + 1))
       return Error{Code::kBadShape, fmt::format("a step needs {} tokens, got {}", sequences * (context + 1), tokens.size())};
     for (const std::uint16_t token : tokens)
-      if (token >= options_.shape.vocabulary)
+      if ((token & ~kContextBit) >= options_.shape.vocabulary)
         return Error{Code::kBadValue,
-                     fmt::format("token {} in step {}, the vocabulary ends at {}", token, step_, options_.shape.vocabulary - 1)};
+                     fmt::format("token {} in step {}, the vocabulary ends at {}", token & ~kContextBit, step_, options_.shape.vocabulary - 1)};
     std::fill(gradients_.begin(), gradients_.end(), 0.0f);
     const float scale = 1.0f / static_cast<float>(sequences * context);
     double sum = 0.0;
@@ -307,18 +309,20 @@ class NativeTrainer final : public Trainer {
       const std::int64_t s1 = std::min<std::int64_t>(sequences, s0 + options_.part_sequences);
       Batch batch;
       std::vector<std::uint16_t> targets;
+      std::vector<float> scales;
       for (std::int64_t s = s0; s < s1; ++s) {
         const std::uint16_t* row = tokens.data() + s * (context + 1);
         batch.starts.push_back(batch.count());
         for (std::int64_t t = 0; t < context; ++t) {
-          batch.tokens.push_back(row[t]);
+          batch.tokens.push_back(row[t] & static_cast<std::uint16_t>(~kContextBit));
           batch.positions.push_back(static_cast<std::int32_t>(t));
-          targets.push_back(row[t + 1]);
+          targets.push_back(row[t + 1] & static_cast<std::uint16_t>(~kContextBit));
+          scales.push_back(row[t + 1] & kContextBit ? scale * options_.context_weight : scale);
         }
       }
       batch.starts.push_back(batch.count());
       losses_.resize(targets.size());
-      transformer_.backpropagate(weights_.data(), batch, targets, scale, gradients_.data(), losses_.data());
+      transformer_.backpropagate(weights_.data(), batch, targets, scales, gradients_.data(), losses_.data());
       for (const float token_loss : losses_) sum += token_loss;
     }
     loss = sum / static_cast<double>(sequences * context);

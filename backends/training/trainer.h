@@ -25,6 +25,9 @@
 
 namespace quantfleet::training {
 
+// A token of train_step() may carry this bit: it is read as usual, but as a target it counts context_weight instead of 1.
+inline constexpr std::uint16_t kContextBit = 0x8000;
+
 struct TrainOptions {
   ModelShape shape;
   std::int64_t steps = 6000;
@@ -36,6 +39,7 @@ struct TrainOptions {
   float beta1 = 0.9f, beta2 = 0.98f, eps = 1e-8f;
   float weight_decay = 0.05f;    // on matrices only
   float clip_norm = 1.0f;        // of the whole gradient
+  float context_weight = 1.0f;   // of the loss of targets that carry kContextBit, 0 to 1; the reported loss stays unweighted
   std::uint64_t seed = 1;
   int threads = 0;               // 0: one per CPU
   std::string kernels = "auto";  // auto, avx512, avx2, scalar: the same bytes

@@ -239,7 +239,7 @@ const float* Transformer::logits(const float* weights, std::span<const std::int6
 }
 
 void Transformer::backpropagate(const float* weights, const Batch& batch, std::span<const std::uint16_t> targets,
-                                float scale, float* gradients, float* losses) {
+                                std::span<const float> scales, float* gradients, float* losses) {
   forward(weights, batch, true);
   const std::int64_t n = batch.count(), width = shape_.width, ff = shape_.feed_forward, vocabulary = shape_.vocabulary;
   const std::int64_t query_width = shape_.query_width(), qkv_width = shape_.qkv_width();
@@ -248,7 +248,8 @@ void Transformer::backpropagate(const float* weights, const Batch& batch, std::s
   linear(final_normed_.data(), weights + places_.output, n, vocabulary, width, dlogits, false);
   pool_.parallel_for(n, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t t = begin; t < end; ++t)
-      losses[t] = ops_.cross_entropy(dlogits + t * vocabulary, vocabulary, targets[static_cast<std::size_t>(t)], scale);
+      losses[t] = ops_.cross_entropy(dlogits + t * vocabulary, vocabulary, targets[static_cast<std::size_t>(t)],
+                                     scales[static_cast<std::size_t>(t)]);
   });
   float* dnarrow = dnarrow_.reserve(n * std::max<std::int64_t>({width, query_width, ff}));
   linear_backward(final_normed_.data(), weights + places_.output, dlogits, n, vocabulary, width, dnarrow,

@@ -44,9 +44,10 @@ class Transformer {
   // logits [rows.size(), vocabulary] of the given rows of the last hidden().
   const float* logits(const float* weights, std::span<const std::int64_t> rows);
 
-  // Adds the gradient of scale * (sum of the tokens' losses) to `gradients`; losses [count] receives each token's
+  // Adds the gradient of the sum of scales[t] * (loss of token t) to `gradients`; losses [count] receives each token's
   // -log p(target).
-  void backpropagate(const float* weights, const Batch& batch, std::span<const std::uint16_t> targets, float scale,
+  void backpropagate(const float* weights, const Batch& batch, std::span<const std::uint16_t> targets,
+                     std::span<const float> scales,
                      float* gradients, float* losses);
 
  private:

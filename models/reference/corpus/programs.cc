@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
+#include <string_view>
 
 namespace quantfleet::reference {
 namespace {
@@ -51,22 +52,24 @@ struct Program {
 
 Program program(Random& random) {
   Program p;
-  const int operations = random.between(1, 5);
-  const bool backwards = operations > 1 && random.chance(15);
+  constexpr int kOperationCounts[] = {1, 1, 1, 2, 2, 2, 3, 3, 4, 5};  // short ones are needed to learn the long ones
+  const int operations = kOperationCounts[random.below(static_cast<int>(std::size(kOperationCounts)))];
+  const bool backwards = operations > 1 && random.chance(8);
   std::vector<Step> told;
   std::string text;
-  int rare = 0, repeats = 0;
+  int rare = 0, repeats = 0, constants = 0;
   for (int i = 0; i < operations; ++i) {
     Step step;
     step.operation = random.below(static_cast<int>(std::size(kOperations)));
     const int roll = random.below(100);
-    step.wording = roll < 75 ? 0 : roll < 96 ? 1 : 2;
-    step.constant = random.chance(70) ? random.between(2, 9) : random.between(10, 30);
+    step.wording = roll < 84 ? 0 : roll < 97 ? 1 : 2;
+    step.constant = random.chance(85) ? random.between(2, 9) : random.between(10, 30);
     rare += step.wording == 2;
+    constants += std::string_view(kOperations[step.operation].statement).find('N') != std::string_view::npos;
     told.push_back(step);
     if (i > 0) text += ", ";
     text += filled(kOperations[step.operation].wordings[step.wording], step.constant);
-    if (!backwards && random.chance(8)) {
+    if (!backwards && random.chance(5)) {
       told.push_back(step);
       text += " twice";
       ++repeats;
@@ -78,7 +81,7 @@ Program program(Random& random) {
   for (const Step& step : told) p.body += " " + filled(kOperations[step.operation].statement, step.constant) + "\n";
   p.body += " return x";
   p.difficulty = std::to_string(operations) + " operations" + (backwards ? ", backwards" : "") + (repeats ? ", twice" : "") +
-                 (rare ? ", rare word" : "");
+                 ", " + std::to_string(constants) + " constants" + (rare ? ", rare word" : "");
   return p;
 }
 
@@ -96,7 +99,7 @@ std::optional<std::int64_t> run(const Program& p, std::int64_t x) {
 std::string program_document(const World& world, Random& random) {
   Program p = program(random);
   while (held_out(world, p.prompt, kHeldOutShare)) p = program(random);
-  return p.prompt + p.body;
+  return p.prompt + answer(p.body);
 }
 
 Item program_item(const World& world, Random& random) {

@@ -9,6 +9,7 @@ constexpr int kTextPages = 16;
 constexpr int kTextPageCharacters = 3600;
 
 constexpr ClassCount kEven[] = {{"", 300}};
+constexpr ClassCount kKnowledge[] = {{"tier 6", 140}, {"tier 5", 80}, {"", 80}};
 
 std::string quoted(std::string_view text) {
   std::string json = "\"";
@@ -24,7 +25,7 @@ std::string_view without_leading_space(std::string_view text) { return text.star
 
 }  // namespace
 
-std::span<const ClassCount> class_mix(Area) { return kEven; }
+std::span<const ClassCount> class_mix(Area area) { return area == Area::kKnowledge ? std::span<const ClassCount>(kKnowledge) : kEven; }
 
 std::vector<Item> suite_items(const Corpus& corpus, Area area) {
   const std::vector<Item> candidates = corpus.candidates(area);

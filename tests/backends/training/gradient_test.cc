@@ -153,3 +153,30 @@ TEST_CASE("loss and gradient are those of a plain model in double precision", "[
     }
   }
 }
+
+TEST_CASE("a target marked as context counts its weight and no more", "[training][gradient]") {
+  TrainOptions options = toy_options();
+  options.batch_sequences = 2;
+  std::vector<std::uint16_t> tokens(2 * 71), marked;
+  toy_tokens(1, tokens);
+  marked = tokens;
+  for (std::size_t i = 0; i < marked.size(); i += 3) marked[i] |= kContextBit;
+  const auto gradient_of = [&](float context_weight, const std::vector<std::uint16_t>& batch) {
+    options.context_weight = context_weight;
+    double loss = 0;
+    std::vector<float> gradient = Trainer::create(options).value()->gradient(batch, loss).value();
+    gradient.push_back(static_cast<float>(loss));
+    return gradient;
+  };
+  const std::vector<float> plain = gradient_of(0.25f, tokens);
+  SECTION("weight 1 gives the bytes of unmarked tokens") { CHECK(gradient_of(1.0f, marked) == plain); }
+  SECTION("without marks the weight means nothing") { CHECK(gradient_of(0.0f, tokens) == gradient_of(1.0f, tokens)); }
+  SECTION("the gradient is linear in the weight, the loss does not depend on it") {
+    const auto none = gradient_of(0.0f, marked), half = gradient_of(0.5f, marked);
+    double largest = 0;
+    for (const float g : plain) largest = std::max(largest, std::fabs(double(g)));
+    for (std::size_t i = 0; i + 1 < plain.size(); ++i)
+      if (std::fabs(double(half[i]) - 0.5 * (double(none[i]) + double(plain[i]))) > 1e-6 * largest) FAIL("weight " << i);
+    CHECK(none.back() == plain.back());
+  }
+}
