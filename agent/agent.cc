@@ -185,7 +185,7 @@ class Agent {
 
   void stop(Error error) {
     if (error.code == Code::kNotAdmitted)
-      error.detail += fmt::format("; on the coordinator's machine run: quantfleet key trust '{}' {}", session_key_, options_.name);
+      error.detail += fmt::format("; on the coordinator's machine run: quantfleet key trust '{}' --name {}", session_key_, options_.name);
     fmt::print(stderr, "quantfleet-agent: {}\n", error.detail);
     exit_code_ = quantfleet::exit_code(error.code) == 1 ? 4 : quantfleet::exit_code(error.code);
   }

@@ -52,6 +52,16 @@ class Demo {
  public:
   explicit Demo(DemoOptions options) : options_(std::move(options)), directory_(options_.directory) {}
 
+  ~Demo() {  // after an error or Ctrl-C: nobody finishes anything first
+    for (int twice = 0; twice < 2 && !processes_.empty(); ++twice) {
+      for (const ChildProcess& process : processes_) process.signal(SIGTERM);
+      std::this_thread::sleep_for(milliseconds(100));
+    }
+    stop_all();
+  }
+  Demo(const Demo&) = delete;
+  Demo& operator=(const Demo&) = delete;
+
   int run() {
     const JobSpec spec = read_plan(options_.plan).value();  // before anything is started
     make_directories();

@@ -1,0 +1,81 @@
+// Real processes: a run over encrypted sockets finishes, survives kill -9 of either side, and refuses strangers in a sentence.
+#include "tests/end_to_end/fleet.h"
+
+using namespace quantfleet;
+using namespace quantfleet::test;
+
+namespace {
+
+// Somebody has measured something, and much is left.
+bool is_under_way(const Fleet& fleet) {
+  const auto run = fleet.results();
+  return run && run->run.status == "running" && !run->rows.empty();
+}
+
+}  // namespace
+
+TEST_CASE("a coordinator and two agents finish a run, every item once", "[fleet]") {
+  Fleet fleet("finish");
+  fleet.start_coordinator();
+  fleet.start_agent("one");
+  fleet.start_agent("two");
+  Process submit = fleet.submit(2);
+  const int code = submit.wait();
+  INFO(fleet.logs());
+  CHECK(code == 0);
+  const auto run = fleet.results();
+  REQUIRE(run);
+  check_complete(*run);
+  CHECK(run->devices.size() == 2);
+  for (const LeaseRow& lease : run->leases) {
+    CHECK(lease.outcome == "done");
+    CHECK(lease.provenance.ran_alone == (lease.unit.value.find("/timing/") != std::string::npos));
+  }
+}
+
+TEST_CASE("kill -9 of an agent in the middle loses and doubles nothing", "[fleet]") {
+  Fleet fleet("agent-dies");
+  fleet.start_coordinator();
+  fleet.start_agent("one");
+  fleet.start_agent("two");
+  Process submit = fleet.submit(2);
+  wait_until("the run is under way", [&] { return is_under_way(fleet); });
+  fleet.agents.at("one").kill(SIGKILL);
+  fleet.start_agent("one");
+  wait_until("the run ends", [&] { return fleet.finished(); });
+  INFO(fleet.logs());
+  check_complete(fleet.results().value());
+}
+
+TEST_CASE("kill -9 of the coordinator in the middle loses and doubles nothing", "[fleet]") {
+  Fleet fleet("coordinator-dies");
+  fleet.start_coordinator();
+  fleet.start_agent("one");
+  Process submit = fleet.submit(1);
+  wait_until("the run is under way", [&] { return is_under_way(fleet); });
+  const std::string control = fleet.facts["control"], artifacts = fleet.facts["artifacts"];
+  fleet.coordinator->kill(SIGKILL);
+  fleet.start_coordinator(control, artifacts);  // where its agents look for it
+  wait_until("the run ends", [&] { return fleet.finished(); });
+  INFO(fleet.logs());
+  check_complete(fleet.results().value());
+}
+
+TEST_CASE("an agent whose key is not admitted ends with a clear sentence and exit code 4", "[fleet]") {
+  Fleet fleet("stranger");
+  fleet.start_coordinator();
+  fleet.start_agent("stranger", /*admitted=*/false);
+  Process& stranger = fleet.agents.at("stranger");
+  CHECK(stranger.wait() == 4);
+  CHECK(stranger.output().find("does not admit this agent's key") != std::string::npos);
+  CHECK(stranger.output().find("quantfleet key trust") != std::string::npos);
+}
+
+TEST_CASE("a taken port is a sentence and exit code 4", "[fleet]") {
+  Fleet fleet("port"), other("port-other");
+  fleet.start_coordinator();
+  Process second("quantfleet", {"coordinator", "--state", other.root, "--db", other.database(), "--listen", fleet.facts["control"], "--http", "127.0.0.1:0"},
+                 other.root / "coordinator.log");
+  CHECK(second.wait() == 4);
+  CHECK(second.output().find(fleet.facts["control"].get<std::string>()) != std::string::npos);
+}
