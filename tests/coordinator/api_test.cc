@@ -12,8 +12,11 @@ using namespace quantfleet::coordinator;
 namespace {
 
 struct Lab {
-  std::filesystem::path root = std::filesystem::temp_directory_path() / ("quantfleet-api-" + std::to_string(::getpid()));
-  Lab() { std::filesystem::create_directories(root); }
+  std::filesystem::path root = made(std::filesystem::temp_directory_path() / ("quantfleet-api-" + std::to_string(::getpid())));
+  static std::filesystem::path made(const std::filesystem::path& folder) {
+    std::filesystem::create_directories(folder);
+    return folder;
+  }
   ~Lab() { std::filesystem::remove_all(root); }
   std::unique_ptr<Store> store = open_sqlite_store(root / "r.db", false).value();
   std::unique_ptr<ArtifactDirectory> artifacts = ArtifactDirectory::open(root / "artifacts").value();
