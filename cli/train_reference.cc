@@ -39,8 +39,7 @@ training::TrainOptions reference_recipe() {
   training::TrainOptions options;
   options.shape.layers = 3;
   options.shape.feed_forward = 512;
-  options.steps = 4800;
-  options.context_weight = 0.15f;
+  options.steps = 4000;
   options.batch_sequences = 8;
   options.learning_rate = 3e-3;
   options.warmup_steps = 200;

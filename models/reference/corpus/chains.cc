@@ -60,7 +60,7 @@ Question direct_question(const Story& s, Random& random) {
 
 Question path_question(const Story& s, Random& random) {
   const int people = static_cast<int>(s.people.size());
-  const int from = random.below(people - 1);
+  const int from = random.chance(50) ? 0 : random.below(people - 1);
   const int told = random.below(people - 1 - from);
   return {from + told + 1, path(s, from, told), "path step " + std::to_string(told + 1)};
 }
@@ -74,7 +74,7 @@ std::string chain_document(const World& world, Random& random) {
   const int people = static_cast<int>(s.people.size());
   const int questions = random.between(2, 5);
   for (int i = 0; i < questions; ++i) {
-    if (random.chance(50)) {
+    if (random.chance(40)) {
       const int from = random.below(people - 1);
       const std::string start = path(s, from, 0);
       text += start + answer(path(s, from, people - 1 - from).substr(start.size()) + ".");
@@ -89,7 +89,7 @@ std::string chain_document(const World& world, Random& random) {
 Item chain_item(const World& world, Random& random) {
   Story s = story(world, random, random.between(3, 5));
   while (!held_out(world, s.links, kHeldOutShare)) s = story(world, random, random.between(3, 5));
-  const Question q = random.chance(50) ? path_question(s, random) : direct_question(s, random);
+  const Question q = random.chance(65) ? path_question(s, random) : direct_question(s, random);
   Item item;
   item.difficulty = q.difficulty + (s.shuffled ? ", shuffled, " : ", ordered, ") + std::to_string(s.people.size() - 1) + " links";
   item.prompt = s.links + q.text;

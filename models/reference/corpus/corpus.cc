@@ -11,7 +11,7 @@ constexpr std::uint64_t kKeptShare = 64;
 
 // Share of the documents, per mille, in the order of Area. Documents differ in length: by tokens this is about 30 % facts, 20 %
 // arithmetic, 15 % chains, 15 % programs, 10 % grammar, 10 % requests.
-constexpr int kDocumentShare[] = {115, 105, 160, 180, 320, 135};
+constexpr int kDocumentShare[] = {115, 88, 165, 180, 330, 140};
 
 Area draw_area(Random& random) {
   int total = 0;
@@ -59,6 +59,10 @@ std::string text_where(bool want_kept, Area area, const World& world, Random& ra
 
 }  // namespace
 
+std::string item_id(Area area, std::size_t number) {
+  return std::string(name_of(area)) + "-" + std::to_string(10'000 + number).substr(1);
+}
+
 std::string without_marks(const std::string& marked, std::vector<bool>* is_answer) {
   std::string text;
   bool inside = false;
@@ -96,15 +100,18 @@ std::string Corpus::held_out_page(std::uint64_t index, int characters) const {
   return page;
 }
 
+Item Corpus::item(Area area, std::uint64_t draw) const {
+  Random random(world_.seed, kItems + static_cast<std::uint64_t>(area), draw);
+  return item_of(area, world_, random);
+}
+
 std::vector<Item> Corpus::candidates(Area area, int count) const {
   std::vector<Item> items;
   std::set<std::string> prompts;
   for (std::uint64_t draw = 0; static_cast<int>(items.size()) < count; ++draw) {
-    Random random(world_.seed, kItems + static_cast<std::uint64_t>(area), draw);
-    Item item = item_of(area, world_, random);
+    Item item = this->item(area, draw);
     if (!prompts.insert(item.prompt).second) continue;
-    std::string number = std::to_string(items.size());
-    item.id = std::string(name_of(area)) + "-" + std::string(4 - std::min<std::size_t>(4, number.size()), '0') + number;
+    item.id = item_id(area, items.size());
     items.push_back(std::move(item));
   }
   return items;

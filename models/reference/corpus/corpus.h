@@ -32,8 +32,11 @@ class Corpus {
   // A page of the kept documents, about `characters` long, texts a line each: for perplexity.
   std::string held_out_page(std::uint64_t index, int characters) const;
 
-  // The first `count` candidate items of an area: distinct prompts, in seeded order. At most an equal share for each tier
-  // or depth is a matter of the mix (suites.h), not of this list.
+  // Draw `draw` of the area's items; its id is empty, and prompts may repeat between draws.
+  Item item(Area area, std::uint64_t draw) const;
+
+  // The first `count` candidate items of an area: distinct prompts, in seeded order: what a finished model is graded on,
+  // class by class, before the suites' class mix is chosen (suites.h).
   std::vector<Item> candidates(Area area, int count = kCandidatesPerArea) const;
 
  private:
