@@ -31,6 +31,7 @@ std::function<int()> add_tokenize(CLI::App& app);
 std::function<int()> add_bench(CLI::App& app);
 std::function<int()> add_selftest(CLI::App& app);
 std::function<int()> add_suites(CLI::App& app);
+std::function<int()> add_train_reference(CLI::App& app);
 std::function<int()> add_version(CLI::App& app);
 
 std::span<const Command> commands() {
@@ -61,6 +62,7 @@ std::span<const Command> commands() {
       Command{"bench", "speed and memory of a model on this machine", add_bench},
       Command{"selftest", "are this machine's numbers the expected ones, bit for bit?", add_selftest},
       Command{"suites", "list, show and verify the evaluation suites", add_suites},
+      Command{"train-reference", "make the reference model from its seed", add_train_reference},
       Command{"version", "version and commit of this program", add_version},
   };
   return kCommands;

@@ -14,7 +14,7 @@ std::function<int()> add_devices(CLI::App& app) {
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  app.add_flag("--json", options->json, "as JSON (docs/schemas/devices.schema.json)");
+  app.add_flag("--json", options->json, "as JSON (docs/schemas/devices.json)");
   add_coordinator_options(app, options->address);
   return [options] {
     const CoordinatorClient client = CoordinatorClient::at(options->address).value();

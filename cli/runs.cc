@@ -15,7 +15,7 @@ std::function<int()> add_runs(CLI::App& app) {
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  app.add_flag("--json", options->json, "as JSON (docs/schemas/runs.schema.json)");
+  app.add_flag("--json", options->json, "as JSON (docs/schemas/runs.json)");
   add_coordinator_options(app, options->address);
   return [options] {
     const CoordinatorClient client = CoordinatorClient::at(options->address).value();

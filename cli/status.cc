@@ -20,7 +20,7 @@ std::function<int()> add_status(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("RUN", options->run, "run id, a unique prefix of one, or latest")->capture_default_str();
   app.add_flag("--watch", options->watch, "follow it to its end");
-  app.add_flag("--json", options->json, "as JSON (docs/schemas/run.schema.json)");
+  app.add_flag("--json", options->json, "as JSON (docs/schemas/run.json)");
   add_coordinator_options(app, options->address);
   return [options] {
     const CoordinatorClient client = CoordinatorClient::at(options->address).value();

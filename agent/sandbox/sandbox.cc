@@ -233,7 +233,7 @@ Result<CodeRun> Sandbox::run_python(const std::string& program, const std::strin
 
 Status sandbox_available() {
   SandboxLimits limits;
-  limits.wall_seconds = 20;
+  limits.wall_seconds = 60;
   const auto run = Sandbox(limits).run_python("print('isolated')", "");
   if (!run) return run.error();
   if (run->exit_code != 0 || run->stdout_text != "isolated\n")

@@ -16,8 +16,8 @@
 namespace quantfleet {
 
 struct SandboxLimits {
-  double wall_seconds = 10;
-  int cpu_seconds = 5;
+  int cpu_seconds = 5;                      // what ends an endless loop: nearly the same on a busy and an idle machine
+  double wall_seconds = 30;                 // what ends a sleeping program
   std::uint64_t memory_bytes = 512u << 20;  // address space
   std::uint64_t file_bytes = 1u << 20;      // of one file, and of /tmp as a whole 16 times that
   int processes = 32;

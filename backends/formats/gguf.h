@@ -60,6 +60,9 @@ class GgufFile {
   virtual const std::vector<std::pair<std::string, GgufValue>>& metadata() const = 0;  // in file order
   virtual const std::vector<GgufTensor>& tensors() const = 0;                          // in file order
 
+  // A hint that `bytes` (of a tensor) are not needed soon: a mapped file gives their memory back and would read them again.
+  virtual void forget(std::span<const std::byte> bytes) const = 0;
+
   const GgufTensor* find_tensor(std::string_view name) const;     // nullptr when absent
   const GgufValue* find(std::string_view key) const;              // nullptr when absent
 

@@ -457,6 +457,14 @@ class ParsedGguf final : public GgufFile {
   const std::vector<std::pair<std::string, GgufValue>>& metadata() const override { return part_.metadata; }
   const std::vector<GgufTensor>& tensors() const override { return part_.tensors; }
 
+  void forget(std::span<const std::byte> bytes) const override {
+    if (mappings_.empty()) return;  // bytes in memory are somebody else's
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto begin = (reinterpret_cast<std::uintptr_t>(bytes.data()) + page - 1) / page * page;
+    const auto end = (reinterpret_cast<std::uintptr_t>(bytes.data()) + bytes.size()) / page * page;
+    if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  }
+
   void keep(Mapping mapping) { mappings_.push_back(std::move(mapping)); }
 
   void add_part(std::filesystem::path path, Part part, std::uint64_t size_bytes) {

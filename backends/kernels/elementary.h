@@ -23,13 +23,13 @@
 namespace quantfleet::elementary {
 
 // The constants which scalar and vector versions share.
-inline constexpr float kLog2E = 0x1.715476p+0f;
-inline constexpr float kLn2High = 0x1.62e430p-1f;
-inline constexpr float kLn2Low = -0x1.05c610p-29f;
-inline constexpr float kRoundMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, ties to even
-inline constexpr float kExpLow = -104.0f;          // exp of this and less is 0
-inline constexpr float kExpHigh = 89.0f;           // exp of this and more is infinity
-inline constexpr float kExpTaylor[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+[[maybe_unused]] static constexpr float kLog2E = 0x1.715476p+0f;
+[[maybe_unused]] static constexpr float kLn2High = 0x1.62e430p-1f;
+[[maybe_unused]] static constexpr float kLn2Low = -0x1.05c610p-29f;
+[[maybe_unused]] static constexpr float kRoundMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, ties to even
+[[maybe_unused]] static constexpr float kExpLow = -104.0f;          // exp of this and less is 0
+[[maybe_unused]] static constexpr float kExpHigh = 89.0f;           // exp of this and more is infinity
+[[maybe_unused]] static constexpr float kExpTaylor[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
 
 // exp(x) = 2^n exp(r), |r| <= ln(2)/2.
 [[maybe_unused]] static inline float exp(float x) {

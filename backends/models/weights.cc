@@ -96,7 +96,6 @@ class Loader {
           if (release_pages_) release_mapped(sources[i]->bytes);
         }
         bytes_ += packed->size_bytes();
-        has_int8_ |= packed->has_int8();
         stacked.parts.push_back({std::move(*packed), stacked.rows});
         stacked.rows += rows;
       }
@@ -140,7 +139,6 @@ class Loader {
   }
 
   std::uint64_t bytes() const { return bytes_; }
-  bool has_int8() const { return has_int8_; }
   std::string main_format() const {
     std::string_view best = "F32";
     std::int64_t most = 0;
@@ -160,7 +158,6 @@ class Loader {
 
   void packed_one(const GgufTensor& source, const WeightMatrix& packed) {
     bytes_ += packed.size_bytes();
-    has_int8_ |= packed.has_int8();
     values_of_[source.format->name] += source.count_values();
     if (release_pages_) release_mapped(source.bytes);
   }
@@ -172,7 +169,6 @@ class Loader {
   std::set<std::string> used_;
   std::map<std::string_view, std::int64_t> values_of_;
   std::uint64_t bytes_ = 0;
-  bool has_int8_ = false;
 };
 
 // general.file_type, as GGUF numbers it.
@@ -216,6 +212,18 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
   }
   model->rotary_frequencies = rotary_frequencies(config->rotary_width, config->rotary_base, config->rotary_scale, divisors);
 
+  // The largest tensors first: while they are packed their mapped pages are resident beside the copy.
+  auto norm = load.vector("output_norm.weight", C);
+  if (!norm) return norm.error();
+  model->output_norm = std::move(*norm);
+  // Tied: the embedding is the output matrix, too.
+  auto output = load.matrix(file->find_tensor("output.weight") ? "output.weight" : "token_embd.weight", V, C);
+  if (!output) return output.error();
+  model->output = std::move(*output);
+  auto embedding = load.embedding("token_embd.weight", V, C);
+  if (!embedding) return embedding.error();
+  model->embedding = *embedding;
+
   for (int index = 0; index < config->layers; ++index) {
     const auto name = [&](std::string_view rest) { return fmt::format("blk.{}.{}.weight", index, rest); };
     LayerWeights layer;
@@ -233,17 +241,11 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
     if (auto s = put(layer.down, load.matrix(name("ffn_down"), C, F)); !s) return s.error();
     model->layers.push_back(std::move(layer));
   }
-  model->has_int8 = load.has_int8();
-  auto norm = load.vector("output_norm.weight", C);
-  if (!norm) return norm.error();
-  model->output_norm = std::move(*norm);
-  // Tied: the embedding is the output matrix, too.
-  auto output = load.matrix(file->find_tensor("output.weight") ? "output.weight" : "token_embd.weight", V, C);
-  if (!output) return output.error();
-  model->output = std::move(*output);
-  auto embedding = load.embedding("token_embd.weight", V, C);
-  if (!embedding) return embedding.error();
-  model->embedding = *embedding;
+  for (const LayerWeights& layer : model->layers) {
+    model->has_int8 = model->has_int8 || layer.attention_output.has_int8() || layer.down.has_int8();
+    for (const StackedMatrix* stacked : {&layer.qkv, &layer.gate_up})
+      for (const StackedMatrix::Part& part : stacked->parts) model->has_int8 = model->has_int8 || part.matrix.has_int8();
+  }
   if (auto status = load.all_used(); !status) return status.error();
   model->weights_bytes = load.bytes();
   model->format = load.main_format();

@@ -212,7 +212,9 @@ Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat
                         std::min(rows_at_once, tensor.rows() - row)};
       if (Status status = encoder.encode(chunk, squared_error); !status) return status;
       if (Status status = writer.write(encoder.blocks()); !status) return status;
-      bytes_done += static_cast<std::uint64_t>(chunk.count_rows * tensor.format->row_bytes(tensor.columns()));
+      const std::int64_t row_bytes = tensor.format->row_bytes(tensor.columns());
+      model.forget(tensor.bytes.subspan(static_cast<std::size_t>(row * row_bytes), static_cast<std::size_t>(chunk.count_rows * row_bytes)));
+      bytes_done += static_cast<std::uint64_t>(chunk.count_rows * row_bytes);
       if (options.progress && !options.progress(bytes_done, bytes_total))
         return Error{Code::kInterrupted, fmt::format("interrupted at tensor {}; nothing was written", tensor.name)};
     }

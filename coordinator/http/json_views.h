@@ -1,4 +1,4 @@
-// What the API and `--json` show of runs and devices. Shapes: docs/schemas/{runs,run,devices}.schema.json.
+// What the API and `--json` show of runs and devices. Shapes: docs/schemas/{runs,run,devices}.json.
 #pragma once
 
 #include "contract/json_fields.h"

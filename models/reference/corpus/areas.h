@@ -7,8 +7,15 @@
 #include "models/reference/corpus/world.h"
 
 #include <string>
+#include <vector>
 
 namespace quantfleet::reference {
+
+// Documents come with marks: what stands between kAnswerBegin and kAnswerEnd follows from what is before it. Training gives these
+// tokens full weight and the rest (names, operands, drawn at random) less. The marks are no part of the text.
+inline constexpr char kAnswerBegin = '\x01', kAnswerEnd = '\x02';
+inline std::string answer(const std::string& text) { return kAnswerBegin + text + kAnswerEnd; }
+std::string without_marks(const std::string& marked, std::vector<bool>* is_answer = nullptr);  // is_answer: one per character
 
 inline constexpr int kHeldOutShare = 8;
 
@@ -16,12 +23,12 @@ inline constexpr int kHeldOutShare = 8;
 std::string fact_document(const World& world, Random& random);
 Item fact_item(const World& world, Random& random);
 
-// arithmetic.cc: + and - of one to three digits. Operands are written as usual, answers least significant digit first
-// ("37+45=28"): a model that writes from left to right then meets the carries in the order it needs them.
+// arithmetic.cc: + and - of one to three digits, numbers written least significant digit first ("73+54=28" for 37 + 45 = 82): a
+// model that writes from left to right then meets the carries in the order it needs them.
 std::string arithmetic_document(const World& world, Random& random);
 Item arithmetic_item(const World& world, Random& random);
 
-// chains.cc: links between people, told in order or shuffled; who comes one, two, three links after somebody.
+// chains.cc: pairs of people, told in order or shuffled; paths along them, and who is one, two, three links after somebody.
 std::string chain_document(const World& world, Random& random);
 Item chain_item(const World& world, Random& random);
 

@@ -27,12 +27,16 @@ class Corpus {
   // Training document `index`: one text of one area, or (one in ten) a page of two to four texts, a line each.
   // area, if given, receives the area of the (first) text.
   std::string document(std::uint64_t index, Area* area = nullptr) const;
+  std::string marked_document(std::uint64_t index, Area* area = nullptr) const;  // with the marks of areas.h
 
   // A page of the kept documents, about `characters` long, texts a line each: for perplexity.
   std::string held_out_page(std::uint64_t index, int characters) const;
 
-  // The first `count` candidate items of an area: distinct prompts, in seeded order. At most an equal share for each tier
-  // or depth is a matter of the mix (suites.h), not of this list.
+  // Draw `draw` of the area's items; its id is empty, and prompts may repeat between draws.
+  Item item(Area area, std::uint64_t draw) const;
+
+  // The first `count` candidate items of an area: distinct prompts, in seeded order: what a finished model is graded on,
+  // class by class, before the suites' class mix is chosen (suites.h).
   std::vector<Item> candidates(Area area, int count = kCandidatesPerArea) const;
 
  private:
@@ -41,7 +45,10 @@ class Corpus {
 
 Tokenizer train_tokenizer(const Corpus& corpus, int vocabulary_tokens = kVocabularyTokens);
 
-// Row `row` of the training stream: context_tokens + 1 ids. Whole documents, each followed by <|endoftext|>; the last one is
+// In a training row: this token is context, not an answer.
+inline constexpr std::uint16_t kContextBit = 0x8000;
+
+// Row `row` of the training stream: context_tokens + 1 ids, with kContextBit on those that do not follow from what is before. Whole documents, each followed by <|endoftext|>; the last one is
 // cut off where the row ends. A row depends on (seed, row) only, so training can resume anywhere.
 std::vector<std::uint16_t> training_row(const Corpus& corpus, const Tokenizer& tokenizer, std::uint64_t row,
                                         int context_tokens = kContextTokens);

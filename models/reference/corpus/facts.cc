@@ -32,7 +32,7 @@ std::string fact_document(const World& world, Random& random) {
     const int wording = (held_out_wording(world, who, a) + 1 + random.below(kWordings - 1)) % kWordings;
     if (i > 0) text += ",";
     text += kWording[a][wording];
-    text += " " + world.values[a][static_cast<std::size_t>(person.value[a])];
+    text += answer(" " + world.values[a][static_cast<std::size_t>(person.value[a])]);
   }
   return text + ".";
 }

@@ -21,7 +21,7 @@ Sentence sentence(const World& world, Random& random) {
   const auto place = [&] { return std::string(kPlaces[random.below(static_cast<int>(std::size(kPlaces)))]); };
   Sentence s;
   const int roll = random.below(10);
-  s.attractors = roll < 4 ? 0 : roll < 7 ? 1 : roll < 9 ? 2 : 3;
+  s.attractors = roll < 5 ? 0 : roll < 8 ? 1 : roll < 9 ? 2 : 3;
   s.head = noun();
   int behind = s.attractors;
   if (behind > 0 && random.chance(30)) {  // one attractor goes to the front: "Near the dorin the mibam saw"
@@ -43,7 +43,7 @@ Sentence sentence(const World& world, Random& random) {
 std::string grammar_document(const World& world, Random& random) {
   Sentence s = sentence(world, random);
   while (held_out(world, s.prompt, kHeldOutShare)) s = sentence(world, random);
-  return s.prompt + kPronouns[world.nouns[static_cast<std::size_t>(s.head)].pronoun] + ".";
+  return s.prompt + answer(std::string(kPronouns[world.nouns[static_cast<std::size_t>(s.head)].pronoun]) + ".");
 }
 
 Item grammar_item(const World& world, Random& random) {

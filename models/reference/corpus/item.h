@@ -11,10 +11,11 @@ enum class Area { kReasoning, kCoding, kMath, kLanguage, kKnowledge, kSafety };
 inline constexpr Area kAreas[] = {Area::kReasoning, Area::kCoding,    Area::kMath,
                                   Area::kLanguage,  Area::kKnowledge, Area::kSafety};
 inline constexpr const char* kAreaNames[] = {"reasoning", "coding", "math", "language", "knowledge", "safety"};
+std::string item_id(Area area, std::size_t number);  // "math-0007"
 inline const char* name_of(Area area) { return kAreaNames[static_cast<int>(area)]; }
 
 struct Item {
-  std::string id;                    // "math-0007": position among the candidates, stable under a change of the class mix
+  std::string id;                    // "math-0007": position in its list
   std::string difficulty;            // class, e.g. "3+3 digits"
   std::string prompt;
   std::vector<std::string> choices;  // multiple choice: continuations with their leading space

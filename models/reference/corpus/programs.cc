@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
+#include <string_view>
 
 namespace quantfleet::reference {
 namespace {
@@ -47,12 +48,15 @@ std::string filled(const std::string& pattern, int constant) {
 struct Program {
   std::string prompt, body, difficulty;
   std::vector<Step> steps;  // in the order of execution
+  int operations = 0;       // told
+  int constants = 0;        // that have to be copied
 };
 
 Program program(Random& random) {
   Program p;
   const int operations = random.between(1, 5);
   const bool backwards = operations > 1 && random.chance(15);
+  p.operations = operations;
   std::vector<Step> told;
   std::string text;
   int rare = 0, repeats = 0;
@@ -63,6 +67,7 @@ Program program(Random& random) {
     step.wording = roll < 75 ? 0 : roll < 96 ? 1 : 2;
     step.constant = random.chance(70) ? random.between(2, 9) : random.between(10, 30);
     rare += step.wording == 2;
+    p.constants += std::string_view(kOperations[step.operation].statement).find('N') != std::string_view::npos;
     told.push_back(step);
     if (i > 0) text += ", ";
     text += filled(kOperations[step.operation].wordings[step.wording], step.constant);
@@ -78,7 +83,7 @@ Program program(Random& random) {
   for (const Step& step : told) p.body += " " + filled(kOperations[step.operation].statement, step.constant) + "\n";
   p.body += " return x";
   p.difficulty = std::to_string(operations) + " operations" + (backwards ? ", backwards" : "") + (repeats ? ", twice" : "") +
-                 (rare ? ", rare word" : "");
+                 ", " + std::to_string(p.constants) + " constants" + (rare ? ", rare word" : "");
   return p;
 }
 
@@ -96,13 +101,17 @@ std::optional<std::int64_t> run(const Program& p, std::int64_t x) {
 std::string program_document(const World& world, Random& random) {
   Program p = program(random);
   while (held_out(world, p.prompt, kHeldOutShare)) p = program(random);
-  return p.prompt + p.body;
+  return p.prompt + answer(p.body);
 }
 
 Item program_item(const World& world, Random& random) {
   constexpr std::int64_t kInputs[] = {-7, 0, 4, 13, 52};
+  // A quarter of the candidates each: no constant to copy, one, two, as it comes.
+  const int wanted = random.below(4);
+  const int operations = random.between(std::max(1, wanted % 3), 5);
   while (true) {
     const Program p = program(random);
+    if (p.operations != operations || (wanted < 3 && p.constants != wanted)) continue;
     if (!held_out(world, p.prompt, kHeldOutShare)) continue;
     Item item;
     bool in_range = true, varies = false;

@@ -1,5 +1,6 @@
 #include "models/reference/corpus/suites.h"
 
+#include <set>
 #include <string_view>
 
 namespace quantfleet::reference {
@@ -8,7 +9,16 @@ namespace {
 constexpr int kTextPages = 16;
 constexpr int kTextPageCharacters = 3600;
 
-constexpr ClassCount kEven[] = {{"", 300}};
+// Chosen from the model's F16 accuracy by class (models/reference/README.md has the table).
+constexpr ClassCount kReasoning[] = {{"path step 2*3 links", 150}, {"path step 3*3 links", 100}, {"path", 30}, {"after", 20}};
+constexpr ClassCount kCoding[] = {{"2 operations, 0 constants", 15},
+                                  {"3 operations, 0 constants", 115},
+                                  {"4 operations, 0 constants", 120},
+                                  {"3 operations, 1 constants", 50}};
+constexpr ClassCount kMath[] = {{"", 300}};
+constexpr ClassCount kLanguage[] = {{"", 300}};
+constexpr ClassCount kKnowledge[] = {{"tier 6", 180}, {"tier 5", 80}, {"tier 4", 40}};
+constexpr ClassCount kSafety[] = {{"", 300}};
 
 std::string quoted(std::string_view text) {
   std::string json = "\"";
@@ -20,26 +30,58 @@ std::string quoted(std::string_view text) {
   return json + "\"";
 }
 
+bool is_meant(std::string_view pattern, std::string_view difficulty) {
+  std::size_t place = 0;
+  while (true) {
+    const std::size_t star = pattern.find('*');
+    const std::string_view part = pattern.substr(0, star);
+    place = difficulty.find(part, place);
+    if (place == std::string_view::npos) return false;
+    if (star == std::string_view::npos) return true;
+    place += part.size();
+    pattern.remove_prefix(star + 1);
+  }
+}
+
 std::string_view without_leading_space(std::string_view text) { return text.starts_with(' ') ? text.substr(1) : text; }
 
 }  // namespace
 
-std::span<const ClassCount> class_mix(Area) { return kEven; }
+std::span<const ClassCount> class_mix(Area area) {
+  switch (area) {
+    case Area::kReasoning: return kReasoning;
+    case Area::kCoding: return kCoding;
+    case Area::kMath: return kMath;
+    case Area::kLanguage: return kLanguage;
+    case Area::kKnowledge: return kKnowledge;
+    case Area::kSafety: return kSafety;
+  }
+  return {};
+}
 
 std::vector<Item> suite_items(const Corpus& corpus, Area area) {
-  const std::vector<Item> candidates = corpus.candidates(area);
-  std::vector<bool> taken(candidates.size(), false);
-  for (const ClassCount& line : class_mix(area)) {
-    int missing = line.count;
-    for (std::size_t i = 0; i < candidates.size() && missing > 0; ++i) {
-      if (taken[i] || candidates[i].difficulty.find(line.pattern) == std::string::npos) continue;
-      taken[i] = true;
-      --missing;
-    }
+  constexpr std::uint64_t kDrawsMax = 40'000;
+  const auto mix = class_mix(area);
+  std::vector<int> missing;
+  int missing_all = 0;
+  for (const ClassCount& line : mix) {
+    missing.push_back(line.count);
+    missing_all += line.count;
   }
   std::vector<Item> items;
-  for (std::size_t i = 0; i < candidates.size(); ++i)
-    if (taken[i]) items.push_back(candidates[i]);
+  std::set<std::string> prompts;
+  for (std::uint64_t draw = 0; draw < kDrawsMax && missing_all > 0; ++draw) {
+    Item item = corpus.item(area, draw);
+    for (std::size_t line = 0; line < mix.size(); ++line) {
+      if (missing[line] == 0 || !is_meant(mix[line].pattern, item.difficulty)) continue;
+      if (!prompts.insert(item.prompt).second) break;
+      item.id = item_id(area, items.size());
+      items.push_back(std::move(item));
+      --missing[line];
+      --missing_all;
+      break;
+    }
+  }
   return items;
 }
 

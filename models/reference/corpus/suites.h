@@ -11,13 +11,13 @@
 namespace quantfleet::reference {
 
 struct ClassCount {
-  const char* pattern;  // a class is meant when this text occurs in it; empty: every class
-  int count;            // the first `count` candidates of these classes that no earlier line has taken
+  const char* pattern;  // a class is meant when the pattern's parts, separated by *, occur in it in this order
+  int count;            // the first `count` items drawn from these classes
 };
 
 std::span<const ClassCount> class_mix(Area area);
 
-// Items of a suite in candidate order. Fewer than the mix asks for only when the candidates run out.
+// Items of a suite in the order they were drawn. Fewer than the mix asks for only when a class runs out of prompts.
 std::vector<Item> suite_items(const Corpus& corpus, Area area);
 
 // items.jsonl, byte for byte, of an area's suite and of the text suite.

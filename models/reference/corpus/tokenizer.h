@@ -28,6 +28,8 @@ class Tokenizer {
   std::vector<std::int32_t> encode(std::string_view text) const;  // no special tokens are recognised or added
   std::string decode(std::span<const std::int32_t> tokens) const; // the separator prints as its name
 
+  std::size_t size_bytes(std::int32_t token) const { return bytes_.at(static_cast<std::size_t>(token)).size(); }  // not the separator's
+
   int vocabulary_tokens() const { return static_cast<int>(bytes_.size()) + 1; }
   std::int32_t end_of_text() const { return static_cast<std::int32_t>(bytes_.size()); }
 

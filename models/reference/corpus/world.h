@@ -31,7 +31,7 @@ struct Ladder {
 };
 
 inline constexpr Ladder kPeopleLadder{16, 7};   // 2,032 people
-inline constexpr Ladder kNounLadder{8, 7};      // 1,016 nouns
+inline constexpr Ladder kNounLadder{8, 6};      // 504 nouns
 inline constexpr Ladder kThingLadder{8, 6};     // 504 things
 
 inline constexpr int kAttributes = 4;  // job, home, pet, food

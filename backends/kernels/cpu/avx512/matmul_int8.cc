@@ -6,7 +6,8 @@
 namespace quantfleet::avx512 {
 namespace {
 
-constexpr int kPrefetchBytes = 6144;
+constexpr int kPrefetchBytes = 2048;
+constexpr int kStreams = 4;
 
 QF_INLINE __m512i four_codes(const std::int8_t* a) {
   int bits;
@@ -30,10 +31,10 @@ struct Tokens {
 
 // Formats with one scale for 32 columns.
 template <class P, int kTokens>
-QF_INLINE void simple_panel(const unsigned char* panel, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
-  const unsigned char* codes = panel;
-  const unsigned char* scales = panel + x.blocks * P::kCodeBytes;
-  for (std::int64_t block = 0; block < x.blocks; ++block, codes += P::kCodeBytes, scales += P::kScaleBytes) {
+QF_INLINE void simple_block(const unsigned char* panel, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
+  const unsigned char* codes = panel + block * P::kCodeBytes;
+  const unsigned char* scales = panel + x.blocks * P::kCodeBytes + block * P::kScaleBytes;
+  {
     if constexpr (kTokens <= 2) {
       for (int line = 0; line < P::kCodeBytes; line += 64)
         _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
@@ -64,11 +65,11 @@ QF_INLINE void simple_panel(const unsigned char* panel, const Tokens<kTokens>& x
 
 // Formats with integer sub-scales inside 256 columns.
 template <class P, int kTokens>
-QF_INLINE void super_panel(const unsigned char* panel, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
+QF_INLINE void super_block(const unsigned char* panel, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
   constexpr int kSubsPerChunk = 32 / P::kSubBlock, kQuadsPerSub = P::kSubBlock / 4;
-  const unsigned char* codes = panel;
-  const unsigned char* scales = panel + x.blocks * P::kCodeBytes;
-  for (std::int64_t block = 0; block < x.blocks; ++block, scales += P::kScaleBytes) {
+  const unsigned char* codes = panel + block * P::kCodeBytes;
+  const unsigned char* scales = panel + x.blocks * P::kCodeBytes + block * P::kScaleBytes;
+  {
     __m512i S[kTokens];
     for (int t = 0; t < kTokens; ++t) S[t] = _mm512_setzero_si512();
     for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
@@ -118,8 +119,10 @@ QF_INLINE void super_panel(const unsigned char* panel, const Tokens<kTokens>& x,
   }
 }
 
-template <class P, int kTokens>
-[[gnu::noinline]] void tile(const MatmulTask& task, const unsigned char* panel, std::int64_t token, __mmask16 rows, float* y) {
+// kPanels panels which follow each other in memory: decoding reads several streams, as memory likes.
+template <class P, int kTokens, int kPanels>
+[[gnu::noinline]] void tile(const MatmulTask& task, const unsigned char* panel, std::int64_t size, std::int64_t token,
+                            __mmask16 rows, float* y) {
   Tokens<kTokens> x;
   x.columns = task.columns;
   x.blocks = task.columns / P::kBlock;
@@ -128,26 +131,38 @@ template <class P, int kTokens>
   x.scales = task.scales + token * x.blocks;
   x.sums = task.sums + token * x.subs;
   x.corrections = task.corrections + token * x.subs;
-  __m512 acc[kTokens];
-  for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
-  if constexpr (P::kScales) super_panel<P, kTokens>(panel, x, acc);
-  else simple_panel<P, kTokens>(panel, x, acc);
-  for (int t = 0; t < kTokens; ++t) _mm512_mask_storeu_ps(y + t * task.y_stride, rows, acc[t]);
+  __m512 acc[kPanels][kTokens];
+  for (int p = 0; p < kPanels; ++p)
+    for (int t = 0; t < kTokens; ++t) acc[p][t] = _mm512_setzero_ps();
+  for (std::int64_t block = 0; block < x.blocks; ++block) {
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      if constexpr (P::kScales) super_block<P, kTokens>(panel + p * size, block, x, acc[p]);
+      else simple_block<P, kTokens>(panel + p * size, block, x, acc[p]);
+    }
+  }
+  for (int p = 0; p < kPanels; ++p)  // only the last panel of a matrix may have fewer rows, and it goes alone
+    for (int t = 0; t < kTokens; ++t) _mm512_mask_storeu_ps(y + 16 * p + t * task.y_stride, rows, acc[p][t]);
 }
 
 template <class P>
 void all_panels(const MatmulTask& task) {
   const std::int64_t panel_size = (task.columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
-  for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel) {
+  std::int64_t panel = task.panel_begin;
+  if (task.token_end - task.token_begin == 1)
+    for (; panel + kStreams < task.panel_end; panel += kStreams)
+      tile<P, 1, kStreams>(task, task.weights + panel * panel_size, panel_size, task.token_begin, 0xffff,
+                           task.y + task.token_begin * task.y_stride + panel * kPanelRows);
+  for (; panel < task.panel_end; ++panel) {
     const unsigned char* weights = task.weights + panel * panel_size;
     const std::int64_t row = panel * kPanelRows;
     const __mmask16 rows = task.rows - row >= 16 ? 0xffff : static_cast<__mmask16>((1u << (task.rows - row)) - 1);
     std::int64_t t = task.token_begin;
     float* y = task.y + row;
-    for (; t + 8 <= task.token_end; t += 8) tile<P, 8>(task, weights, t, rows, y + t * task.y_stride);
-    if (t + 4 <= task.token_end) tile<P, 4>(task, weights, t, rows, y + t * task.y_stride), t += 4;
-    if (t + 2 <= task.token_end) tile<P, 2>(task, weights, t, rows, y + t * task.y_stride), t += 2;
-    if (t < task.token_end) tile<P, 1>(task, weights, t, rows, y + t * task.y_stride);
+    for (; t + 8 <= task.token_end; t += 8) tile<P, 8, 1>(task, weights, 0, t, rows, y + t * task.y_stride);
+    if (t + 4 <= task.token_end) tile<P, 4, 1>(task, weights, 0, t, rows, y + t * task.y_stride), t += 4;
+    if (t + 2 <= task.token_end) tile<P, 2, 1>(task, weights, 0, t, rows, y + t * task.y_stride), t += 2;
+    if (t < task.token_end) tile<P, 1, 1>(task, weights, 0, t, rows, y + t * task.y_stride);
   }
 }
 

@@ -1,0 +1,151 @@
+// The commands that run a model, as programs: output, JSON against its schema, exit codes.
+#include "tests/json_schema.h"
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+namespace quantfleet {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kBin = std::string(QUANTFLEET_BINARY_DIR) + "/bin/";
+
+struct Folder {
+  fs::path path = fs::temp_directory_path() / ("quantfleet_cli_" + std::to_string(::getpid()));
+  Folder() {
+    fs::create_directories(path);
+    const std::string make = kBin + "make_random_model " + (path / "tiny.gguf").string() +
+                             " --format F16 --width 256 --layers 2 --feed-forward 512 --heads 4 --kv-heads 2 --vocabulary 400 --context 96";
+    if (std::system(make.c_str()) != 0) fs::remove_all(path);
+  }
+  ~Folder() { fs::remove_all(path); }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+};
+
+const Folder& folder() {
+  static const Folder kFolder;
+  return kFolder;
+}
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+struct Outcome {
+  int code;
+  std::string out, error;
+};
+
+Outcome run(const std::string& arguments, const std::string& before = "") {
+  const std::string out = folder() / "out", error = folder() / "error";
+  const int status = std::system(fmt::format("{} {}quantfleet {} >{} 2>{} </dev/null", before, kBin, arguments, out, error).c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), contents(out), contents(error)};
+}
+
+void write(const std::string& name, const std::string& bytes) { std::ofstream(folder() / name, std::ios::binary) << bytes; }
+
+void check_schema(const std::string& name, const nlohmann::json& value) {
+  const auto violations = test::schema_violations(name, value);
+  CAPTURE(violations);
+  CHECK(violations.empty());
+}
+
+TEST_CASE("logits writes one row per token, the same for any thread count", "[cli]") {
+  const Outcome one = run("logits " + (folder() / "tiny.gguf") + " --tokens 1,2,3 --out " + (folder() / "a.f32") + " -t 1 --json");
+  CAPTURE(one.error);
+  REQUIRE(one.code == 0);
+  CHECK(nlohmann::json::parse(one.out)["tokens"] == 3);
+  CHECK(fs::file_size(folder() / "a.f32") == 3 * 400 * 4);
+  REQUIRE(run("logits " + (folder() / "tiny.gguf") + " --tokens '1, 2,3' --out " + (folder() / "b.f32") + " -t 3 --kernels scalar").code == 0);
+  CHECK(contents(folder() / "a.f32") == contents(folder() / "b.f32"));
+  SECTION("what is wrong is said in one line, with exit code 2") {
+    for (const std::string bad : {"--tokens 1,x --out o", "--tokens 1,400 --out o", "--tokens 1 --out o --kernels abacus", "--out o"}) {
+      const Outcome outcome = run("logits " + (folder() / "tiny.gguf") + " " + bad);
+      CAPTURE(bad, outcome.error);
+      CHECK(outcome.code == 2);
+      CHECK_FALSE(outcome.error.empty());
+    }
+    CHECK(run("logits /no/such.gguf --tokens 1 --out o").code == 2);
+  }
+}
+
+TEST_CASE("perplexity prints what its schema says, with and without a reference", "[cli]") {
+  std::string text;
+  for (int i = 0; i < 60; ++i) text += "the number " + std::to_string(i * i) + "\n";
+  write("text.txt", text);
+  const std::string base = "perplexity " + (folder() / "tiny.gguf") + " --text " + (folder() / "text.txt") + " --context 64 --json";
+  const Outcome alone = run(base);
+  CAPTURE(alone.error);
+  REQUIRE(alone.code == 0);
+  check_schema("perplexity", nlohmann::json::parse(alone.out));
+  const Outcome compared = run(base + " --reference " + (folder() / "tiny.gguf"));
+  REQUIRE(compared.code == 0);
+  const auto json = nlohmann::json::parse(compared.out);
+  check_schema("perplexity", json);
+  CHECK(json["mean_kl_divergence"] == 0);
+  CHECK(json["top1_agreement"] == 1);
+  CHECK(json["perplexity_ratio"] == 1);
+  CHECK(run("perplexity " + (folder() / "tiny.gguf") + " --text /no/such/text").code == 2);
+}
+
+TEST_CASE("bench prints what its schema says", "[cli]") {
+  const Outcome outcome = run("bench " + (folder() / "tiny.gguf") + " -p 16 -n 4 -r 2 -t 1 --json");
+  CAPTURE(outcome.error);
+  REQUIRE(outcome.code == 0);
+  const auto json = nlohmann::json::parse(outcome.out);
+  check_schema("bench", json);
+  CHECK(json["prefill_tokens_per_s"]["samples"].size() == 2);
+}
+
+TEST_CASE("generate gives the same text every time", "[cli]") {
+  const std::string command = "generate " + (folder() / "tiny.gguf") + " --prompt 'Once upon' -n 12 --temperature 0.7 --seed 3";
+  const Outcome first = run(command), second = run(command + " -t 2 --kernels scalar");
+  REQUIRE(first.code == 0);
+  CHECK(first.out == second.out);
+  CHECK(first.out.size() > 1);
+  CHECK(nlohmann::json::parse(run(command + " --json").out)["generated_tokens"] == 12);
+}
+
+TEST_CASE("tokenize answers line by line", "[cli]") {
+  write("texts.jsonl", "{\"text\": \"the\"}\n{\"bytes_b64\": \"dGhl\"}\n\n{\"text\": \"<|endoftext|>\"}\n");
+  const std::string command = "tokenize " + (folder() / "tiny.gguf") + " --jsonl ";
+  const Outcome plain = run(command + (folder() / "texts.jsonl"));
+  REQUIRE(plain.code == 0);
+  CHECK(plain.out.starts_with("{\"ids\":[257]}\n{\"ids\":[257]}\n{\"ids\":[60,"));
+  CHECK(run(command + (folder() / "texts.jsonl") + " --parse-special").out.ends_with("{\"ids\":[399]}\n"));
+  write("broken.jsonl", "{\"text\": \"a\"}\n{\"txt\": \"a\"}\n");
+  const Outcome broken = run(command + (folder() / "broken.jsonl"));
+  CHECK(broken.code == 2);
+  CHECK(broken.error.find("line 2") != std::string::npos);
+}
+
+TEST_CASE("the self-test passes on the machine that recorded it and names what differs", "[cli]") {
+  const std::string command = "selftest --model " + (folder() / "tiny.gguf") + " --expected " + (folder() / "expected.json");
+  REQUIRE(run(command + " --write").code == 0);
+  const Outcome good = run(command + " --kernels scalar -t 1 --json");
+  CHECK(good.code == 0);
+  CHECK(nlohmann::json::parse(good.out)["passed"] == true);
+  auto expected = nlohmann::json::parse(contents(folder() / "expected.json"));
+  CHECK(expected["digests"].size() == 24);
+  expected["digests"]["Q4_K/int8/decode5"] = std::string(32, '0');
+  write("expected.json", expected.dump());
+  const Outcome bad = run(command);
+  CHECK(bad.code == 1);
+  CHECK(bad.error.find("Q4_K/int8/decode5") != std::string::npos);
+  CHECK(bad.error.find("kernels") != std::string::npos);
+  write("expected.json", "[]");
+  CHECK(run(command).code == 2);
+}
+
+}  // namespace
+}  // namespace quantfleet

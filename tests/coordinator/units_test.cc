@@ -1,0 +1,136 @@
+#include "coordinator/jobs/expand.h"
+#include "coordinator/scheduler/scheduler.h"
+
+#include <catch2/catch.hpp>
+
+using namespace quantfleet;
+using namespace quantfleet::coordinator;
+using namespace std::chrono_literals;
+
+namespace {
+
+const Time t0{1'000'000ms};
+
+Register agent_on(const std::string& host) {
+  Register agent;
+  agent.name = host + "-agent";
+  agent.device.host_id = host;
+  agent.formats = {"F16", "Q4_0"};
+  agent.suites = {{"math", "1", std::string(64, '1'), "math", "generate", 120, 0, ""},
+                  {"text", "1", std::string(64, '2'), "text", "rolling", 60, 0, ""}};
+  return agent;
+}
+
+JobSpec plan() {
+  JobSpec spec;
+  spec.name = "p";
+  spec.models = {{"m", "", std::string(64, 'a')}};
+  spec.formats = {"F16", "Q4_0"};
+  spec.baseline = "F16";
+  spec.activations = {"default"};
+  spec.suites = {{"math", 0}, {"text", 0}};
+  return spec;
+}
+
+int count(const std::vector<Unit>& units, std::string_view kind, std::string_view purpose = kMeasure) {
+  int n = 0;
+  for (const Unit& unit : units) n += kind_of(unit.work) == kind && unit.purpose == purpose;
+  return n;
+}
+
+std::vector<Unit> expanded(const JobSpec& spec, std::vector<Register> agents) {
+  return expand({"j"}, spec, {std::move(agents)}, t0).value();
+}
+
+}  // namespace
+
+TEST_CASE("an expired lease returns its work to the queue until attempts run out", "[lease]") {
+  const UnitState leased = Leased{{"agent-a"}, "h", t0, t0 + 30s};
+  SECTION("one millisecond early, nothing happens") { CHECK(is<Leased>(on_tick(leased, t0 + 29'999ms, 2, 3))); }
+  SECTION("at the deadline the unit is queued again") { CHECK(is<Queued>(on_tick(leased, t0 + 30s, 2, 3))); }
+  SECTION("the last attempt fails instead of looping") { CHECK(is<Failed>(on_tick(leased, t0 + 30s, 3, 3))); }
+}
+
+TEST_CASE("a plan becomes one quantize unit per format and accuracy units of at most unit_items items", "[expand]") {
+  const auto units = expanded(plan(), {agent_on("h1")});
+  CHECK(count(units, "quantize") == 2);
+  CHECK(count(units, "reference_logits") == 2);        // 60 items in ranges of 50
+  CHECK(count(units, "accuracy") == 2 * (3 + 2));
+  CHECK(count(units, "accuracy", kSpotCheck) == 0);    // one machine has nobody to be compared with
+  CHECK(count(units, "timing") == 2);
+  for (const Unit& unit : units) CHECK(is<Queued>(unit.state) == (kind_of(unit.work) == "quantize"));
+}
+
+TEST_CASE("accuracy is measured once for the lab, on every device, or once with spot checks", "[expand]") {
+  JobSpec spec = plan();
+  const std::vector<Register> two{agent_on("h1"), agent_on("h2")};
+  SECTION("spot check") {
+    const auto units = expanded(spec, two);
+    CHECK(count(units, "accuracy") == 10);
+    int items = 0;
+    for (const Unit& unit : units) items += unit.purpose == kSpotCheck ? unit.items : 0;
+    CHECK(items == 32 * 2 * 2);                        // items x formats x machines
+    CHECK(count(units, "timing") == 4);
+  }
+  SECTION("once") {
+    spec.accuracy = AccuracyOnce{};
+    CHECK(count(expanded(spec, two), "accuracy", kSpotCheck) == 0);
+  }
+  SECTION("every device") {
+    spec.accuracy = AccuracyEveryDevice{};
+    CHECK(count(expanded(spec, two), "accuracy") == 20);
+  }
+}
+
+TEST_CASE("a plan that the fleet cannot answer is refused with the name it lacks", "[expand]") {
+  JobSpec spec = plan();
+  const auto problem = [&] { return expand({"j"}, spec, {{agent_on("h1")}}, t0).error().detail; };
+  SECTION("format") {
+    spec.formats.push_back("Q9_X");
+    CHECK_THAT(problem(), Catch::Contains("\"Q9_X\""));
+  }
+  SECTION("suite") {
+    spec.suites.push_back({"poetry", 0});
+    CHECK_THAT(problem(), Catch::Contains("\"poetry\""));
+  }
+  SECTION("nobody there") { CHECK(expand({"j"}, spec, {}, t0).error().code == Code::kUnreachable); }
+}
+
+TEST_CASE("timing waits for an empty host and is not starved for ever", "[scheduler]") {
+  auto units = expanded(plan(), {agent_on("h1")});
+  const Register one = agent_on("h1"), two = agent_on("h1");
+  Unit* timing = nullptr;
+  Unit* accuracy = nullptr;
+  for (Unit& unit : units) {
+    if (is_timing(unit)) timing = &unit;
+    if (kind_of(unit.work) == "accuracy") accuracy = &unit;
+  }
+  REQUIRE((timing && accuracy));
+  const std::map<JobId, Time> submitted{{{"j"}, t0}};
+  const std::vector<QueuedUnit> queued{{timing, 0}, {accuracy, 0}};
+  SECTION("idle host: accuracy goes first, timing does not share") {
+    const std::vector<AgentView> agents{{{"a"}, &one, true, nullptr}, {{"b"}, &two, true, nullptr}};
+    const auto proposals = propose(queued, agents, submitted, t0);
+    REQUIRE(proposals.size() == 1);
+    CHECK(proposals[0].unit == accuracy);
+  }
+  SECTION("a busy host gets no timing, but after a minute no accuracy either") {
+    const Unit other = *accuracy;
+    const std::vector<AgentView> agents{{{"a"}, &one, false, &other}, {{"b"}, &two, true, nullptr}};
+    CHECK(propose(queued, agents, submitted, t0)[0].unit == accuracy);
+    CHECK(propose(queued, agents, submitted, t0 + 61s).empty());
+  }
+  SECTION("while timing runs, nothing else is granted there") {
+    const Unit running = *timing;
+    const std::vector<AgentView> agents{{{"a"}, &one, false, &running}, {{"b"}, &two, true, nullptr}};
+    CHECK(propose(queued, agents, submitted, t0).empty());
+  }
+}
+
+TEST_CASE("a model that does not fit an agent's memory is not given to it", "[scheduler]") {
+  const auto units = expanded(plan(), {agent_on("h1")});
+  Register small = agent_on("h1");
+  small.device.memory_bytes = 1000;
+  CHECK_THAT(why_not(units.back(), 900, small), Catch::Contains("does not fit"));
+  CHECK(why_not(units.back(), 700, small) == "");
+}
