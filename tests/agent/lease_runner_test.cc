@@ -174,8 +174,8 @@ TEST_CASE("a stopped lease ends its runner", "[runner]") {
 TEST_CASE("a task and every line of a runner read back as they were written", "[runner]") {
   RunnerTask task;
   task.lease = lease_of(4);
-  task.model = "/cache/model";
-  task.output = "/work/out put";
+  task.model = "/tmp/model";
+  task.output = "/tmp/out put";
   task.kernels = "avx2";
   task.threads = 3;
   task.skip = {1, 2};
