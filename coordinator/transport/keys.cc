@@ -72,7 +72,9 @@ Result<KeyPair> new_key_pair(const fs::path& folder, const std::string& name) {
   if (fs::exists(secret_file))
     return Error{Code::kUsage, fmt::format("{}: exists already; a secret is never overwritten", secret_file.string())};
   char public_key[41], secret_key[41];
-  if (::zmq_curve_keypair(public_key, secret_key) != 0) throw std::runtime_error("this libzmq was built without CURVE");
+  do {  // one key in 85 begins with "-", which every command line takes for an option
+    if (::zmq_curve_keypair(public_key, secret_key) != 0) throw std::runtime_error("this libzmq was built without CURVE");
+  } while (public_key[0] == '-');
   if (const Status s = write_small_file(secret_file, std::string(secret_key) + "\n", 0600); !s) return s.error();
   if (const Status s = write_small_file(folder / (name + ".public"), std::string(public_key) + "\n", 0644); !s) return s.error();
   return KeyPair{public_key, secret_key};
