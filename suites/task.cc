@@ -111,7 +111,7 @@ std::vector<ScorerSpec> read_scorers(const YamlTree& tree, MapReader& parent) {
       spec.name = entry.scalar.get<std::string>();
     } else if (entry.kind == YamlTree::Kind::kMap) {
       for (const auto& [key, value] : entry.map) {
-        if (key != "name") spec.options.map.emplace_back(key, value);
+        if (key != "name") spec.options.map.push_back({key, value});
         else if (value.kind == YamlTree::Kind::kScalar && value.scalar.is_string()) spec.name = value.scalar.get<std::string>();
       }
       if (spec.name.empty()) parent.fail(entry.line, "a scorer needs a 'name'");

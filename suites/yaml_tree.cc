@@ -94,8 +94,8 @@ class TreeBuilder : public YAML::EventHandler {
       level.key.line = line;
       return level.key;
     }
-    level.tree->map.back().second.line = line;
-    return level.tree->map.back().second;
+    level.tree->map.back().value.line = line;
+    return level.tree->map.back().value;
   }
 
   // A scalar, or a closed list or map, is complete: in a map it was the key or the value.
@@ -112,7 +112,7 @@ class TreeBuilder : public YAML::EventHandler {
       if (level.tree->map.size() >= kKeysMax) throw Stop{line, fmt::format("more than {} keys in one map", kKeysMax)};
       for (const auto& [other, value] : level.tree->map)
         if (other == key) throw Stop{line, fmt::format("key '{}' appears twice", key)};
-      level.tree->map.emplace_back(std::move(key), YamlTree{});
+      level.tree->map.push_back({std::move(key), YamlTree{}});
     }
     level.key_next = !level.key_next;
   }

@@ -12,10 +12,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace quantfleet {
+
+struct YamlEntry;
 
 struct YamlTree {
   enum class Kind { kScalar, kList, kMap };
@@ -23,9 +24,14 @@ struct YamlTree {
   int line = 0;                                             // from 1
   nlohmann::json scalar;                                    // string, integer, double, boolean or null
   std::vector<YamlTree> list;
-  std::vector<std::pair<std::string, YamlTree>> map;        // in file order
+  std::vector<YamlEntry> map;                               // in file order
 
   nlohmann::json to_json() const;
+};
+
+struct YamlEntry {
+  std::string key;
+  YamlTree value;
 };
 
 // Errors begin with "PLACE:LINE: ". At most 100,000 nodes, 32 levels.
