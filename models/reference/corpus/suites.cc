@@ -10,14 +10,14 @@ constexpr int kTextPages = 16;
 constexpr int kTextPageCharacters = 3600;
 
 // Chosen from the model's F16 accuracy by class (models/reference/README.md has the table).
-constexpr ClassCount kReasoning[] = {{"path step 2*3 links", 150}, {"path step 3*3 links", 100}, {"path", 30}, {"after", 20}};
-constexpr ClassCount kCoding[] = {{"2 operations, 0 constants", 15},
-                                  {"3 operations, 0 constants", 115},
-                                  {"4 operations, 0 constants", 120},
-                                  {"3 operations, 1 constants", 50}};
-constexpr ClassCount kMath[] = {{"", 300}};
-constexpr ClassCount kLanguage[] = {{"", 300}};
-constexpr ClassCount kKnowledge[] = {{"tier 6", 180}, {"tier 5", 80}, {"tier 4", 40}};
+constexpr ClassCount kReasoning[] = {{"path step 2*3 links", 160}, {"path step 3*3 links", 120}, {"", 20}};
+constexpr ClassCount kCoding[] = {{"3 operations, 0 constants", 110}, {"4 operations, 0 constants", 80},
+                                  {"5 operations, 0 constants", 60},  {"1 operations, 1 constants", 20},
+                                  {"4 operations, 1 constants", 30}};
+constexpr ClassCount kMath[] = {{"2+2 digits", 110}, {"2-2 digits", 90}, {"2+1 digits", 25}, {"2-1 digits", 15},
+                                {"3+1 digits", 30},  {"3-1 digits", 20}, {"", 10}};
+constexpr ClassCount kLanguage[] = {{"tier 0", 30}, {"tier 1", 50}, {"tier 2", 70}, {"tier 3", 80}, {"tier 4", 70}};
+constexpr ClassCount kKnowledge[] = {{"tier 4", 60}, {"tier 5", 160}, {"tier 6", 80}};
 constexpr ClassCount kSafety[] = {{"", 300}};
 
 std::string quoted(std::string_view text) {
