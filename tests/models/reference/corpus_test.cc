@@ -120,7 +120,8 @@ TEST_CASE("a training row is whole documents, separators between them, and depen
   REQUIRE(row.size() == kContextTokens + 1);
   CHECK(row == training_row(corpus, tokenizer, 7));
   CHECK(row != training_row(corpus, tokenizer, 8));
-  const std::vector<std::int32_t> ids(row.begin(), row.end());
+  std::vector<std::int32_t> ids;
+  for (const std::uint16_t token : row) ids.push_back(token & ~kContextBit);
   CHECK(tokenizer.decode(ids).starts_with(corpus.document(7 * row.size()) + Tokenizer::kEndOfText +
                                           corpus.document(7 * row.size() + 1).substr(0, 1)));
 }
