@@ -1,8 +1,22 @@
 #include "backends/kernels/cpu_features.h"
 
 #include <fstream>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 namespace quantfleet {
+#if defined(__x86_64__)
+namespace {
+
+// CPUID leaf 1, ECX bit 29. (clang 14's __builtin_cpu_supports does not know the name.)
+bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & (1u << 29));
+}
+
+}  // namespace
+#endif
 
 // __builtin_cpu_supports reads CPUID and, for the vector extensions, XCR0: it is false when the system does not save
 // the registers.
@@ -12,7 +26,7 @@ bool cpu_has(Cpu cpu) {
       return true;
 #if defined(__x86_64__)
     case Cpu::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     case Cpu::kAvx512Vnni:
       return cpu_has(Cpu::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -45,7 +59,7 @@ std::string cpu_feature_names() {
   add(__builtin_cpu_supports("avx"), "avx");
   add(__builtin_cpu_supports("avx2"), "avx2");
   add(__builtin_cpu_supports("fma"), "fma");
-  add(__builtin_cpu_supports("f16c"), "f16c");
+  add(has_f16c(), "f16c");
   add(__builtin_cpu_supports("avx512f"), "avx512f");
   add(__builtin_cpu_supports("avx512bw"), "avx512bw");
   add(__builtin_cpu_supports("avx512vl"), "avx512vl");

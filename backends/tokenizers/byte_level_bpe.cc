@@ -180,7 +180,8 @@ class ByteLevelBpe final : public Tokenizer {
   }
 
   void merge(std::string_view piece, Scratch& scratch, std::vector<std::int32_t>& ids) const {
-    auto& [nodes, queue] = scratch;
+    std::vector<Node>& nodes = scratch.nodes;
+    std::priority_queue<Candidate>& queue = scratch.queue;
     nodes.clear();
     for (const char c : piece) {
       const auto index = static_cast<std::int32_t>(nodes.size());
