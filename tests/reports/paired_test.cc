@@ -68,6 +68,8 @@ TEST_CASE("verdicts follow non-inferiority with a margin of two points", "[verdi
   CHECK(verdict_of({-0.019, -0.001}) == Verdict::kSame);   // worse, but by less than anybody minds
   CHECK(verdict_of({-0.05, -0.001}) == Verdict::kWorse);
   CHECK(verdict_of({-0.05, 0.03}) == Verdict::kUnknown);
+  CHECK(verdict_of({-0.021, 0.01}) == Verdict::kUnknown);  // just beyond the margin
+  CHECK(verdict_of({-0.021, -0.001}) == Verdict::kWorse);
 }
 
 TEST_CASE("many lost items are WORSE, few items are UNKNOWN", "[verdict]") {
