@@ -110,8 +110,8 @@ std::vector<ScorerSpec> read_scorers(const YamlTree& tree, MapReader& parent) {
     if (entry.kind == YamlTree::Kind::kScalar && entry.scalar.is_string()) {
       spec.name = entry.scalar.get<std::string>();
     } else if (entry.kind == YamlTree::Kind::kMap) {
-      for (const auto& [key, value] : entry.map) {
-        if (key != "name") spec.options.map.push_back({key, value});
+      for (const auto& [key, value, line] : entry.map) {
+        if (key != "name") spec.options.map.push_back({key, value, line});
         else if (value.kind == YamlTree::Kind::kScalar && value.scalar.is_string()) spec.name = value.scalar.get<std::string>();
       }
       if (spec.name.empty()) parent.fail(entry.line, "a scorer needs a 'name'");

@@ -1,12 +1,12 @@
 // Task: what suites/tasks/<name>/task.yaml and its items say, checked. The reference for the keys is docs/adding-a-task.md.
-//   task.yaml    how an item becomes a request and how the answer is marked      (strict: see yaml_tree.h)
+//   task.yaml    how an item becomes a request and how the answer is marked      (strict: see contract/yaml_tree.h)
 //   items.jsonl  one JSON object per line; "id" names the item, every other field is a variable of the templates
 // All text comes from files and is hostile until checked here: unknown or duplicate keys, wrong types and values outside
 // their limits are errors with file and line.  Tests: tests/suites/task_test.cc.  Fuzz: tests/fuzz/fuzz_task_yaml.cc
 #pragma once
 
 #include "contract/error.h"
-#include "suites/yaml_tree.h"
+#include "contract/yaml_tree.h"
 
 #include <nlohmann/json.hpp>
 

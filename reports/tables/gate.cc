@@ -1,7 +1,8 @@
 #include "reports/tables/gate.h"
 
+#include "contract/yaml_tree.h"
+
 #include <fmt/format.h>
-#include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <cmath>
@@ -24,39 +25,19 @@ std::string escape_xml(std::string_view text) {
   return out;
 }
 
-Error policy_error(std::string_view place, const YAML::Node& node, std::string_view what) {
-  return Error{Code::kBadValue, fmt::format("{}:{}: {}", place, node.Mark().line + 1, what)};
-}
-
 }  // namespace
 
 Result<GatePolicy> gate_policy_from_yaml(std::string_view yaml, std::string_view place) {
+  const Result<YamlTree> tree = parse_yaml(yaml, place);
+  if (!tree) return tree.error();
   GatePolicy policy;
-  try {
-    const YAML::Node root = YAML::Load(std::string(yaml));
-    if (!root.IsMap()) return Error{Code::kBadValue, fmt::format("{}:1: a policy is a map of keys", place)};
-    std::set<std::string> seen;
-    for (const auto& entry : root) {
-      const std::string key = entry.first.as<std::string>();
-      if (!seen.insert(key).second) return policy_error(place, entry.first, fmt::format("key '{}' stands twice", key));
-      if (key == "margin_points") {
-        double points = 0;
-        if (!YAML::convert<double>::decode(entry.second, points) || !std::isfinite(points) || points <= 0 || points > 100)
-          return policy_error(place, entry.second, "margin_points: a number of percentage points above 0, at most 100");
-        policy.margin = points / 100;
-      } else if (key == "formats") {
-        if (!entry.second.IsSequence()) return policy_error(place, entry.second, "formats: a list of format names");
-        for (const auto& format : entry.second) {
-          if (!format.IsScalar()) return policy_error(place, format, "formats: a list of format names");
-          policy.formats.push_back(format.as<std::string>());
-        }
-      } else {
-        return policy_error(place, entry.first, fmt::format("unknown key '{}'; known: margin_points, formats", key));
-      }
-    }
-  } catch (const YAML::Exception& error) {
-    return Error{Code::kBadValue, fmt::format("{}:{}: {}", place, error.mark.line + 1, error.msg)};
+  MapReader reader(*tree, std::string(place));
+  if (reader.has("margin_points")) {
+    policy.margin = reader.number("margin_points", 0, 100) / 100;
+    if (policy.margin == 0) reader.fail(reader.line_of("margin_points"), "'margin_points' must be above 0");
   }
+  policy.formats = reader.texts("formats");
+  if (const Status done = reader.finish(); !done) return done.error();
   return policy;
 }
 

@@ -1,7 +1,7 @@
 // yaml-cpp's event interface is used, so that nothing is resolved, merged or expanded behind our back.
-#include "suites/yaml_tree.h"
+#include "contract/yaml_tree.h"
 
-#include "suites/utf8.h"
+#include "contract/json_fields.h"
 
 #include <fmt/format.h>
 #include <yaml-cpp/eventhandler.h>
@@ -15,6 +15,7 @@
 namespace quantfleet {
 namespace {
 
+constexpr std::size_t kBytesMax = 16u << 20;
 constexpr int kNodesMax = 100'000;
 constexpr std::size_t kDepthMax = 32;
 constexpr std::size_t kKeysMax = 1000;
@@ -22,6 +23,7 @@ constexpr std::size_t kKeysMax = 1000;
 struct Stop {
   int line;
   std::string what;
+  Code code = Code::kBadValue;
 };
 
 // YAML 1.2.2, section 10.3: the core schema's plain scalars, decimal only.
@@ -36,6 +38,8 @@ nlohmann::json plain_scalar(const std::string& text) {
   if (!digit_first || (digits + 1 < end && *digits == '0' && digits[1] >= '0' && digits[1] <= '9')) return text;
   std::int64_t integer = 0;
   if (const auto [stop, error] = std::from_chars(begin, end, integer); error == std::errc{} && stop == end) return integer;
+  std::uint64_t large = 0;
+  if (const auto [stop, error] = std::from_chars(begin, end, large); error == std::errc{} && stop == end) return large;
   double number = 0;
   if (const auto [stop, error] = std::from_chars(begin, end, number); error == std::errc{} && stop == end && std::isfinite(number))
     return number;
@@ -52,7 +56,7 @@ class TreeBuilder : public YAML::EventHandler {
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { add(mark, "", anchor).scalar = nullptr; placed(); }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { throw Stop{mark.line + 1, "aliases are not allowed"}; }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
-    if (find_invalid_utf8(value) != std::string::npos) throw Stop{mark.line + 1, "text is not valid UTF-8"};
+    if (!fields_io::is_utf8(value)) throw Stop{mark.line + 1, "text is not valid UTF-8"};
     add(mark, tag, anchor).scalar = tag == "?" ? plain_scalar(value) : nlohmann::json(value);
     placed();
   }
@@ -76,7 +80,7 @@ class TreeBuilder : public YAML::EventHandler {
     const int line = mark.line + 1;
     if (anchor) throw Stop{line, "anchors are not allowed"};
     if (!tag.empty() && tag != "?" && tag != "!") throw Stop{line, fmt::format("tag '{}' is not allowed", tag)};
-    if (++nodes_ > kNodesMax) throw Stop{line, fmt::format("more than {} values", kNodesMax)};
+    if (++nodes_ > kNodesMax) throw Stop{line, fmt::format("more than {} values", kNodesMax), Code::kTooLarge};
     if (levels_.empty()) {
       if (has_root) throw Stop{line, "a second document; one is expected"};
       has_root = true;
@@ -109,10 +113,10 @@ class TreeBuilder : public YAML::EventHandler {
         throw Stop{line, "a key must be a string"};
       std::string key = level.key.scalar.get<std::string>();
       if (key == "<<") throw Stop{line, "merge keys are not allowed"};
-      if (level.tree->map.size() >= kKeysMax) throw Stop{line, fmt::format("more than {} keys in one map", kKeysMax)};
-      for (const auto& [other, value] : level.tree->map)
-        if (other == key) throw Stop{line, fmt::format("key '{}' appears twice", key)};
-      level.tree->map.push_back({std::move(key), YamlTree{}});
+      if (level.tree->map.size() >= kKeysMax) throw Stop{line, fmt::format("more than {} keys in one map", kKeysMax), Code::kTooLarge};
+      for (const YamlEntry& entry : level.tree->map)
+        if (entry.key == key) throw Stop{line, fmt::format("key '{}' appears twice", key)};
+      level.tree->map.push_back({std::move(key), YamlTree{}, line});
     }
     level.key_next = !level.key_next;
   }
@@ -120,7 +124,7 @@ class TreeBuilder : public YAML::EventHandler {
   void open(YamlTree& tree, YamlTree::Kind kind) {
     if (!levels_.empty() && levels_.back().tree->kind == YamlTree::Kind::kMap && levels_.back().key_next)
       throw Stop{tree.line, "a key must be a string"};
-    if (levels_.size() >= kDepthMax) throw Stop{tree.line, fmt::format("nested deeper than {}", kDepthMax)};
+    if (levels_.size() >= kDepthMax) throw Stop{tree.line, fmt::format("nested deeper than {} levels", kDepthMax), Code::kTooLarge};
     tree.kind = kind;
     levels_.push_back({&tree, true, {}});
   }
@@ -152,14 +156,15 @@ nlohmann::json YamlTree::to_json() const {
     return json;
   }
   nlohmann::json json = nlohmann::json::object();
-  for (const auto& [key, value] : map) json[key] = value.to_json();
+  for (const YamlEntry& entry : map) json[entry.key] = entry.value.to_json();
   return json;
 }
 
 Result<YamlTree> parse_yaml(std::string_view yaml, std::string_view place) {
   if (yaml.find('\0') != std::string_view::npos) return Error{Code::kBadValue, fmt::format("{}: contains a zero byte", place)};
-  if (const std::size_t bad = find_invalid_utf8(yaml); bad != std::string_view::npos)
-    return Error{Code::kBadValue, fmt::format("{}: byte {} is not valid UTF-8", place, bad)};
+  if (yaml.size() > kBytesMax)
+    return Error{Code::kTooLarge, fmt::format("{}: {} bytes, at most {} are read", place, yaml.size(), kBytesMax)};
+  if (!fields_io::is_utf8(yaml)) return Error{Code::kBadValue, fmt::format("{}: is not UTF-8 text", place)};
   TreeBuilder builder;
   try {
     std::istringstream stream{std::string(yaml)};
@@ -167,7 +172,7 @@ Result<YamlTree> parse_yaml(std::string_view yaml, std::string_view place) {
     while (parser.HandleNextDocument(builder)) {
     }
   } catch (const Stop& stop) {
-    return Error{Code::kBadValue, fmt::format("{}:{}: {}", place, stop.line, stop.what)};
+    return Error{stop.code, fmt::format("{}:{}: {}", place, stop.line, stop.what)};
   } catch (const YAML::Exception& error) {
     return Error{Code::kBadValue, fmt::format("{}:{}: not valid YAML: {}", place, error.mark.line + 1, error.msg)};
   }
@@ -182,8 +187,8 @@ MapReader::MapReader(const YamlTree& tree, std::string place, std::string where)
 }
 
 const YamlTree* MapReader::find(std::string_view key) const {
-  for (const auto& [name, value] : tree_.map)
-    if (name == key) return &value;
+  for (const YamlEntry& entry : tree_.map)
+    if (entry.key == key) return &entry.value;
   return nullptr;
 }
 
@@ -286,8 +291,9 @@ const YamlTree* MapReader::child(std::string_view key) { return take(key, false)
 
 Status MapReader::finish() {
   if (failed_) return error_;
-  for (const auto& [key, value] : tree_.map)
-    if (!read_.contains(key)) return Error{Code::kBadValue, fmt::format("{}:{}: unknown key '{}{}'", place_, value.line, where_, key)};
+  for (const YamlEntry& entry : tree_.map)
+    if (!read_.contains(entry.key))
+      return Error{Code::kBadValue, fmt::format("{}:{}: unknown key '{}{}'", place_, entry.line, where_, entry.key)};
   return {};
 }
 
