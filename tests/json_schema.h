@@ -1,5 +1,5 @@
 // A checker for the part of JSON Schema (draft-07) that docs/schemas uses: type, enum, required, properties,
-// additionalProperties, items, minItems, minimum, maximum, pattern is not used. An unknown keyword fails, so that a schema
+// additionalProperties, items, minItems, minimum, maximum, pattern. An unknown keyword fails, so that a schema
 // cannot promise what is not checked. (Debian's only packaged validator drags in Qt; see docs/decisions.)
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <fstream>
+#include <regex>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,7 +28,7 @@ inline bool has_type(const nlohmann::json& value, const std::string& type) {
 inline void collect_violations(const nlohmann::json& schema, const nlohmann::json& value, const std::string& where,
                                std::vector<std::string>& found) {
   static const std::set<std::string> kKnown = {"$schema", "title", "description", "type", "enum", "required", "properties",
-                                               "additionalProperties", "items", "minItems", "minimum", "maximum"};
+                                               "additionalProperties", "items", "minItems", "minimum", "maximum", "pattern"};
   for (const auto& [keyword, unused] : schema.items())
     if (!kKnown.contains(keyword)) found.push_back(where + ": the schema uses '" + keyword + "', which is not checked");
   if (schema.contains("type")) {
@@ -46,6 +47,9 @@ inline void collect_violations(const nlohmann::json& schema, const nlohmann::jso
     for (const auto& one : schema["enum"]) listed = listed || one == value;
     if (!listed) found.push_back(where + ": " + value.dump() + " is not one of " + schema["enum"].dump());
   }
+  if (value.is_string() && schema.contains("pattern") &&
+      !std::regex_search(value.get<std::string>(), std::regex(schema["pattern"].get<std::string>())))
+    found.push_back(where + ": " + value.dump() + " does not match " + schema["pattern"].dump());
   if (value.is_number() && schema.contains("minimum") && value.get<double>() < schema["minimum"].get<double>())
     found.push_back(where + ": below the minimum");
   if (value.is_number() && schema.contains("maximum") && value.get<double>() > schema["maximum"].get<double>())

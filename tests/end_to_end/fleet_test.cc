@@ -1,5 +1,6 @@
 // Real processes: a run over encrypted sockets finishes, survives kill -9 of either side, and refuses strangers in a sentence.
 #include "tests/end_to_end/fleet.h"
+#include "tests/json_schema.h"
 
 using namespace quantfleet;
 using namespace quantfleet::test;
@@ -10,6 +11,12 @@ namespace {
 bool is_under_way(const Fleet& fleet) {
   const auto run = fleet.results();
   return run && run->run.status == "running" && !run->rows.empty();
+}
+
+void check_schema(const std::string& name, const nlohmann::json& value) {
+  const auto violations = schema_violations(name, value);
+  CAPTURE(name, violations);
+  CHECK(violations.empty());
 }
 
 }  // namespace
@@ -31,6 +38,58 @@ TEST_CASE("a coordinator and two agents finish a run, every item once", "[fleet]
     CHECK(lease.outcome == "done");
     CHECK(lease.provenance.ran_alone == (lease.unit.value.find("/timing/") != std::string::npos));
   }
+}
+
+TEST_CASE("what the fleet's commands print as JSON follows its schema", "[fleet]") {
+  Fleet fleet("schemas");
+  fleet.start_coordinator();
+  fleet.start_agent("one");
+  const auto answer = [&](const std::string& command) {
+    fs::remove(fleet.root / (command + ".out"));
+    Process process("quantfleet", {command, "--json", "--state", fleet.root}, fleet.root / (command + ".out"));
+    CHECK(process.wait() == 0);
+    return nlohmann::json::parse(process.output());
+  };
+  Process submit = fleet.submit(1);
+  wait_until("the run is under way", [&] { return is_under_way(fleet); });
+  check_schema("devices", answer("devices"));  // with a unit in its hands
+  check_schema("run", answer("status"));
+  CHECK(submit.wait() == 0);
+  INFO(fleet.logs());
+  for (const auto& [command, schema] : {std::pair{"devices", "devices"}, {"status", "run"}, {"runs", "runs"}})
+    check_schema(schema, answer(command));
+  Process results("quantfleet", {"results", "latest", "--json", "--db", fleet.database()}, fleet.root / "results.out");
+  CHECK(results.wait() == 0);
+  check_schema("results", nlohmann::json::parse(results.output()));
+}
+
+// The roles of ansible/ carry the same files to the same places.
+TEST_CASE("keys made beforehand and copied to both sides admit an agent", "[fleet]") {
+  Fleet fleet("copied-keys");
+  const fs::path made = fleet.root / "made";
+  fs::create_directories(made);
+  for (const std::string name : {"coordinator", "one"}) {
+    Process make("quantfleet", {"key", "new", name, "--out", made}, fleet.root / "make.log");
+    REQUIRE(make.wait() == 0);
+  }
+  const auto copy = [&](const std::string& from, const fs::path& to) {
+    fs::create_directories(to.parent_path());
+    fs::copy_file(made / from, to);
+  };
+  for (const std::string kind : {".public", ".secret"}) {
+    copy("coordinator" + kind, fleet.root / "keys" / ("coordinator" + kind));
+    copy("one" + kind, fleet.root / "one" / "keys" / ("agent" + kind));
+  }
+  copy("coordinator.public", fleet.root / "one" / "keys" / "coordinator.public");
+  std::string key = text_of(made / "one.public");
+  while (key.ends_with('\n')) key.pop_back();
+  std::ofstream(fleet.root / "keys" / "trusted.keys") << "# One agent a line: public key, name.\n" << key << " one\n";
+  fleet.start_coordinator();
+  CHECK(fleet.facts["public_key"].get<std::string>() + "\n" == text_of(made / "coordinator.public"));
+  Process agent("quantfleet-agent", {"--coordinator", fleet.facts["control"], "--name", "one", "--state", fleet.root / "one", "--threads", "1"},
+                fleet.root / "one.log");
+  INFO(agent.output());
+  CHECK(fleet.submit(1).wait() == 0);
 }
 
 TEST_CASE("kill -9 of an agent in the middle loses and doubles nothing", "[fleet]") {
