@@ -6,6 +6,7 @@
 #include "agent/registration.h"
 #include "agent/runner/host_lock.h"
 #include "agent/runner/lease_runner.h"
+#include "agent/runner/startup_selftest.h"
 #include "agent/session.h"
 #include "agent/telemetry/telemetry.h"
 #include "agent/transport/control_link.h"
@@ -29,6 +30,8 @@ namespace quantfleet::agent {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::chrono::seconds kSelftestLimit{300};  // half a second on a desktop; scalar kernels on a small board need longer
 
 Time monotonic_now() {
   return std::chrono::duration_cast<Time>(std::chrono::steady_clock::now().time_since_epoch());
@@ -124,7 +127,10 @@ class Agent {
       take_link_events();
       while (std::optional<std::string> bytes = link_.receive()) take_message(*bytes);
       for (Event& event : mailbox_.take()) {
-        if (const auto* finished = std::get_if<RunnerFinished>(&event)) say_finished(finished->result);
+        if (const auto* finished = std::get_if<RunnerFinished>(&event)) {
+          say_finished(finished->result);
+          session_.registration().artifacts = cache_.hashes();  // a new registration lists what is cached by then
+        }
         perform(session_.on(event, monotonic_now()));
       }
       take_signal(signals.take());
@@ -229,7 +235,6 @@ class Agent {
 
   void start_worker(const GrantLease& lease) {
     stop_worker();
-    session_.registration().artifacts.clear();  // a new registration lists what is cached then
     stop_flag_ = std::make_unique<StopFlag>();
     log("unit {}", lease.unit.value);
     worker_ = std::thread([this, lease, stop = stop_flag_.get()] {
@@ -289,6 +294,22 @@ int fail(const Error& error) {
   return exit_code(error.code);
 }
 
+// The digests for the registration; none where the self-test could not run, which the log says. A machine that fails takes
+// part, with its digests shown: whoever reads its results must be able to see that they are another arithmetic's.
+std::map<std::string, std::string> startup_selftest(const AgentOptions& options) {
+  const std::vector<std::string> program =
+      options.runner_program.empty() ? LeaseRunnerOptions{}.program : options.runner_program;
+  const Result<SelftestResult> result =
+      selftest_in_runner(program, {options.selftest_model, options.kernels, options.threads}, options.runner_stderr, kSelftestLimit);
+  if (!result) {
+    log("self-test not run: {}", result.error().detail);
+    return {};
+  }
+  const Result<std::string> verdict = selftest_verdict(*result, options.selftest_model.parent_path() / "selftest.json");
+  log("self-test: {}", verdict ? *verdict : verdict.error().detail);
+  return result->digests;
+}
+
 }  // namespace
 
 Result<std::string> agent_public_key(const fs::path& state) {
@@ -328,6 +349,7 @@ int run_agent(const AgentOptions& given) {
   registration->name = options.name;
   registration->labels = options.labels;
   registration->artifacts = cache->hashes();
+  if (!options.selftest_model.empty()) registration->selftest = startup_selftest(options);
   log("agent {} with key {}, {} threads, {} suites", options.name, keys->public_z85, options.threads, registration->suites.size());
   try {
     Agent agent(options, *keys, *coordinator_key, std::move(*registration), std::move(*cache), std::move(*log_file), std::move(*outbox));

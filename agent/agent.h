@@ -22,6 +22,7 @@ struct AgentOptions {
   std::map<std::string, std::string> labels;
   std::filesystem::path state;
   std::filesystem::path suites_root;
+  std::filesystem::path selftest_model;      // run at the start, selftest.json beside it; empty: no self-test
   std::filesystem::path seed_artifacts;      // files to use instead of fetching them; empty: none
   std::uint64_t cache_bytes_max = std::uint64_t{64} << 30;
   std::filesystem::path runner_stderr;       // empty: the agent's own

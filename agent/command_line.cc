@@ -8,27 +8,36 @@ namespace quantfleet::agent {
 
 namespace fs = std::filesystem;
 
-fs::path default_suites_root() {
+namespace {
+
+// What the roles of ansible/ install beside the program, else the source tree's.
+fs::path installed_or_source(const char* installed_path, const char* source_path) {
   std::error_code unknown;
   const fs::path program = fs::read_symlink("/proc/self/exe", unknown);
   if (!unknown) {
-    const fs::path installed = program.parent_path().parent_path() / "share/quantfleet/suites";
-    if (fs::is_directory(installed, unknown)) return installed;
+    const fs::path installed = program.parent_path().parent_path() / "share/quantfleet" / installed_path;
+    if (fs::exists(installed, unknown)) return installed;
   }
-  return fs::path(QUANTFLEET_SOURCE_DIR) / "suites/tasks";
+  return fs::path(QUANTFLEET_SOURCE_DIR) / source_path;
 }
+
+}  // namespace
+
+fs::path default_suites_root() { return installed_or_source("suites", "suites/tasks"); }
 
 std::shared_ptr<AgentCommandLine> add_agent_options(CLI::App& app) {
   auto line = std::make_shared<AgentCommandLine>();
   AgentOptions& o = line->options;
   o.state = "quantfleet-agent";
   o.suites_root = default_suites_root();
+  o.selftest_model = installed_or_source("reference/reference.gguf", "models/reference/reference.gguf");
   app.add_option("--coordinator", o.coordinator, "control socket of the coordinator: tcp://HOST:PORT")->envname("QUANTFLEET_COORDINATOR");
   app.add_option("--coordinator-key", o.coordinator_key, "its public key, or a file with it [STATE/keys/coordinator.public]");
   app.add_option("--name", o.name, "what reports call this agent [the host's name]");
   app.add_option("--label", line->labels, "k=v, kept with its results; may be repeated");
   app.add_option("--state", o.state, "directory for keys, cache and results not yet acknowledged")->capture_default_str();
   app.add_option("--suites", o.suites_root, "directory of the suites")->capture_default_str();
+  app.add_option("--selftest-model", o.selftest_model, "model of the self-test at the start; \"\" for no self-test")->capture_default_str();
   app.add_option("--seed-artifacts", o.seed_artifacts, "directory of model files to use instead of fetching the same bytes [none]");
   app.add_option_function<std::uint64_t>("--cache-gib", [line](std::uint64_t gib) { line->options.cache_bytes_max = gib << 30; },
                                          "size limit of the artifact cache in GiB [64]")

@@ -63,6 +63,11 @@ Result<UnitFinished> carry_out_caught(const RunnerTask& task, Report& report) {
   }
 }
 
+int fail(const Error& error) {
+  fmt::print(stderr, "{}\n", error.detail);
+  return exit_code(error.code);
+}
+
 }  // namespace
 
 void Report::say(const RunnerLine& line) {
@@ -89,11 +94,8 @@ int runner_main() {
   const int fd = kRunnerDescriptor;
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);  // not for the programs that a sandbox starts
   ::prctl(PR_SET_DUMPABLE, 0);  // a crash is reported by the agent; no core file of a whole model
-  const Result<RunnerTask> task = decode_runner_task(read_line(fd));
-  if (!task) {
-    fmt::print(stderr, "{}\n", task.error().detail);
-    return exit_code(task.error().code);
-  }
+  const Result<std::variant<RunnerTask, SelftestTask>> first = decode_runner_task(read_line(fd));
+  if (!first) return fail(first.error());
   // The agent closes its end to stop us, and the kernel does when the agent dies: then nobody needs this work.
   std::thread([fd] {
     char byte;
@@ -102,6 +104,13 @@ int runner_main() {
     ::_exit(1);
   }).detach();
   Report report(fd);
+  if (const auto* selftest = std::get_if<SelftestTask>(&*first)) {
+    const Result<SelftestResult> digests = run_selftest({selftest->model, selftest->kernels, selftest->threads, {}});
+    if (!digests) ::_exit(fail(digests.error()));
+    report.say(RunnerDigests{*digests});
+    ::_exit(0);
+  }
+  const RunnerTask* task = std::get_if<RunnerTask>(&*first);
   Result<UnitFinished> result = carry_out_caught(*task, report);
   UnitFinished finished;
   if (result) {

@@ -26,9 +26,17 @@ std::string encode(const RunnerTask& task) {
   return "task " + json.dump();
 }
 
-Result<RunnerTask> decode_runner_task(std::string_view line) {
-  if (!line.starts_with("task ")) return bad("the first line is not a task");
+std::string encode(const SelftestTask& task) {
+  return "selftest " + Json{{"model", task.model.string()}, {"kernels", task.kernels}, {"threads", task.threads}}.dump();
+}
+
+Result<std::variant<RunnerTask, SelftestTask>> decode_runner_task(std::string_view line) {
   try {
+    if (line.starts_with("selftest ")) {
+      const Json json = Json::parse(line.substr(9));
+      return SelftestTask{json.at("model").get<std::string>(), json.at("kernels").get<std::string>(), json.at("threads").get<int>()};
+    }
+    if (!line.starts_with("task ")) return bad("the first line is not a task");
     const Json json = Json::parse(line.substr(5));
     RunnerTask task;
     Result<GrantLease> lease = decode_grant_lease(json.at("lease").get_ref<const std::string&>());
@@ -62,6 +70,9 @@ std::string encode(const RunnerLine& line) {
       return "progress " + Json{{"done", p.done}, {"total", p.total}}.dump();
     }
     std::string operator()(const UnitFinished& f) const { return "finished " + quantfleet::encode(AgentMessage(f)); }
+    std::string operator()(const RunnerDigests& d) const {
+      return "digests " + Json{{"model_sha256", d.result.model_sha256}, {"kernels", d.result.kernels}, {"digests", d.result.digests}}.dump();
+    }
   } write;
   return std::visit(write, line);
 }
@@ -93,6 +104,11 @@ Result<RunnerLine> decode_runner_line(std::string_view line) {
       auto* finished = std::get_if<UnitFinished>(&*message);
       if (!finished) return bad("the last line is not a UnitFinished");
       return RunnerLine(std::move(*finished));
+    }
+    if (word == "digests") {
+      const Json json = Json::parse(document);
+      return RunnerLine(RunnerDigests{{json.at("model_sha256").get<std::string>(), json.at("kernels").get<std::string>(),
+                                       json.at("digests").get<std::map<std::string, std::string>>()}});
     }
   } catch (const Json::exception& error) {
     return bad(fmt::format("a damaged line: {}", error.what()));

@@ -2,13 +2,16 @@
 // and a JSON document.
 //
 //   agent -> runner    task {...}           first line; closing the socket ends the runner
+//                      selftest {...}       instead of a task: at the agent's start
 //   runner -> agent    waiting {}           for the host-wide lock
 //                      began [[index,"item"],...]   items being answered from here on: named when the runner dies
 //                      row {...}            an ItemResult
 //                      progress {"done":..,"total":..}      bytes quantized
 //                      finished {...}       a UnitFinished, last line
+//                      digests {...}        of a self-test, last line
 #pragma once
 
+#include "backends/engines/selftest.h"
 #include "contract/error.h"
 #include "contract/ids.h"
 #include "contract/item_result.h"
@@ -37,15 +40,27 @@ struct RunnerTask {
   bool operator==(const RunnerTask&) const = default;
 };
 
+// Logits digests of a model on this machine (backends/engines/selftest.h).
+struct SelftestTask {
+  std::filesystem::path model;
+  std::string kernels;                       // "" = best
+  int threads = 1;
+
+  bool operator==(const SelftestTask&) const = default;
+};
+
 struct RunnerWaiting {};
 struct RunnerBegan { std::vector<std::pair<int, ItemId>> items; };
 struct RunnerProgress { std::uint64_t done = 0, total = 0; };
 
-using RunnerLine = std::variant<RunnerWaiting, RunnerBegan, ItemResult, RunnerProgress, UnitFinished>;
+struct RunnerDigests { SelftestResult result; };
+
+using RunnerLine = std::variant<RunnerWaiting, RunnerBegan, ItemResult, RunnerProgress, UnitFinished, RunnerDigests>;
 
 std::string encode(const RunnerTask& task);  // all without the newline
+std::string encode(const SelftestTask& task);
 std::string encode(const RunnerLine& line);
-Result<RunnerTask> decode_runner_task(std::string_view line);
+Result<std::variant<RunnerTask, SelftestTask>> decode_runner_task(std::string_view line);
 Result<RunnerLine> decode_runner_line(std::string_view line);
 
 }  // namespace quantfleet::agent

@@ -122,6 +122,7 @@ Json json_of(const AgentStatus& agent) {
             {"kernels", device.kernels},
             {"gpus", std::move(gpus)},
             {"operating_system", device.operating_system},
+            {"selftest", agent.registration.selftest},
             {"running", nullptr}};
   if (agent.running) json["running"] = {{"unit", agent.running->unit.value}, {"items_done", agent.running->items_done}};
   return json;

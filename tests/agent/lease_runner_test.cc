@@ -180,10 +180,14 @@ TEST_CASE("a task and every line of a runner read back as they were written", "[
   task.threads = 3;
   task.skip = {1, 2};
   task.one_at_a_time = true;
-  const Result<RunnerTask> read = decode_runner_task(encode(task));
+  const auto read = decode_runner_task(encode(task));
   REQUIRE(read.has_value());
-  CHECK(read.value() == task);
-  for (const char* line : {"", "row", "row {", "task 3", "began [[1]]", "began {\"a\":1}", "progress {}", "finished {}", "began [[\"x\",\"y\"]]"}) {
+  CHECK(std::get<RunnerTask>(*read) == task);
+  const SelftestTask selftest{"/tmp/mo del", "scalar", 2};
+  const auto read_selftest = decode_runner_task(encode(selftest));
+  REQUIRE(read_selftest.has_value());
+  CHECK(std::get<SelftestTask>(*read_selftest) == selftest);
+  for (const char* line : {"selftest", "selftest {}", "digests {}", "digests [1]", "", "row", "row {", "task 3", "began [[1]]", "began {\"a\":1}", "progress {}", "finished {}", "began [[\"x\",\"y\"]]"}) {
     CAPTURE(line);
     CHECK_FALSE(decode_runner_line(line).has_value());
     CHECK_FALSE(decode_runner_task(line).has_value());

@@ -56,6 +56,8 @@ TEST_CASE("what the fleet's commands print as JSON follows its schema", "[fleet]
   check_schema("run", answer("status"));
   CHECK(submit.wait() == 0);
   INFO(fleet.logs());
+  CHECK(answer("devices")["devices"][0]["selftest"] ==
+        nlohmann::json::parse(text_of(fs::path(QUANTFLEET_SOURCE_DIR) / "models/reference/selftest.json"))["digests"]);
   for (const auto& [command, schema] : {std::pair{"devices", "devices"}, {"status", "run"}, {"runs", "runs"}})
     check_schema(schema, answer(command));
   Process results("quantfleet", {"results", "latest", "--json", "--db", fleet.database()}, fleet.root / "results.out");
