@@ -76,7 +76,7 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
     return Error{Code::kBadShape, fmt::format("{}: the tokenizer has {} tokens, the embedding {} rows", options.model.string(),
                                               engine->tokenizer_->size(), config.vocabulary_tokens)};
   const bool int8 = (*model)->has_int8 && options.activations != Activations::kF32;
-  const std::int64_t chunk_rows = 256;
+  const std::int64_t chunk_rows = 128;
   engine->transformer_ =
       std::make_unique<Transformer>(*model, int8 ? ActivationKind::kInt8 : ActivationKind::kF32, *engine->pool_, chunk_rows);
   engine->cache_ = std::make_unique<KvCache>(config);

@@ -6,23 +6,51 @@
 #include <new>
 
 namespace quantfleet {
+namespace {
 
-std::byte* AlignedBuffer::reserve(std::size_t size_bytes) {
-  if (size_bytes <= size_bytes_) return data_.get();
-  constexpr std::size_t kHugePage = std::size_t(1) << 21;
-  const std::size_t alignment = size_bytes >= 2 * kHugePage ? kHugePage : 64;
-  const std::size_t rounded = (size_bytes + 63) / 64 * 64;  // not to huge pages: a model has hundreds of buffers
-  data_.reset();
-  size_bytes_ = 0;
-  void* memory = nullptr;
-  if (::posix_memalign(&memory, alignment, rounded) != 0) throw std::bad_alloc();
-  auto* data = static_cast<std::byte*>(memory);
-  if (alignment == kHugePage) ::madvise(data, rounded, MADV_HUGEPAGE);  // a wish: failure changes only the speed
-  data_.reset(data);
-  size_bytes_ = rounded;
+constexpr std::size_t kPage = 4096, kHugePage = std::size_t(1) << 21;
+constexpr std::size_t kMapFrom = std::size_t(1) << 20;  // bytes; below, the heap serves better
+
+std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
+
+// `bytes` whole pages, aligned to `alignment`: maps more and gives back what lies outside.
+std::byte* map_aligned(std::size_t bytes, std::size_t alignment) {
+  const std::size_t reserved = bytes + alignment - kPage;
+  void* memory = ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  auto* begin = static_cast<std::byte*>(memory);
+  auto* data = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<std::uintptr_t>(begin), alignment));
+  if (data > begin) ::munmap(begin, static_cast<std::size_t>(data - begin));
+  if (const std::size_t after = reserved - static_cast<std::size_t>(data - begin) - bytes; after > 0) ::munmap(data + bytes, after);
   return data;
 }
 
-void AlignedBuffer::Free::operator()(std::byte* data) const { std::free(data); }
+}  // namespace
+
+std::byte* AlignedBuffer::reserve(std::size_t size_bytes) {
+  if (size_bytes <= size_bytes_) return data_.get();
+  data_.reset();
+  size_bytes_ = 0;
+  if (size_bytes >= kMapFrom) {
+    const std::size_t rounded = round_up(size_bytes, kPage);  // not to huge pages: a model has hundreds of buffers
+    const bool huge = rounded >= 2 * kHugePage;
+    std::byte* data = map_aligned(rounded, huge ? kHugePage : kPage);
+    if (huge) ::madvise(data, rounded, MADV_HUGEPAGE);  // a wish: failure changes only the speed
+    data_ = std::unique_ptr<std::byte[], Free>(data, Free(rounded));
+    size_bytes_ = rounded;
+    return data;
+  }
+  const std::size_t rounded = round_up(size_bytes, 64);
+  void* memory = nullptr;
+  if (::posix_memalign(&memory, 64, rounded) != 0) throw std::bad_alloc();
+  data_ = std::unique_ptr<std::byte[], Free>(static_cast<std::byte*>(memory));
+  size_bytes_ = rounded;
+  return data_.get();
+}
+
+void AlignedBuffer::Free::operator()(std::byte* data) const {
+  if (mapped_bytes > 0) ::munmap(data, mapped_bytes);
+  else std::free(data);
+}
 
 }  // namespace quantfleet

@@ -1,4 +1,5 @@
 // A block of memory for weights and scratch: aligned to cache lines, on huge pages when it is large, and never shrunk.
+// Large blocks are mapped by themselves: in a heap, the gaps that alignment leaves between hundreds of them stay resident.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +22,9 @@ class AlignedBuffer {
 
  private:
   struct Free {
+    Free() : mapped_bytes(0) {}
+    explicit Free(std::size_t bytes) : mapped_bytes(bytes) {}
+    std::size_t mapped_bytes;      // 0: from the heap
     void operator()(std::byte* data) const;
   };
   std::unique_ptr<std::byte[], Free> data_;
