@@ -19,11 +19,30 @@ struct BlockQ2_K { std::uint8_t scales[16], qs[64]; std::uint16_t d, dmin; };
 struct BlockQ3_K { std::uint8_t hmask[32], qs[64], scales[12]; std::uint16_t d; };
 struct BlockQ4_K { std::uint16_t d, dmin; std::uint8_t scales[12], qs[128]; };
 struct BlockQ5_K { std::uint16_t d, dmin; std::uint8_t scales[12], qh[32], qs[128]; };
+struct BlockIQ4_NL { std::uint16_t d; std::uint8_t qs[16]; };
+struct BlockQ1_0 { std::uint16_t d; std::uint8_t qs[16]; };
+struct BlockQ2_0 { std::uint16_t d; std::uint8_t qs[16]; };
+struct BlockMXFP4 { std::uint8_t e, qs[16]; };
+struct BlockNVFP4 { std::uint8_t d[4], qs[32]; };
 struct BlockQ6_K { std::uint8_t ql[128], qh[64]; std::int8_t scales[16]; std::uint16_t d; };
+struct BlockIQ2_XXS { std::uint16_t d; std::uint8_t qs[64]; };
+struct BlockIQ2_XS { std::uint16_t d, qs[32]; std::uint8_t scales[8]; };
+struct BlockIQ2_S { std::uint16_t d; std::uint8_t qs[32], signs[32], qh[8], scales[8]; };
+struct BlockIQ3_XXS { std::uint16_t d; std::uint8_t qs[64], scales_signs[32]; };
+struct BlockIQ3_S { std::uint16_t d; std::uint8_t qs[64], qh[8], signs[32], scales[4]; };
+struct BlockIQ1_S { std::uint16_t d; std::uint8_t qs[32]; std::uint16_t qh[8]; };
+struct BlockIQ1_M { std::uint8_t qs[32], qh[16]; std::uint16_t scales[4]; };
+struct BlockIQ4_XS { std::uint16_t d, scales_h; std::uint8_t scales_l[4], qs[128]; };
+struct BlockTQ1_0 { std::uint8_t qs[48], qh[4]; std::uint16_t d; };
+struct BlockTQ2_0 { std::uint8_t qs[64]; std::uint16_t d; };
 
 static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ4_1) == 20 && sizeof(BlockQ5_0) == 22 && sizeof(BlockQ5_1) == 24);
 static_assert(sizeof(BlockQ8_0) == 34 && sizeof(BlockQ2_K) == 84 && sizeof(BlockQ3_K) == 110);
 static_assert(sizeof(BlockQ4_K) == 144 && sizeof(BlockQ5_K) == 176 && sizeof(BlockQ6_K) == 210);
+static_assert(sizeof(BlockIQ4_NL) == 18 && sizeof(BlockQ1_0) == 18 && sizeof(BlockQ2_0) == 18 && sizeof(BlockMXFP4) == 17);
+static_assert(sizeof(BlockNVFP4) == 36 && sizeof(BlockIQ2_XXS) == 66 && sizeof(BlockIQ2_XS) == 74 && sizeof(BlockIQ2_S) == 82);
+static_assert(sizeof(BlockIQ3_XXS) == 98 && sizeof(BlockIQ3_S) == 110 && sizeof(BlockIQ1_S) == 50 && sizeof(BlockIQ1_M) == 56);
+static_assert(sizeof(BlockIQ4_XS) == 136 && sizeof(BlockTQ1_0) == 54 && sizeof(BlockTQ2_0) == 66);
 
 // Q4_K and Q5_K keep eight 6-bit scales and eight 6-bit minima in twelve bytes b:
 //   j = 0..3: scale b[j] & 63, minimum b[j+4] & 63

@@ -7,8 +7,9 @@ namespace quantfleet {
 
 namespace {
 
-constexpr std::array kFormats = {&kF32, &kF16, &kQ4_0, &kQ4_1, &kQ5_0, &kQ5_1, &kQ8_0,
-                                 &kQ2_K, &kQ3_K, &kQ4_K, &kQ5_K, &kQ6_K, &kBF16};
+constexpr std::array kFormats = {&kF32,     &kF16,    &kQ4_0,    &kQ4_1,  &kQ5_0,  &kQ5_1,  &kQ8_0,  &kQ2_K,   &kQ3_K,  &kQ4_K,
+                                 &kQ5_K,    &kQ6_K,   &kIQ2_XXS, &kIQ2_XS, &kIQ3_XXS, &kIQ1_S, &kIQ4_NL, &kIQ3_S, &kIQ2_S, &kIQ4_XS,
+                                 &kIQ1_M,   &kBF16,   &kTQ1_0,   &kTQ2_0, &kMXFP4, &kNVFP4, &kQ1_0,  &kQ2_0};
 
 }  // namespace
 

@@ -23,7 +23,22 @@ const std::array kEncoders = {
     Encoder{&kQ4_K, encode_q4_k, encode_q4_k_weighted},
     Encoder{&kQ5_K, encode_q5_k, encode_q5_k_weighted},
     Encoder{&kQ6_K, encode_q6_k, encode_q6_k_weighted},
+    Encoder{&kIQ2_XXS, encode_iq2_xxs, encode_iq2_xxs_weighted},
+    Encoder{&kIQ2_XS, encode_iq2_xs, encode_iq2_xs_weighted},
+    Encoder{&kIQ3_XXS, encode_iq3_xxs, encode_iq3_xxs_weighted},
+    Encoder{&kIQ1_S, encode_iq1_s, encode_iq1_s_weighted},
+    Encoder{&kIQ4_NL, encode_iq4_nl, encode_iq4_nl_weighted},
+    Encoder{&kIQ3_S, encode_iq3_s, encode_iq3_s_weighted},
+    Encoder{&kIQ2_S, encode_iq2_s, encode_iq2_s_weighted},
+    Encoder{&kIQ4_XS, encode_iq4_xs, encode_iq4_xs_weighted},
+    Encoder{&kIQ1_M, encode_iq1_m, encode_iq1_m_weighted},
     Encoder{&kBF16, encode_bf16, nullptr},
+    Encoder{&kTQ1_0, encode_tq1_0, nullptr},
+    Encoder{&kTQ2_0, encode_tq2_0, nullptr},
+    Encoder{&kMXFP4, encode_mxfp4, nullptr},
+    Encoder{&kNVFP4, encode_nvfp4, nullptr},
+    Encoder{&kQ1_0, encode_q1_0, nullptr},
+    Encoder{&kQ2_0, encode_q2_0, nullptr},
 };
 
 }  // namespace

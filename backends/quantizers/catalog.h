@@ -48,4 +48,32 @@ void encode_q4_k_weighted(const float* row, std::int64_t count_values, const flo
 void encode_q5_k_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
 void encode_q6_k_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
 
+// i_quants.cc: the grid formats. Plain: every column is equally important.
+void encode_iq1_s(const float* row, std::int64_t count_values, std::byte* out);
+void encode_iq1_s_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
+void encode_iq1_m(const float* row, std::int64_t count_values, std::byte* out);
+void encode_iq1_m_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
+void encode_iq2_xxs(const float* row, std::int64_t count_values, std::byte* out);
+void encode_iq2_xxs_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
+void encode_iq2_xs(const float* row, std::int64_t count_values, std::byte* out);
+void encode_iq2_xs_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
+void encode_iq2_s(const float* row, std::int64_t count_values, std::byte* out);
+void encode_iq2_s_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
+void encode_iq3_xxs(const float* row, std::int64_t count_values, std::byte* out);
+void encode_iq3_xxs_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
+void encode_iq3_s(const float* row, std::int64_t count_values, std::byte* out);
+void encode_iq3_s_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
+
+// fixed_values.cc
+void encode_iq4_nl(const float* row, std::int64_t count_values, std::byte* out);
+void encode_iq4_nl_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
+void encode_iq4_xs(const float* row, std::int64_t count_values, std::byte* out);
+void encode_iq4_xs_weighted(const float* row, std::int64_t count_values, const float* importance, std::byte* out);
+void encode_tq1_0(const float* row, std::int64_t count_values, std::byte* out);
+void encode_tq2_0(const float* row, std::int64_t count_values, std::byte* out);
+void encode_q1_0(const float* row, std::int64_t count_values, std::byte* out);
+void encode_q2_0(const float* row, std::int64_t count_values, std::byte* out);
+void encode_mxfp4(const float* row, std::int64_t count_values, std::byte* out);
+void encode_nvfp4(const float* row, std::int64_t count_values, std::byte* out);
+
 }  // namespace quantfleet

@@ -20,6 +20,11 @@ const std::array kMixes = {
     Mix{"Q2_K", &kQ2_K, 10},  Mix{"Q2_K_S", &kQ2_K, 21}, Mix{"Q3_K_S", &kQ3_K, 11}, Mix{"Q3_K_M", &kQ3_K, 12},
     Mix{"Q3_K_L", &kQ3_K, 13}, Mix{"Q4_K_S", &kQ4_K, 14}, Mix{"Q4_K_M", &kQ4_K, 15}, Mix{"Q5_K_S", &kQ5_K, 16},
     Mix{"Q5_K_M", &kQ5_K, 17}, Mix{"Q6_K", &kQ6_K, 18},
+    Mix{"IQ1_S", &kIQ1_S, 24}, Mix{"IQ1_M", &kIQ1_M, 31}, Mix{"IQ2_XXS", &kIQ2_XXS, 19}, Mix{"IQ2_XS", &kIQ2_XS, 20},
+    Mix{"IQ2_S", &kIQ2_XS, 28}, Mix{"IQ2_M", &kIQ2_S, 29}, Mix{"IQ3_XXS", &kIQ3_XXS, 23}, Mix{"IQ3_XS", &kIQ3_S, 22},
+    Mix{"IQ3_S", &kIQ3_S, 26}, Mix{"IQ3_M", &kIQ3_S, 27}, Mix{"IQ4_NL", &kIQ4_NL, 25}, Mix{"IQ4_XS", &kIQ4_XS, 30},
+    Mix{"TQ1_0", &kTQ1_0, 36}, Mix{"TQ2_0", &kTQ2_0, 37}, Mix{"MXFP4_MOE", &kMXFP4, 38}, Mix{"NVFP4", &kNVFP4, 39},
+    Mix{"MXFP4", &kMXFP4, kNoFileType}, Mix{"Q1_0", &kQ1_0, kNoFileType}, Mix{"Q2_0", &kQ2_0, kNoFileType},
 };
 
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
@@ -108,25 +113,58 @@ class Rules {
   const BlockFormat* choose(const GgufTensor& tensor) {
     const std::string_view name = tensor.name;
     if (name == "output.weight" || (name == "token_embd.weight" && !facts_.has_output)) return choose_output(tensor);
-    if (name == "token_embd.weight") return mix_.format;
-    if (contains(name, "attn_v.weight")) return choose_attn_v(count_attn_v_++);
-    if (contains(name, "attn_k.weight")) return facts_.experts == 8 ? &kQ8_0 : mix_.format;
-    if (contains(name, "attn_q.weight")) return mix_.format;
+    if (is("MXFP4_MOE")) return tensor.shape.size() > 2 ? &kMXFP4 : &kQ8_0;
+    if (name == "token_embd.weight") return choose_embedding();
+    if (contains(name, "attn_v.weight")) return is_lowest() ? choose_attn_v_lowest() : choose_attn_v(count_attn_v_++);
+    if (contains(name, "attn_k.weight")) return choose_attn_k_or_q(true);
+    if (contains(name, "attn_q.weight")) return choose_attn_k_or_q(false);
     if (contains(name, "ffn_down")) {
       const std::int64_t counted = count_ffn_down_++;
+      if (is_lowest()) return counted < facts_.layers / 8 ? raised_lowest() : mix_.format;
       return choose_ffn_down(facts_.experts > 1 ? std::max<std::int64_t>(layer_of(name), 0) : counted);
     }
     if (contains(name, "attn_output.weight")) return choose_attn_output();
     if (contains(name, "attn_qkv.weight")) return choose_attn_qkv();
+    if (contains(name, "ffn_gate")) return choose_ffn_gate_or_up(name, count_ffn_gate_++);
+    if (contains(name, "ffn_up")) return choose_ffn_gate_or_up(name, count_ffn_up_++);
     return mix_.format;
   }
 
  private:
   bool is(std::string_view name) const { return mix_.name == name; }
+  bool is_1_bit() const { return is("IQ1_S") || is("IQ1_M"); }
+  bool is_2_bit_large() const { return is("IQ2_S") || is("IQ2_M"); }
+  // The mixes below three bits have rules of their own.
+  bool is_lowest() const { return is_1_bit() || is_2_bit_large() || is("IQ2_XXS") || is("IQ2_XS"); }
+  const BlockFormat* raised_lowest() const { return is_2_bit_large() ? &kIQ3_S : &kQ2_K; }
 
   const BlockFormat* choose_output(const GgufTensor& tensor) const {
-    if (facts_.is_falcon() || tensor.columns() % mix_.format->values_per_block != 0) return &kQ8_0;
+    if (facts_.is_falcon() || tensor.columns() % mix_.format->values_per_block != 0 || is("MXFP4_MOE")) return &kQ8_0;
+    if (is_lowest() || is("IQ3_XXS")) return &kQ5_K;
     return mix_.format == &kQ8_0 ? &kQ8_0 : &kQ6_K;
+  }
+
+  const BlockFormat* choose_embedding() const {
+    if (is_1_bit() || is("IQ2_XXS") || is("IQ2_XS")) return &kQ2_K;
+    if (is_2_bit_large() || is("IQ3_XXS")) return &kIQ3_S;
+    if (is("TQ1_0") || is("TQ2_0")) return &kQ4_K;
+    return mix_.format;
+  }
+
+  const BlockFormat* choose_attn_v_lowest() const {
+    return facts_.query_groups() >= 4 || facts_.experts >= 4 ? &kQ4_K : raised_lowest();
+  }
+
+  const BlockFormat* choose_attn_k_or_q(bool is_key) const {
+    if (is_key && facts_.experts == 8) return is_lowest() ? &kQ4_K : &kQ8_0;
+    if (is("IQ3_XXS")) return &kIQ2_S;
+    if (is("IQ3_XS")) return &kIQ3_XXS;
+    return mix_.format;
+  }
+
+  const BlockFormat* choose_ffn_gate_or_up(std::string_view name, std::int64_t counted) const {
+    const std::int64_t i = facts_.experts > 1 ? std::max<std::int64_t>(layer_of(name), 0) : counted;
+    return is("IQ3_XS") && i >= facts_.layers / 8 && i < 7 * facts_.layers / 8 ? &kIQ3_XXS : mix_.format;
   }
 
   const BlockFormat* choose_attn_v(std::int64_t i) const {
@@ -138,6 +176,10 @@ class Rules {
     else if (is("Q3_K_L")) format = &kQ5_K;
     else if ((is("Q4_K_M") || is("Q5_K_M")) && gets_more(i, facts_.count_attn_v)) format = &kQ6_K;
     else if (is("Q4_K_S") && i < 4) format = &kQ5_K;
+    else if (is("IQ3_XXS")) format = few_heads ? &kQ4_K : facts_.has_importance ? &kIQ3_XXS : &kIQ3_S;
+    else if ((is("IQ3_XS") || is("IQ3_S")) && few_heads) format = &kQ4_K;
+    else if (is("IQ3_M")) format = &kQ4_K;
+    else if ((is("IQ4_NL") || is("IQ4_XS")) && few_heads) format = &kQ5_K;
     if (facts_.is_70b() && (format == &kQ3_K || format == &kQ4_K)) format = &kQ5_K;
     return facts_.experts == 8 ? &kQ8_0 : format;
   }
@@ -154,23 +196,29 @@ class Rules {
     if (is("Q4_K_S") && !facts_.is_falcon() && i < layers / 8) return &kQ5_K;
     if (is("Q4_0") && facts_.has_importance && i < layers / 8) return &kQ4_1;
     if (is("Q5_0") && facts_.has_importance && i < layers / 8) return &kQ5_1;
+    if (is("IQ3_XXS") && !facts_.has_importance) return i < layers / 8 ? &kQ4_K : &kQ3_K;
+    if (is("IQ3_M") && (i < layers / 8 || (facts_.experts == 8 && more))) return &kQ4_K;
+    if ((is("IQ4_NL") || is("IQ4_XS")) && !facts_.has_importance && i < layers / 8) return &kQ5_K;
     return mix_.format;
   }
 
   const BlockFormat* choose_attn_output() const {
     if (facts_.is_falcon()) return is("Q3_K_L") ? &kQ4_K : mix_.format;
     if (facts_.experts == 8) {
-      const bool raised = is("Q2_K") || is("Q3_K_S") || is("Q3_K_M") || is("Q4_K_S") || is("Q4_K_M");
+      const bool raised = is("Q2_K") || is("Q3_K_S") || is("Q3_K_M") || is("Q4_K_S") || is("Q4_K_M") || is_lowest() || is("IQ3_XS") ||
+                          is("IQ3_XXS") || is("IQ3_S") || is("IQ3_M") || is("IQ4_NL") || is("IQ4_XS");
       return raised ? &kQ5_K : mix_.format;
     }
     if (is("Q2_K")) return &kQ3_K;
-    if (is("Q3_K_M")) return &kQ4_K;
+    if (is("Q3_K_M") || is("IQ3_M")) return &kQ4_K;
     if (is("Q3_K_L")) return &kQ5_K;
+    if (is_1_bit()) return &kIQ2_XXS;
+    if (is_2_bit_large() || is("IQ3_XXS")) return &kIQ3_S;
     return mix_.format;
   }
 
   const BlockFormat* choose_attn_qkv() const {
-    if (is("Q3_K_M") || is("Q3_K_L")) return &kQ4_K;
+    if (is("Q3_K_M") || is("Q3_K_L") || is("IQ3_M")) return &kQ4_K;
     if (is("Q4_K_M")) return &kQ5_K;
     if (is("Q5_K_M")) return &kQ6_K;
     return mix_.format;
@@ -178,14 +226,16 @@ class Rules {
 
   const Facts& facts_;
   const Mix& mix_;
-  std::int64_t count_attn_v_ = 0, count_ffn_down_ = 0;
+  std::int64_t count_attn_v_ = 0, count_ffn_down_ = 0, count_ffn_gate_ = 0, count_ffn_up_ = 0;
 };
 
 // A row that is not whole blocks gets a format of 32-blocks of about the same quality, or F16 when 32 does not fit either.
 const BlockFormat* fit_to_row(const BlockFormat* format, std::int64_t columns) {
   if (columns % format->values_per_block == 0) return format;
   const BlockFormat* smaller = &kF16;
-  if (format == &kQ2_K || format == &kQ3_K) smaller = &kQ4_0;
+  if (format->name.starts_with("IQ")) smaller = &kIQ4_NL;
+  else if (format->values_per_block > 32 && format->bits_per_value() < 4.5) smaller = &kQ4_0;  // Q2_K, Q3_K, ternary, Q1_0, Q2_0
+  else if (format == &kNVFP4) smaller = &kMXFP4;
   else if (format == &kQ4_K) smaller = &kQ5_0;
   else if (format == &kQ5_K) smaller = &kQ5_1;
   else if (format == &kQ6_K) smaller = &kQ8_0;
@@ -195,6 +245,11 @@ const BlockFormat* fit_to_row(const BlockFormat* format, std::int64_t columns) {
 }  // namespace
 
 std::span<const Mix> all_mixes() { return kMixes; }
+
+bool needs_importance(const BlockFormat& format, std::string_view tensor) {
+  if (&format == &kIQ1_M) return tensor != "token_embd.weight" && tensor != "output.weight";
+  return &format == &kIQ1_S || &format == &kIQ2_XXS || &format == &kIQ2_XS || &format == &kIQ2_S;
+}
 
 const Mix* find_mix(std::string_view name) {
   std::string wanted(name);

@@ -163,7 +163,8 @@ Metadata output_metadata(const GgufFile& model, const Mix& mix, const std::vecto
                          const QuantizeOptions& options, const ImportanceMatrix* matrix) {
   Metadata metadata = model.metadata();
   std::erase_if(metadata, [](const auto& pair) { return pair.first.starts_with("split."); });
-  set(metadata, "general.file_type", gguf_uint32(mix.file_type));
+  if (mix.file_type != kNoFileType) set(metadata, "general.file_type", gguf_uint32(mix.file_type));
+  else std::erase_if(metadata, [](const auto& pair) { return pair.first == "general.file_type"; });
   const bool any = std::any_of(formats.begin(), formats.end(), [](const BlockFormat* f) { return f->values_per_block > 1; });
   if (any) set(metadata, "general.quantization_version", gguf_uint32(2));
   if (mix.format->values_per_block > 1)
@@ -205,6 +206,9 @@ Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat
       if (!found) return found.error();
       importance = std::move(*found);
     }
+    if (importance.empty() && formats[i] != tensor.format && needs_importance(*formats[i], tensor.name))
+      return Error{Code::kBadValue, fmt::format("tensor {}: {} needs an importance matrix {}", tensor.name, formats[i]->name,
+                                                matrix ? "that has this tensor" : "(--imatrix FILE)")};
     const std::int64_t rows_at_once = std::max<std::int64_t>(1, kChunkValues / tensor.columns());
     double squared_error = 0;
     for (std::int64_t row = 0; row < tensor.rows(); row += rows_at_once) {

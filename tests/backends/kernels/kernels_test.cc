@@ -37,6 +37,28 @@ void put_half(std::byte* p, std::mt19937& random) {
   std::memcpy(p, &bits, 2);
 }
 
+// Gives a quantized block finite scales; all else stays.
+void put_scales(const BlockFormat& format, std::byte* block, std::mt19937& random) {
+  const std::string_view name = format.name;
+  if (name == "MXFP4") {
+    block[0] = static_cast<std::byte>(110 + random() % 16);
+  } else if (name == "NVFP4") {
+    for (int s = 0; s < 4; ++s) block[s] = static_cast<std::byte>(random() % 0x40);
+  } else if (name == "IQ1_M") {  // d is the top nibbles of the four words of scales
+    std::uint16_t d;
+    put_half(reinterpret_cast<std::byte*>(&d), random);
+    for (int word = 0; word < 4; ++word) {
+      std::byte& high = block[48 + 2 * word + 1];
+      high = (high & std::byte{0x0f}) | static_cast<std::byte>((d >> (4 * word) & 15) << 4);
+    }
+  } else {
+    const bool at_the_end = name == "Q3_K" || name == "Q6_K" || name == "TQ1_0" || name == "TQ2_0";
+    put_half(block + (name == "Q2_K" ? 80 : at_the_end ? format.bytes_per_block - 2 : 0), random);
+    if (name == "Q2_K") put_half(block + 82, random);
+    if (name == "Q4_1" || name == "Q5_1" || name == "Q4_K" || name == "Q5_K") put_half(block + 2, random);
+  }
+}
+
 // Random blocks of a format with finite scales.
 std::vector<std::byte> random_rows(const BlockFormat& format, std::int64_t rows, std::int64_t columns, unsigned seed) {
   std::mt19937 random(seed);
@@ -56,32 +78,16 @@ std::vector<std::byte> random_rows(const BlockFormat& format, std::int64_t rows,
     return bytes;
   }
   for (std::byte& b : bytes) b = static_cast<std::byte>(random());
-  for (std::size_t i = 0; i < bytes.size(); i += static_cast<std::size_t>(format.bytes_per_block)) {
-    std::byte* block = &bytes[i];
-    if (format.name == "Q2_K") put_half(block + 80, random), put_half(block + 82, random);
-    else if (format.name == "Q3_K") put_half(block + 108, random);
-    else if (format.name == "Q6_K") put_half(block + 208, random);
-    else {
-      put_half(block, random);
-      if (format.name == "Q4_1" || format.name == "Q5_1" || format.name == "Q4_K" || format.name == "Q5_K")
-        put_half(block + 2, random);
-    }
-  }
+  for (std::size_t i = 0; i < bytes.size(); i += static_cast<std::size_t>(format.bytes_per_block)) put_scales(format, &bytes[i], random);
   return bytes;
 }
 
 // The codes of the largest magnitude everywhere.
 std::vector<std::byte> extreme_rows(const BlockFormat& format, std::int64_t rows, std::int64_t columns, std::byte fill) {
-  std::vector<std::byte> bytes = random_rows(format, rows, columns, 5);
-  std::vector<std::byte> scales = bytes;
-  const int size = format.bytes_per_block;
-  if (size <= 4) return bytes;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const int place = static_cast<int>(i) % size;
-    const bool is_scale = format.name == "Q2_K" ? place >= 80 : format.name == "Q3_K" ? place >= 108 : format.name == "Q6_K" ? place >= 208
-                          : format.values_per_block == 256 || format.name == "Q4_1" || format.name == "Q5_1" ? place < 4 : place < 2;
-    if (!is_scale) bytes[i] = fill;
-  }
+  if (format.bytes_per_block <= 4) return random_rows(format, rows, columns, 5);
+  std::mt19937 random(5);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(rows * format.row_bytes(columns)), fill);
+  for (std::size_t i = 0; i < bytes.size(); i += static_cast<std::size_t>(format.bytes_per_block)) put_scales(format, &bytes[i], random);
   return bytes;
 }
 
@@ -185,7 +191,7 @@ TEST_CASE("every family multiplies to the scalar kernels' bits", "[kernels]") {
         if (kind == ActivationKind::kInt8 && !has_int8_activations(*format)) continue;
         CAPTURE(family->name, format->name, kind == ActivationKind::kInt8);
         for (const std::int64_t rows : {1, 16, 37, 83}) {
-          const std::int64_t columns = format->values_per_block == 256 ? 768 : 32 * 9;
+          const std::int64_t columns = format->values_per_block > 32 ? 768 : 32 * 9;
           const auto bytes = random_rows(*format, rows, columns, unsigned(rows));
           const std::int64_t tokens = 17;
           auto x = random_floats(std::size_t(tokens * columns), 99, 3.0f);

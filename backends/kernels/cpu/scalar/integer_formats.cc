@@ -1,7 +1,12 @@
 // Facts of the formats: docs/formats. Tested against each format's decode(): d * scale * code + minimum gives its floats.
 #include "backends/kernels/cpu/integer_formats.h"
 
+#include "backends/formats/fp4_values.h"
 #include "backends/formats/half_float.h"
+#include "backends/formats/integer_block.h"
+#include "backends/formats/iq4_values.h"
+
+#include <cstring>
 
 namespace quantfleet {
 namespace {
@@ -128,8 +133,6 @@ void read_q6_k(const Byte* p, CodeBlock& b) {
   }
 }
 
-constexpr std::int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
-
 void read_iq4_nl(const Byte* p, CodeBlock& b) {
   b.d = half_at(p);
   for (int j = 0; j < 16; ++j) {
@@ -138,18 +141,22 @@ void read_iq4_nl(const Byte* p, CodeBlock& b) {
   }
 }
 
-void read_iq4_xs(const Byte* p, CodeBlock& b) {
-  b.d = half_at(p);
-  const int scales_high = p[2] | p[3] << 8;
-  for (int j = 0; j < 8; ++j) {
-    const int low = (p[4 + j / 2] >> (4 * (j % 2))) & 15;
-    b.scales[j] = static_cast<std::int16_t>((low | ((scales_high >> (2 * j)) & 3) << 4) - 32);
-    const Byte* qs = p + 8 + 16 * j;
-    for (int l = 0; l < 16; ++l) {
-      b.codes[32 * j + l] = kIq4Values[qs[l] & 15];
-      b.codes[32 * j + l + 16] = kIq4Values[qs[l] >> 4];
-    }
+void read_mxfp4(const Byte* p, CodeBlock& b) {
+  b.d = half_of_e8m0(p[0]);
+  for (int j = 0; j < 16; ++j) {
+    b.codes[j] = kFp4Values[p[1 + j] & 15];
+    b.codes[j + 16] = kFp4Values[p[1 + j] >> 4];
   }
+}
+
+// The formats that backends/formats defines by integers.
+template <auto Unpack>
+void read_integers(const Byte* p, CodeBlock& b) {
+  IntegerBlock block;
+  Unpack(reinterpret_cast<const std::byte*>(p), block);
+  b.d = block.d;
+  std::memcpy(b.scales, block.scales, sizeof b.scales);
+  std::memcpy(b.codes, block.codes, sizeof b.codes);
 }
 
 //                       GGUF type, block, sub-block, scales, minimum, bytes
@@ -159,7 +166,12 @@ constexpr IntegerFormat kFormats[] = {
     {8, 32, 32, false, 0, 34, read_q8_0},     {10, 256, 16, true, -1, 84, read_q2_k},
     {11, 256, 16, true, 0, 110, read_q3_k},   {12, 256, 32, true, -1, 144, read_q4_k},
     {13, 256, 32, true, -1, 176, read_q5_k},  {14, 256, 16, true, 0, 210, read_q6_k},
-    {20, 32, 32, false, 0, 18, read_iq4_nl},  {23, 256, 32, true, 0, 136, read_iq4_xs},
+    {20, 32, 32, false, 0, 18, read_iq4_nl},  {39, 32, 32, false, 0, 17, read_mxfp4},
+    {16, 256, 16, true, 0, 66, read_integers<unpack_iq2_xxs>},  {17, 256, 16, true, 0, 74, read_integers<unpack_iq2_xs>},
+    {18, 256, 16, true, 0, 98, read_integers<unpack_iq3_xxs>},  {19, 256, 16, true, 0, 50, read_integers<unpack_iq1_s>},
+    {21, 256, 16, true, 0, 110, read_integers<unpack_iq3_s>},   {22, 256, 16, true, 0, 82, read_integers<unpack_iq2_s>},
+    {23, 256, 16, true, 0, 136, read_integers<unpack_iq4_xs>},  {29, 256, 16, true, 0, 56, read_integers<unpack_iq1_m>},
+    {34, 256, 16, true, 0, 54, read_integers<unpack_tq1_0>},    {35, 256, 16, true, 0, 66, read_integers<unpack_tq2_0>},
 };
 
 }  // namespace
