@@ -38,7 +38,7 @@ struct MatmulScratch {
 };
 
 // Weights [rows N, columns K] of one format, arranged for one family at the format's own size (no more than 6 % above it
-// when N is a multiple of 16).
+// when N is a multiple of 16); the formats that store numbers of grid entries take their codes' bits: docs/formats/i-quants.md.
 class WeightMatrix {
  public:
   // bytes: rows * format.row_bytes(columns), any alignment; not needed afterwards. Errors: kBadShape (columns is not whole

@@ -23,6 +23,18 @@ constexpr PanelLayout kLayouts[] = {
     {12, CodeBits::k4, 0, 256, 8 * 256, 64 + 2 * 8 * 16, false},     // Q4_K
     {13, CodeBits::k4h1, 0, 256, 8 * 320, 64 + 2 * 8 * 16, false},   // Q5_K
     {14, CodeBits::k4h2, 32, 256, 8 * 384, 32 + 16 * 16, false},     // Q6_K
+    {16, CodeBits::k2h1, 128, 256, 8 * 192, 32 + 8 * 16, false, CodeTable::kIq2, 0.125f},    // IQ2_XXS
+    {17, CodeBits::k2h1, 128, 256, 8 * 192, 32 + 16 * 16, false, CodeTable::kIq2, 0.125f},   // IQ2_XS
+    {18, CodeBits::k4, 128, 256, 8 * 256, 32 + 8 * 16, false, CodeTable::kIq3Xxs, 0.25f},    // IQ3_XXS
+    {19, CodeBits::k2h1, 128, 256, 8 * 192, 32 + 8 * 16, false, CodeTable::kIq1, 0.125f},    // IQ1_S
+    {20, CodeBits::k4, 128, 32, 256, 32, false, CodeTable::kIq4},                            // IQ4_NL
+    {21, CodeBits::k4, 128, 256, 8 * 256, 32 + 8 * 16, false, CodeTable::kIq3S},             // IQ3_S
+    {22, CodeBits::k2h1, 128, 256, 8 * 192, 32 + 16 * 16, false, CodeTable::kIq2, 0.125f},   // IQ2_S
+    {23, CodeBits::k4, 128, 256, 8 * 256, 32 + 8 * 16, false, CodeTable::kIq4},              // IQ4_XS
+    {29, CodeBits::k2h1, 128, 256, 8 * 192, 32 + 16 * 16, false, CodeTable::kIq1, 0.125f},   // IQ1_M
+    {34, CodeBits::k2, 1, 256, 8 * 128, 32 + 8 * 16, false},                                 // TQ1_0
+    {35, CodeBits::k2, 1, 256, 8 * 128, 32 + 8 * 16, false},                                 // TQ2_0
+    {39, CodeBits::k4, 128, 32, 256, 32, false, CodeTable::kFp4, 0},                         // MXFP4
 };
 
 using Quad = unsigned char[64];
@@ -75,6 +87,13 @@ void pack_plain(const PanelLayout& layout, const unsigned char* row_data, std::i
   }
 }
 
+void put_bfloat(float value, unsigned char* target) {
+  std::uint32_t bits;  // exact: a power of two
+  std::memcpy(&bits, &value, sizeof bits);
+  const auto high = static_cast<std::uint16_t>(bits >> 16);
+  std::memcpy(target, &high, sizeof high);
+}
+
 void put_half(float value, unsigned char* target) {
   const std::uint16_t bits = float_to_half(value);  // exact: it was a half
   std::memcpy(target, &bits, sizeof bits);
@@ -100,6 +119,12 @@ void pack_panel(const PanelLayout& layout, const unsigned char* row_data, std::i
   const std::int64_t count_blocks = columns / layout.block;
   const int subs = format->has_scales ? format->block / format->sub_block : 0;
   unsigned char* scales = target + count_blocks * layout.code_bytes;
+  unsigned char codes[256] = {};  // of value + 128
+  if (layout.table == CodeTable::kNone)
+    for (int value = -128; value < 128; ++value) codes[value + 128] = static_cast<unsigned char>(value + layout.offset);
+  else
+    for (int code = layout.bits == CodeBits::k2h1 ? 7 : 15; code >= 0; --code)
+      codes[table_bytes(layout.table).bytes[code]] = static_cast<unsigned char>(code);
   for (std::int64_t block = 0; block < count_blocks; ++block, scales += layout.scale_bytes) {
     CodeBlock lanes[kPanelRows] = {};
     for (int r = 0; r < kPanelRows; ++r) {
@@ -111,12 +136,13 @@ void pack_panel(const PanelLayout& layout, const unsigned char* row_data, std::i
       for (int g = 0; g < 8; ++g)
         for (int r = 0; r < kPanelRows; ++r)
           for (int i = 0; i < 4; ++i)
-            quads[g][4 * r + i] = static_cast<unsigned char>(lanes[r].codes[chunk + 4 * g + i] + layout.offset);
+            quads[g][4 * r + i] = static_cast<unsigned char>(codes[lanes[r].codes[chunk + 4 * g + i] + 128]);
       target = pack_chunk(layout.bits, quads, target);
     }
     for (int r = 0; r < kPanelRows; ++r) {
       unsigned char* place = scales;
-      put_half(lanes[r].d, place + 2 * r);
+      if (layout.unit == 0) put_bfloat(lanes[r].d, place + 2 * r);
+      else put_half(lanes[r].d / layout.unit, place + 2 * r);  // exact: it was a half times the unit
       place += 32;
       if (format->min_sign != 0) {
         put_half(lanes[r].m, place + 2 * r);

@@ -10,7 +10,8 @@
 //   k2    2 vectors:  bits 2 (g % 4) .. + 1 of vector g / 4 are quad g
 //   k2h1  k2 + 1:     bit g of the last vector is bit 2 of quad g
 //   kHalf, kBfloat, kFloat: no quads: [K][16] values, one after another, no scales
-// The scales of a block: f16 d[16]; f16 m[16] with a minimum; then a byte for each sub-block and row: scales [subs][16];
+// Formats whose codes are uneven or signed values (IQ, MXFP4) store the number of the value in a table of 8 or 16 (CodeTable).
+// The scales of a block: d[16], f16 of d divided by the format's unit, or bf16 (MXFP4); f16 m[16] with a minimum; then a byte for each sub-block and row: scales [subs][16];
 // then minima [subs][16]; where both fit a nibble (Q2_K), one byte, scale + 16 minimum.
 #pragma once
 
@@ -21,6 +22,24 @@ namespace quantfleet {
 
 enum class CodeBits { k8, k4, k4h1, k4h2, k2, k2h1, kHalf, kBfloat, kFloat };
 
+// Values that stored codes stand for; kNone: the code less the offset.
+enum class CodeTable { kNone, kIq1, kIq2, kIq3Xxs, kIq3S, kIq4, kFp4 };
+
+// The table plus 128, as the operand of a byte shuffle: vector kernels multiply unsigned bytes and correct by -128 sum(a).
+struct alignas(16) TableBytes { unsigned char bytes[16]; };
+constexpr TableBytes table_bytes(CodeTable table) {
+  constexpr int kValues[][16] = {{},
+                                 {-9, -7, -1, 1, 7, 9},
+                                 {8, 25, 43, -8, -25, -43},
+                                 {4, 12, 20, 28, 36, 44, 52, 62, -4, -12, -20, -28, -36, -44, -52, -62},
+                                 {1, 3, 5, 7, 9, 11, 13, 15, -1, -3, -5, -7, -9, -11, -13, -15},
+                                 {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113},
+                                 {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}};
+  TableBytes result{};
+  for (int i = 0; i < 16; ++i) result.bytes[i] = static_cast<unsigned char>(kValues[static_cast<int>(table)][i] + 128);
+  return result;
+}
+
 struct PanelLayout {
   std::uint32_t ggml_type;
   CodeBits bits;
@@ -29,6 +48,8 @@ struct PanelLayout {
   int code_bytes;   // per block and panel
   int scale_bytes;  // per block and panel
   bool nibble_scales;
+  CodeTable table = CodeTable::kNone;
+  float unit = 1;   // d is a half times this; 0: d is a bf16
 };
 
 const PanelLayout* find_panel_layout(std::uint32_t ggml_type);  // nullptr: kernels read the format's own rows

@@ -16,8 +16,8 @@ struct Quantized {
   }
   QF_INLINE void half_chunk(const unsigned char* codes, const unsigned char* scales, int half, int place, float* target) {
     __m256i quad[8];
-    unpack_chunk<P::kBits>(codes + 32 * half, quad);
-    const __m256 d = load_halves(scales + 16 * half);
+    unpack_values<P>(codes + 32 * half, quad);
+    const __m256 d = load_d<P>(scales + 16 * half);
     __m256 m = _mm256_setzero_ps();
     if constexpr (P::kMinSign != 0) m = load_halves(scales + 32 + 16 * half);
     __m256 scale = d, minimum = m;

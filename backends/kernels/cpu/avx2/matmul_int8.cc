@@ -1,6 +1,6 @@
 // Codes times codes by VPMADDUBSW and VPMADDWD. Pairs of products stay within 16 bits (2 * 129 * 127 <= 32767), and as many
-// quads are added in 16 bits as cannot overflow. Q8_0, whose codes need all of a byte, multiplies magnitudes of weights by
-// activations with the weights' signs. Eight rows in the lanes, up to four tokens.
+// quads are added in 16 bits as cannot overflow. Q8_0 and the formats with a table of values, which need all of a byte,
+// multiply magnitudes of weights by activations with the weights' signs. Eight rows in the lanes, up to four tokens.
 #include "backends/kernels/cpu/avx2/avx2.h"
 #include "backends/kernels/cpu/avx2/panels.h"
 
@@ -9,10 +9,16 @@ namespace {
 
 constexpr int kPrefetchBytes = 6144;
 
+// Codes that need all of a byte.
+template <class P>
+constexpr bool is_signed() {
+  return P::kBits == CodeBits::k8 || P::kTable != CodeTable::kNone;
+}
+
 // Quads whose products may be added in 16 bits.
 template <class P>
 constexpr int quads_in_16_bits() {
-  constexpr int largest = P::kBits == CodeBits::k8 ? 128 : P::kBits == CodeBits::k4 ? 15 : P::kBits == CodeBits::k4h1 ? 31
+  constexpr int largest = is_signed<P>() ? 128 : P::kBits == CodeBits::k4 ? 15 : P::kBits == CodeBits::k4h1 ? 31
                           : P::kBits == CodeBits::k4h2 ? 63 : P::kBits == CodeBits::k2 ? 3 : 7;
   constexpr int fit = 32767 / (2 * largest * 127), in_sub_block = P::kSubBlock / 4;
   constexpr int power = fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
@@ -42,7 +48,7 @@ QF_INLINE __m256i dot(__m256i sum, const __m256i* quad, const std::int8_t* a) {
     for (int i = g; i < g + kGroup; ++i) {
       const __m256i codes = four_codes(a + 4 * i);
       __m256i products;
-      if constexpr (P::kBits == CodeBits::k8) {
+      if constexpr (is_signed<P>()) {
         const __m256i w = _mm256_xor_si256(quad[i], _mm256_set1_epi8(-128));
         products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(codes, w));
       } else {
@@ -65,7 +71,7 @@ struct Tokens {
 
 template <class P, int kTokens>
 QF_INLINE void simple_panel(const unsigned char* panel, int half, const Tokens& x, __m256 (&acc)[kTokens]) {
-  constexpr bool kCorrect = P::kOffset != 0 && P::kBits != CodeBits::k8;
+  constexpr bool kCorrect = P::kOffset != 0 && !is_signed<P>();
   const unsigned char* codes = panel + 32 * half;
   const unsigned char* scales = panel + x.blocks * P::kCodeBytes + 16 * half;
   for (std::int64_t block = 0; block < x.blocks; ++block, codes += P::kCodeBytes, scales += P::kScaleBytes) {
@@ -74,8 +80,8 @@ QF_INLINE void simple_panel(const unsigned char* panel, int half, const Tokens& 
         _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
     }
     __m256i quad[8];
-    unpack_chunk<P::kBits>(codes, quad);
-    const __m256 d = load_halves(scales);
+    unpack_values<P>(codes, quad);
+    const __m256 d = load_d<P>(scales);
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) {
       const __m256i first = kCorrect ? _mm256_set1_epi32(x.corrections[t * x.subs + block]) : _mm256_setzero_si256();
@@ -93,6 +99,7 @@ QF_INLINE void simple_panel(const unsigned char* panel, int half, const Tokens& 
 template <class P, int kTokens>
 QF_INLINE void super_panel(const unsigned char* panel, int half, const Tokens& x, __m256 (&acc)[kTokens]) {
   constexpr int kSubsPerChunk = 32 / P::kSubBlock, kQuadsPerSub = P::kSubBlock / 4;
+  constexpr bool kCorrect = P::kOffset != 0 && !is_signed<P>();
   const unsigned char* codes = panel + 32 * half;
   const unsigned char* scales = panel + x.blocks * P::kCodeBytes;
   for (std::int64_t block = 0; block < x.blocks; ++block, scales += P::kScaleBytes) {
@@ -104,21 +111,21 @@ QF_INLINE void super_panel(const unsigned char* panel, int half, const Tokens& x
           _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
       }
       __m256i quad[8];
-      unpack_chunk<P::kBits>(codes, quad);
+      unpack_values<P>(codes, quad);
 #pragma GCC unroll 2
       for (int sub = 0; sub < kSubsPerChunk; ++sub) {
         const int j = chunk * kSubsPerChunk + sub;
         const __m256i scale = sub_scale<P>(scales, j, half);
 #pragma GCC unroll 4
         for (int t = 0; t < kTokens; ++t) {
-          const __m256i first = P::kOffset ? _mm256_set1_epi32(x.corrections[t * x.subs + block * P::kSubs + j]) : _mm256_setzero_si256();
+          const __m256i first = kCorrect ? _mm256_set1_epi32(x.corrections[t * x.subs + block * P::kSubs + j]) : _mm256_setzero_si256();
           const __m256i sum = dot<P, kQuadsPerSub>(first, quad + sub * kQuadsPerSub,
                                                    x.codes + t * x.columns + 256 * block + 32 * chunk + 16 * sub);
           S[t] = _mm256_add_epi32(S[t], _mm256_mullo_epi32(scale, sum));
         }
       }
     }
-    const __m256 d = load_halves(scales + 16 * half);
+    const __m256 d = load_d<P>(scales + 16 * half);
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t)
       acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(x.scales[t * x.blocks + block])), _mm256_cvtepi32_ps(S[t]), acc[t]);

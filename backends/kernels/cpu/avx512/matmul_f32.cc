@@ -27,8 +27,8 @@ struct Quantized {
         _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
       const unsigned char* scales = all_scales + k / P::kBlock * P::kScaleBytes;
       __m512i quad[8];
-      unpack_chunk<P::kBits>(codes, quad);
-      const __m512 d = load_halves(scales);
+      unpack_values<P>(codes, quad);
+      const __m512 d = load_d<P>(scales);
       __m512 m = _mm512_setzero_ps();
       if constexpr (P::kMinSign != 0) m = load_halves(scales + 32);
       __m512 scale = d, minimum = m;

@@ -40,8 +40,8 @@ QF_INLINE void simple_block(const unsigned char* panel, std::int64_t block, cons
         _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
     }
     __m512i quad[8];
-    unpack_chunk<P::kBits>(codes, quad);
-    const __m512 d = load_halves(scales);
+    unpack_values<P>(codes, quad);
+    const __m512 d = load_d<P>(scales);
     __m512i S[kTokens];
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t)
@@ -78,7 +78,7 @@ QF_INLINE void super_block(const unsigned char* panel, std::int64_t block, const
           _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
       }
       __m512i quad[8];
-      unpack_chunk<P::kBits>(codes, quad);
+      unpack_values<P>(codes, quad);
 #pragma GCC unroll 2
       for (int sub = 0; sub < kSubsPerChunk; ++sub) {
         const int j = chunk * kSubsPerChunk + sub;
@@ -97,7 +97,7 @@ QF_INLINE void super_block(const unsigned char* panel, std::int64_t block, const
         for (int t = 0; t < kTokens; ++t) S[t] = _mm512_add_epi32(S[t], _mm512_mullo_epi32(scale, dot[t]));
       }
     }
-    const __m512 d = load_halves(scales);
+    const __m512 d = load_d<P>(scales);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t)
       acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.scales[t * x.blocks + block])), _mm512_cvtepi32_ps(S[t]), acc[t]);

@@ -8,11 +8,15 @@
 namespace quantfleet::avx512 {
 
 // One format's panel as constants. Block, SubBlock: columns; MinSign as in IntegerFormat.
-template <CodeBits kBits_, int kOffset_, int kBlock_, int kSubBlock_, bool kScales_, int kMinSign_, bool kNibbles_ = false>
+// Unit: d is a half times 1 / kUnitParts; 0 parts: d is a bf16.
+template <CodeBits kBits_, int kOffset_, int kBlock_, int kSubBlock_, bool kScales_, int kMinSign_, bool kNibbles_ = false,
+          CodeTable kTable_ = CodeTable::kNone, int kUnitParts_ = 1>
 struct Panel {
   static constexpr CodeBits kBits = kBits_;
   static constexpr int kOffset = kOffset_, kBlock = kBlock_, kSubBlock = kSubBlock_, kMinSign = kMinSign_;
   static constexpr bool kScales = kScales_, kNibbles = kNibbles_;
+  static constexpr CodeTable kTable = kTable_;
+  static constexpr int kUnitParts = kUnitParts_;
   static constexpr int kSubs = kBlock / kSubBlock;
   static constexpr int kChunkBytes = kBits_ == CodeBits::k8     ? 512
                                      : kBits_ == CodeBits::k4   ? 256
@@ -36,6 +40,16 @@ using Q3_K = Panel<CodeBits::k2h1, 4, 256, 16, true, 0>;
 using Q4_K = Panel<CodeBits::k4, 0, 256, 32, true, -1>;
 using Q5_K = Panel<CodeBits::k4h1, 0, 256, 32, true, -1>;
 using Q6_K = Panel<CodeBits::k4h2, 32, 256, 16, true, 0>;
+using IQ1_S = Panel<CodeBits::k2h1, 128, 256, 32, true, 0, false, CodeTable::kIq1, 8>;
+using IQ1_M = Panel<CodeBits::k2h1, 128, 256, 16, true, 0, false, CodeTable::kIq1, 8>;
+using IQ2_XXS = Panel<CodeBits::k2h1, 128, 256, 32, true, 0, false, CodeTable::kIq2, 8>;
+using IQ2_XS = Panel<CodeBits::k2h1, 128, 256, 16, true, 0, false, CodeTable::kIq2, 8>;  // and IQ2_S
+using IQ3_XXS = Panel<CodeBits::k4, 128, 256, 32, true, 0, false, CodeTable::kIq3Xxs, 4>;
+using IQ3_S = Panel<CodeBits::k4, 128, 256, 32, true, 0, false, CodeTable::kIq3S>;
+using IQ4_NL = Panel<CodeBits::k4, 128, 32, 32, false, 0, false, CodeTable::kIq4>;
+using IQ4_XS = Panel<CodeBits::k4, 128, 256, 32, true, 0, false, CodeTable::kIq4>;
+using MXFP4 = Panel<CodeBits::k4, 128, 32, 32, false, 0, false, CodeTable::kFp4, 0>;
+using Ternary = Panel<CodeBits::k2, 1, 256, 32, true, 0>;  // TQ1_0, TQ2_0
 
 #define QF_INLINE [[gnu::always_inline]] static inline
 
@@ -106,6 +120,25 @@ QF_INLINE void unpack_chunk(const unsigned char* p, __m512i (&quad)[8]) {
   }
 }
 
+// The same with the values of a table, plus 128.
+template <class P>
+QF_INLINE void unpack_values(const unsigned char* p, __m512i (&quad)[8]) {
+  unpack_chunk<P::kBits>(p, quad);
+  if constexpr (P::kTable != CodeTable::kNone) {
+    static constexpr TableBytes kBytes = table_bytes(P::kTable);
+    const __m512i table = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(kBytes.bytes)));
+    for (int g = 0; g < 8; ++g) quad[g] = _mm512_shuffle_epi8(table, quad[g]);
+  }
+}
+
+// d of a block's rows.
+template <class P>
+QF_INLINE __m512 load_d(const unsigned char* p) {
+  if constexpr (P::kUnitParts == 0) return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+  if constexpr (P::kUnitParts > 1) return _mm512_mul_ps(load_halves(p), _mm512_set1_ps(1.0f / P::kUnitParts));
+  return load_halves(p);
+}
+
 // Sub-scale and sub-minimum j of a block, as 32-bit integers. `p`: the block's scales.
 template <class P>
 QF_INLINE __m512i sub_scale(const unsigned char* p, int j) {
@@ -136,6 +169,16 @@ QF_INLINE bool for_panel(std::uint32_t ggml_type, Body body) {
     case 12: body(Q4_K{}); return true;
     case 13: body(Q5_K{}); return true;
     case 14: body(Q6_K{}); return true;
+    case 16: body(IQ2_XXS{}); return true;
+    case 17: case 22: body(IQ2_XS{}); return true;
+    case 18: body(IQ3_XXS{}); return true;
+    case 19: body(IQ1_S{}); return true;
+    case 20: body(IQ4_NL{}); return true;
+    case 21: body(IQ3_S{}); return true;
+    case 23: body(IQ4_XS{}); return true;
+    case 29: body(IQ1_M{}); return true;
+    case 34: case 35: body(Ternary{}); return true;
+    case 39: body(MXFP4{}); return true;
     default: return false;
   }
 }

@@ -149,13 +149,13 @@ void read_mxfp4(const Byte* p, CodeBlock& b) {
   }
 }
 
-// The formats that backends/formats defines by integers.
-template <auto Unpack>
+// The formats that backends/formats defines by integers, which it gives scales for every 16 values.
+template <auto Unpack, int kSubBlock>
 void read_integers(const Byte* p, CodeBlock& b) {
   IntegerBlock block;
   Unpack(reinterpret_cast<const std::byte*>(p), block);
   b.d = block.d;
-  std::memcpy(b.scales, block.scales, sizeof b.scales);
+  for (int j = 0; j < 256 / kSubBlock; ++j) b.scales[j] = block.scales[j * kSubBlock / 16];
   std::memcpy(b.codes, block.codes, sizeof b.codes);
 }
 
@@ -167,11 +167,11 @@ constexpr IntegerFormat kFormats[] = {
     {11, 256, 16, true, 0, 110, read_q3_k},   {12, 256, 32, true, -1, 144, read_q4_k},
     {13, 256, 32, true, -1, 176, read_q5_k},  {14, 256, 16, true, 0, 210, read_q6_k},
     {20, 32, 32, false, 0, 18, read_iq4_nl},  {39, 32, 32, false, 0, 17, read_mxfp4},
-    {16, 256, 16, true, 0, 66, read_integers<unpack_iq2_xxs>},  {17, 256, 16, true, 0, 74, read_integers<unpack_iq2_xs>},
-    {18, 256, 16, true, 0, 98, read_integers<unpack_iq3_xxs>},  {19, 256, 16, true, 0, 50, read_integers<unpack_iq1_s>},
-    {21, 256, 16, true, 0, 110, read_integers<unpack_iq3_s>},   {22, 256, 16, true, 0, 82, read_integers<unpack_iq2_s>},
-    {23, 256, 16, true, 0, 136, read_integers<unpack_iq4_xs>},  {29, 256, 16, true, 0, 56, read_integers<unpack_iq1_m>},
-    {34, 256, 16, true, 0, 54, read_integers<unpack_tq1_0>},    {35, 256, 16, true, 0, 66, read_integers<unpack_tq2_0>},
+    {16, 256, 32, true, 0, 66, read_integers<unpack_iq2_xxs, 32>},  {17, 256, 16, true, 0, 74, read_integers<unpack_iq2_xs, 16>},
+    {18, 256, 32, true, 0, 98, read_integers<unpack_iq3_xxs, 32>},  {19, 256, 32, true, 0, 50, read_integers<unpack_iq1_s, 32>},
+    {21, 256, 32, true, 0, 110, read_integers<unpack_iq3_s, 32>},   {22, 256, 16, true, 0, 82, read_integers<unpack_iq2_s, 16>},
+    {23, 256, 32, true, 0, 136, read_integers<unpack_iq4_xs, 32>},  {29, 256, 16, true, 0, 56, read_integers<unpack_iq1_m, 16>},
+    {34, 256, 32, true, 0, 54, read_integers<unpack_tq1_0, 32>},    {35, 256, 32, true, 0, 66, read_integers<unpack_tq2_0, 32>},
 };
 
 }  // namespace
