@@ -83,6 +83,11 @@ void matmul(const WeightMatrix& w, const float* x, std::int64_t tokens, std::int
 // Radians per position of pair i: base^(-2i/dims) / scale / divisors[i]. `divisors` is empty, or GGUF's rope_freqs [dims/2].
 std::vector<double> rotary_frequencies(int dims, double base, double scale, std::span<const float> divisors);
 
+// YaRN (Peng et al. 2023): frequencies that turn often within `original_context` positions stay, slow ones are divided by
+// `factor`, with a linear ramp between (beta_fast 32, beta_slow 1).
+std::vector<double> yarn_frequencies(int dims, double base, double factor, int original_context);
+double yarn_magnitude(double factor);  // 1 + 0.1 ln(factor): what YaRN multiplies cosines and sines by
+
 // Cosines and sines of positions 0 .. positions-1, each times `magnitude` (1 unless the scaling method says otherwise).
 class RotaryTable {
  public:

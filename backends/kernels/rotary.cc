@@ -1,7 +1,9 @@
 #include "backends/kernels/elementary.h"
 #include "backends/kernels/kernels.h"
 
+#include <algorithm>
 #include <cassert>
+#include <cmath>
 
 namespace quantfleet {
 
@@ -14,6 +16,23 @@ std::vector<double> rotary_frequencies(int dims, double base, double scale, std:
   }
   return frequencies;
 }
+
+std::vector<double> yarn_frequencies(int dims, double base, double factor, int original_context) {
+  constexpr double kPi = 3.14159265358979323846;
+  // The pair that turns `beta` times within the original context.
+  const auto pair_of = [&](double beta) {
+    return dims * elementary::log(original_context / (2 * kPi * beta)) / (2 * elementary::log(base));
+  };
+  const double low = std::max(0.0, std::floor(pair_of(32))), high = std::min(dims - 1.0, std::ceil(pair_of(1)));
+  std::vector<double> frequencies = rotary_frequencies(dims, base, 1, {});
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const double ramp = 1 - std::clamp((static_cast<double>(i) - low) / std::max(0.001, high - low), 0.0, 1.0);
+    frequencies[i] = frequencies[i] / factor * (1 - ramp) + frequencies[i] * ramp;
+  }
+  return frequencies;
+}
+
+double yarn_magnitude(double factor) { return 1 + 0.1 * elementary::log(factor); }
 
 RotaryTable::RotaryTable(std::span<const double> frequencies, std::int64_t positions, double magnitude)
     : pairs_(static_cast<int>(frequencies.size())) {

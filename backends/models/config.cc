@@ -8,7 +8,8 @@
 namespace quantfleet {
 
 std::span<const Architecture* const> all_architectures() {
-  static constexpr std::array kArchitectures = {&kLlama};
+  static constexpr std::array kArchitectures = {&kLlama,  &kQwen2, &kQwen3,   &kGemma,  &kGemma2, &kGemma3,    &kPhi2,
+                                                &kPhi3,   &kGpt2,  &kGptNeoX, &kFalcon, &kOlmo2,  &kStarcoder2};
   return kArchitectures;
 }
 
@@ -24,9 +25,28 @@ Result<ModelConfig> read_model_config(const GgufFile& file) {
                fmt::format("{}: the architecture is '{}'; this program runs: {}", file.path().string(), *name, known)};
 }
 
-Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view architecture) {
+Result<double> read_number(const GgufFile& file, std::string_view architecture, std::string_view key, double fallback) {
+  const std::string full = fmt::format("{}.{}", architecture, key);
+  const auto value = file.float_or(full, fallback);
+  if (value && !(*value >= 0 && *value < 1e9))
+    return Error{Code::kBadValue, fmt::format("{}: {} is {}; 0 to 1e9 is possible", file.path().string(), full, *value)};
+  return value;
+}
+
+Result<int> read_window(const GgufFile& file, std::string_view architecture, int fallback) {
+  const std::string key = fmt::format("{}.attention.sliding_window", architecture);
+  const auto value = file.int_or(key, fallback);
+  if (!value) return value.error();
+  if (*value < 0 || *value > 1 << 24)
+    return Error{Code::kBadValue, fmt::format("{}: {} is {}; 0 to {} is possible", file.path().string(), key, *value, 1 << 24)};
+  return static_cast<int>(*value);
+}
+
+Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view architecture, Norm norm, RotaryPairing pairing) {
   ModelConfig config;
   config.architecture = architecture;
+  config.norm = norm;
+  config.rotary_pairing = pairing;
   const auto key = [&](std::string_view rest) { return fmt::format("{}.{}", architecture, rest); };
   const auto bad = [&](Code code, std::string sentence) { return Error{code, file.path().string() + ": " + std::move(sentence)}; };
 
@@ -65,10 +85,15 @@ Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view ar
     return bad(Code::kBadShape, fmt::format("{} is {}; it must be even and at most the head's width {}",
                                             key("rope.dimension_count"), config.rotary_width, config.head_width));
 
-  const auto epsilon = file.get_float(key("attention.layer_norm_rms_epsilon"));
+  const std::string epsilon_key = key(norm == Norm::kRms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon");
+  const auto epsilon = file.get_float(epsilon_key);
   if (!epsilon) return epsilon.error();
   if (!(*epsilon > 0 && *epsilon < 1))
-    return bad(Code::kBadValue, fmt::format("{} is {}; it must lie between 0 and 1", key("attention.layer_norm_rms_epsilon"), *epsilon));
+    return bad(Code::kBadValue, fmt::format("{} is {}; it must lie between 0 and 1", epsilon_key, *epsilon));
+  const auto experts = file.int_or(key("expert_count"), 0);
+  if (!experts) return experts.error();
+  if (*experts != 0)
+    return bad(Code::kUnsupported, fmt::format("a mixture of {} experts; this program runs dense models only", *experts));
   config.norm_epsilon = static_cast<float>(*epsilon);
   const auto base = file.float_or(key("rope.freq_base"), 10000.0);
   if (!base) return base.error();
@@ -83,7 +108,7 @@ Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view ar
 
   const auto scaling = file.string_or(key("rope.scaling.type"), "linear");
   if (!scaling) return scaling.error();
-  if (*scaling == "linear") {
+  if (*scaling == "linear" || *scaling == "yarn") {
     auto factor = file.float_or(key("rope.scaling.factor"), 0.0);
     if (!factor) return factor.error();
     if (*factor == 0) factor = file.float_or(key("rope.scale_linear"), 1.0);  // the key of old files
@@ -91,8 +116,16 @@ Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view ar
     if (!(*factor >= 1e-3 && *factor <= 1e6))
       return bad(Code::kBadValue, fmt::format("{} is {}", key("rope.scaling.factor"), *factor));
     config.rotary_scale = *factor;
+    if (*scaling == "yarn") {
+      if (auto s = read({&config.yarn_original_context, "rope.scaling.original_context_length", 1, 1 << 24, config.context_tokens}); !s)
+        return s.error();
+      const auto magnitude = read_number(file, architecture, "rope.scaling.attn_factor", 1);
+      if (!magnitude) return magnitude.error();
+      config.rotary_magnitude = *magnitude * yarn_magnitude(*factor);
+    }
   } else if (*scaling != "none") {
-    return bad(Code::kUnsupported, fmt::format("{} is '{}'; this program has 'none' and 'linear'", key("rope.scaling.type"), *scaling));
+    return bad(Code::kUnsupported,
+               fmt::format("{} is '{}'; this program has 'none', 'linear' and 'yarn'", key("rope.scaling.type"), *scaling));
   }
 
   const GgufTensor* embedding = file.find_tensor("token_embd.weight");

@@ -9,8 +9,16 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace quantfleet {
+
+enum class Norm { kRms, kLayer };  // Zhang & Sennrich 2019; Ba et al. 2016
+enum class FeedForward {
+  kSiluGated,  // down(silu(gate) * up): SwiGLU (Shazeer 2020)
+  kGeluGated,  // down(gelu(gate) * up)
+  kGelu,       // down(gelu(up))
+};
 
 // C: width of the residual stream.   H, G: query and key-value heads, H a multiple of G.   D: width of a head.
 struct ModelConfig {
@@ -23,13 +31,28 @@ struct ModelConfig {
   int feed_forward = 0;            // F
   int heads = 0, kv_heads = 0;     // H, G
   int head_width = 0;              // D
+  Norm norm = Norm::kRms;
+  FeedForward feed_forward_kind = FeedForward::kSiluGated;
   float norm_epsilon = 0;
   float attention_scale = 0;       // times every score
+  float attention_softcap = 0;     // > 0: score = cap * tanh(score / cap)
+  float logit_softcap = 0;         // > 0: the same for logits
+  float embedding_scale = 1;       // times every embedding
+  // Attention and feed-forward both read the layer's input: x + attention(norm x) + feed_forward(norm x).
+  bool parallel_residual = false;
+  std::vector<int> windows;        // [layers]: keys that a query sees, itself included; 0: all. Empty: all layers 0
+  bool learned_positions = false;  // position_embd.weight instead of rotary positions (GPT-2)
   // Rotary positions: the first rotary_width values of each head turn.
   RotaryPairing rotary_pairing = RotaryPairing::kAdjacent;
   int rotary_width = 0;
   double rotary_base = 10000;
   double rotary_scale = 1;         // positions are divided by it (linear scaling)
+  // YaRN (Peng et al. 2023): the context of training where rotary_scale was 1; 0: rotary_scale holds for all frequencies.
+  int yarn_original_context = 0;
+  double rotary_magnitude = 1;     // times every cosine and sine
+  double windowed_rotary_base = 0; // > 0: of the layers with a window, which are not scaled (Gemma 3)
+
+  int window_of(int layer) const { return windows.empty() ? 0 : windows[static_cast<std::size_t>(layer)]; }
 };
 
 // One model architecture: how its file is read. What all have in common is in transformer.cc.
@@ -38,7 +61,14 @@ struct Architecture {
   Result<ModelConfig> (*read_config)(const GgufFile& file);
 };
 
-extern const Architecture kLlama;  // llama.cc
+extern const Architecture kLlama;                    // llama.cc
+extern const Architecture kQwen2, kQwen3;            // qwen.cc
+extern const Architecture kGemma, kGemma2, kGemma3;  // gemma.cc
+extern const Architecture kPhi2, kPhi3;              // phi.cc
+extern const Architecture kGpt2, kGptNeoX;           // gpt.cc
+extern const Architecture kFalcon;                   // falcon.cc
+extern const Architecture kOlmo2;                    // olmo2.cc
+extern const Architecture kStarcoder2;               // starcoder2.cc
 
 std::span<const Architecture* const> all_architectures();
 
@@ -46,7 +76,13 @@ std::span<const Architecture* const> all_architectures();
 // ones; kNotFound, kBadValue, kBadShape, kUnsupported with the key.
 Result<ModelConfig> read_model_config(const GgufFile& file);
 
-// The keys that all decoder-only transformers share, under the prefix "<architecture>.".
-Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view architecture);
+// The keys that all decoder-only transformers share, under the prefix "<architecture>.". Mixtures of experts are refused.
+Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view architecture, Norm norm, RotaryPairing pairing);
+
+// An optional number of at least 0 under "<architecture>.".  Errors: kBadValue with the key.
+Result<double> read_number(const GgufFile& file, std::string_view architecture, std::string_view key, double fallback);
+
+// Positions of "<architecture>.attention.sliding_window"; 0: none.
+Result<int> read_window(const GgufFile& file, std::string_view architecture, int fallback);
 
 }  // namespace quantfleet

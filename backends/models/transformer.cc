@@ -1,10 +1,13 @@
 #include "backends/models/transformer.h"
 
+#include "backends/kernels/elementary.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <tuple>
 
 namespace quantfleet {
 namespace {
@@ -46,6 +49,18 @@ void Transformer::multiply(const StackedMatrix& w, const float* x, std::int64_t 
   for (const StackedMatrix::Part& part : w.parts) multiply(part.matrix, x, rows, x_stride, y + part.begin, w.rows);
 }
 
+void Transformer::normalize(const NormWeights& weights, const float* x, float* y) {
+  const ModelConfig& config = model_->config;
+  const std::int64_t C = config.width;
+  if (weights.weight.empty()) {
+    if (y != x) std::memcpy(y, x, static_cast<std::size_t>(C) * sizeof(float));
+  } else if (config.norm == Norm::kRms) {
+    model_->family->rms_norm(x, weights.weight.data(), C, config.norm_epsilon, y);
+  } else {
+    model_->family->layer_norm(x, weights.weight.data(), weights.bias.empty() ? nullptr : weights.bias.data(), C, config.norm_epsilon, y);
+  }
+}
+
 void Transformer::attend(int layer, std::int64_t queries) {
   const ModelConfig& config = model_->config;
   const std::int64_t head_floats = 2ll * kPagePositions * config.head_width;
@@ -63,6 +78,8 @@ void Transformer::attend(int layer, std::int64_t queries) {
   args.v_offset = layer * layer_floats + head_floats / 2;
   args.kv_head_stride = head_floats;
   args.scale = config.attention_scale;
+  args.softcap = config.attention_softcap;
+  args.window = config.window_of(layer);
   args.out = attended_.data();
   args.out_stride = std::int64_t{config.heads} * config.head_width;
   attention(*model_->family, args, pool_, scratch_);
@@ -80,8 +97,13 @@ Status Transformer::forward(std::span<const Segment> segments, const Sink& sink)
         return Error{Code::kBadValue, fmt::format("token {} is outside the vocabulary of {}", token, config.vocabulary_tokens)};
     longest = std::max(longest, end);
   }
-  if (rotary_.positions() < longest)
-    rotary_ = RotaryTable(model_->rotary_frequencies, std::max(longest, std::min<std::int64_t>(2 * longest, config.context_tokens)));
+  if (config.learned_positions && longest > config.context_tokens)
+    return Error{Code::kTooLarge, fmt::format("{} tokens; the model has learned {} positions", longest, config.context_tokens)};
+  if (rotary_.positions() < longest && !config.learned_positions) {
+    const std::int64_t positions = std::max(longest, std::min<std::int64_t>(2 * longest, config.context_tokens));
+    rotary_ = RotaryTable(model_->rotary_frequencies, positions, config.rotary_magnitude);
+    if (!model_->windowed_rotary_frequencies.empty()) windowed_rotary_ = RotaryTable(model_->windowed_rotary_frequencies, positions);
+  }
 
   std::vector<Row> rows;
   rows.reserve(static_cast<std::size_t>(chunk_rows_));
@@ -123,6 +145,7 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
   room(attended_, count * q_floats);
   room(gate_up_, count * 2 * F);
   room(output_, count * C);
+  if (config.feed_forward_kind == FeedForward::kGelu) ones_.resize(static_cast<std::size_t>(F), 1.0f);
   positions_.resize(rows.size());
   tables_.resize(rows.size());
   std::vector<std::int64_t> wanted;
@@ -132,24 +155,32 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
     if (rows[r].wanted) wanted.push_back(r);
   }
 
-  for_rows(count, C, [&](std::int64_t r) { model.embed(rows[r].token, &x_[r * C]); });
+  for_rows(count, C, [&](std::int64_t r) { model.embed(rows[r].token, rows[r].position, &x_[r * C]); });
 
+  const auto add_bias = [&](const std::vector<float>& bias, float* y) {
+    if (!bias.empty()) kernels.add(y, bias.data(), static_cast<std::int64_t>(bias.size()), y);
+  };
   std::int64_t active = count;  // rows that the residual stream still carries
   for (int index = 0; index < config.layers; ++index) {
     const LayerWeights& layer = model.layers[static_cast<std::size_t>(index)];
+    const bool windowed_rotary = !model.windowed_rotary_frequencies.empty() && config.window_of(index) > 0;
+    const RotaryTable& rotary = windowed_rotary ? windowed_rotary_ : rotary_;
 
-    // h = x + W_o attention(rotary(W_q n), rotary(W_k n), W_v n),  n = rms_norm(x)
-    for_rows(active, C, [&](std::int64_t r) {
-      kernels.rms_norm(&x_[r * C], layer.attention_norm.data(), C, config.norm_epsilon, &normed_[r * C]);
-    });
+    // h = x + W_o attention(rotary(W_q n), rotary(W_k n), W_v n),  n = norm(x)
+    for_rows(active, C, [&](std::int64_t r) { normalize(layer.attention_norm, &x_[r * C], &normed_[r * C]); });
     multiply(layer.qkv, normed_.data(), active, C, qkv_.data());
     for_rows(active, qkv_floats, [&](std::int64_t r) {
       float* q = &qkv_[r * qkv_floats];
-      const float* k = q + q_floats;
+      float* k = q + q_floats;
       const float* v = k + kv_floats;
       const std::int64_t position = positions_[r];
-      kernels.rotate(q, config.heads + config.kv_heads, config.head_width, config.rotary_width, config.rotary_pairing,
-                     rotary_.cos(position), rotary_.sin(position));
+      add_bias(layer.qkv_bias, q);
+      for (const auto& [norm, heads, values] : {std::tuple(&layer.q_norm, q, q_floats), std::tuple(&layer.k_norm, k, kv_floats)})
+        for (std::int64_t head = 0; !norm->empty() && head < values; head += static_cast<std::int64_t>(norm->size()))
+          kernels.rms_norm(heads + head, norm->data(), static_cast<std::int64_t>(norm->size()), config.norm_epsilon, heads + head);
+      if (!config.learned_positions)
+        kernels.rotate(q, config.heads + config.kv_heads, config.head_width, config.rotary_width, config.rotary_pairing,
+                       rotary.cos(position), rotary.sin(position));
       float* page = rows[r].sequence->page_of(position) + index * head_floats * config.kv_heads;
       for (int head = 0; head < config.kv_heads; ++head, page += head_floats) {
         store_k(k + head * D, config.head_width, position, page);
@@ -172,30 +203,50 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
     attend(index, active);
     multiply(layer.attention_output, attended_.data(), active, q_floats, output_.data(), C);
 
-    // x = h + W_down (silu(W_gate n) * W_up n),  n = rms_norm(h)
+    // x = h + W_down act(W_gate n, W_up n),  n = norm(h); with parallel residuals n = norm(x)
     for_rows(active, C, [&](std::int64_t r) {
-      kernels.add(&x_[r * C], &output_[r * C], C, &x_[r * C]);
-      kernels.rms_norm(&x_[r * C], layer.feed_forward_norm.data(), C, config.norm_epsilon, &normed_[r * C]);
+      float* x = &x_[r * C];
+      float* output = &output_[r * C];
+      add_bias(layer.attention_output_bias, output);
+      normalize(layer.post_attention_norm, output, output);
+      if (config.parallel_residual) normalize(layer.feed_forward_norm, x, &normed_[r * C]);
+      kernels.add(x, output, C, x);
+      if (!config.parallel_residual) normalize(layer.feed_forward_norm, x, &normed_[r * C]);
     });
     multiply(layer.gate_up, normed_.data(), active, C, gate_up_.data());
+    const std::int64_t hidden = layer.gate_up.rows;  // 2 F, or F without gate
     for_rows(active, 4 * F, [&](std::int64_t r) {
-      float* gate = &gate_up_[r * 2 * F];
-      kernels.silu_mul(gate, gate + F, F, gate);
+      float* gate = &gate_up_[r * hidden];
+      add_bias(layer.gate_up_bias, gate);
+      switch (config.feed_forward_kind) {
+        case FeedForward::kSiluGated: kernels.silu_mul(gate, gate + F, F, gate); break;
+        case FeedForward::kGeluGated: kernels.gelu_mul(gate, gate + F, F, gate); break;
+        case FeedForward::kGelu: kernels.gelu_mul(gate, ones_.data(), F, gate); break;
+      }
     });
-    multiply(layer.down, gate_up_.data(), active, 2 * F, output_.data(), C);
-    for_rows(active, C, [&](std::int64_t r) { kernels.add(&x_[r * C], &output_[r * C], C, &x_[r * C]); });
+    multiply(layer.down, gate_up_.data(), active, hidden, output_.data(), C);
+    for_rows(active, C, [&](std::int64_t r) {
+      float* output = &output_[r * C];
+      add_bias(layer.down_bias, output);
+      normalize(layer.post_feed_forward_norm, output, output);
+      kernels.add(&x_[r * C], output, C, &x_[r * C]);
+    });
   }
   if (wanted.empty()) return {};
 
-  // logits = W_out rms_norm(x)
-  for_rows(active, C, [&](std::int64_t r) {
-    kernels.rms_norm(&x_[r * C], model.output_norm.data(), C, config.norm_epsilon, &normed_[r * C]);
-  });
+  // logits = W_out norm(x)
+  for_rows(active, C, [&](std::int64_t r) { normalize(model.output_norm, &x_[r * C], &normed_[r * C]); });
   const std::int64_t at_once = std::clamp<std::int64_t>(kLogitsAtOnce / V, 16, std::max<std::int64_t>(16, active));
   room(logits_, std::min(at_once, active) * V);
   for (std::int64_t begin = 0; begin < active; begin += at_once) {
     const std::int64_t end = std::min(active, begin + at_once);
     multiply(model.output, &normed_[begin * C], end - begin, C, logits_.data(), V);
+    for_rows(end - begin, V, [&](std::int64_t i) {
+      float* logits = &logits_[i * V];
+      add_bias(model.output_bias, logits);
+      if (config.logit_softcap > 0)
+        for (std::int64_t v = 0; v < V; ++v) logits[v] = config.logit_softcap * elementary::tanh(logits[v] / config.logit_softcap);
+    });
     for (std::int64_t i = begin; i < end; ++i) {
       const Row& row = rows[static_cast<std::size_t>(wanted[static_cast<std::size_t>(i)])];
       const std::span<const float> logits(&logits_[(i - begin) * V], static_cast<std::size_t>(V));

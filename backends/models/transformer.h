@@ -47,6 +47,7 @@ class Transformer {
   };
   Status run_chunk(std::span<const Row> rows, const Sink& sink);
   void attend(int layer, std::int64_t queries);
+  void normalize(const NormWeights& weights, const float* x, float* y);  // one row; y = x without weights; y may be x
   void multiply(const WeightMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y, std::int64_t y_stride);
   void multiply(const StackedMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y);
   template <class Body>
@@ -57,7 +58,8 @@ class Transformer {
   ThreadPool& pool_;
   std::int64_t chunk_rows_;
   std::int64_t context_tokens_ = 0;
-  RotaryTable rotary_;
+  RotaryTable rotary_, windowed_rotary_;
+  std::vector<float> ones_;  // [F]: the gate of a feed-forward that has none
   MatmulScratch scratch_;
   // Rows of the chunk: residual stream, its norm, projections, attention's result, gate|up, one sub-layer's output, logits.
   std::vector<float> x_, normed_, qkv_, attended_, gate_up_, output_, logits_;

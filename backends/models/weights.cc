@@ -8,7 +8,9 @@
 #include <atomic>
 #include <cstring>
 #include <map>
+#include <optional>
 #include <set>
+#include <tuple>
 
 namespace quantfleet {
 namespace {
@@ -184,11 +186,37 @@ std::string_view file_type_name(std::int64_t file_type) {
 
 }  // namespace
 
-void Model::embed(std::int32_t token, float* x) const {
-  const BlockFormat& blocks = *embedding->format;
-  const std::int64_t row_bytes = blocks.row_bytes(config.width);
-  blocks.decode(embedding->bytes.data() + token * row_bytes, config.width / blocks.values_per_block, x);
+void Model::embed(std::int32_t token, std::int64_t position, float* x) const {
+  const auto row_of = [&](const GgufTensor& tensor, std::int64_t row, float* values) {
+    const BlockFormat& blocks = *tensor.format;
+    blocks.decode(tensor.bytes.data() + row * blocks.row_bytes(config.width), config.width / blocks.values_per_block, values);
+  };
+  row_of(*embedding, token, x);
+  if (config.embedding_scale != 1)
+    for (int i = 0; i < config.width; ++i) x[i] *= config.embedding_scale;
+  if (!position_embedding) return;
+  std::vector<float> learned(static_cast<std::size_t>(config.width));
+  row_of(*position_embedding, position, learned.data());
+  for (int i = 0; i < config.width; ++i) x[i] += learned[static_cast<std::size_t>(i)];
 }
+
+namespace {
+
+// Puts a loaded part into its place; the first error stops everything behind it.
+class Assembly {
+ public:
+  template <class Place, class Part>
+  void put(Place& place, Result<Part> part) {
+    if (!error_ && !part) error_ = part.error();
+    if (!error_) place = std::move(*part);
+  }
+  const std::optional<Error>& error() const { return error_; }
+
+ private:
+  std::optional<Error> error_;
+};
+
+}  // namespace
 
 Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool,
                                                 bool release_pages) {
@@ -198,50 +226,90 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
   model->config = *config;
   model->file = file;
   model->family = &family;
-  const std::int64_t C = config->width, F = config->feed_forward, V = config->vocabulary_tokens;
-  const std::int64_t q_rows = std::int64_t{config->heads} * config->head_width;
-  const std::int64_t kv_rows = std::int64_t{config->kv_heads} * config->head_width;
+  const std::int64_t C = config->width, F = config->feed_forward, V = config->vocabulary_tokens, D = config->head_width;
+  const std::int64_t q_rows = config->heads * D, kv_rows = config->kv_heads * D;
 
   Loader load(*file, family, pool, release_pages);
+  Assembly assembly;
   std::vector<float> divisors;
   if (file->find_tensor("rope_freqs.weight")) {
-    auto values = load.vector("rope_freqs.weight", config->rotary_width / 2);
-    if (!values) return values.error();
-    divisors = std::move(*values);
+    assembly.put(divisors, load.vector("rope_freqs.weight", config->rotary_width / 2));
+    if (assembly.error()) return *assembly.error();
     for (const float value : divisors)
       if (!(value > 0)) return Error{Code::kBadValue, file->path().string() + ": tensor rope_freqs.weight has a value that is not positive"};
   }
-  model->rotary_frequencies = rotary_frequencies(config->rotary_width, config->rotary_base, config->rotary_scale, divisors);
+  model->rotary_frequencies =
+      config->yarn_original_context > 0
+          ? yarn_frequencies(config->rotary_width, config->rotary_base, config->rotary_scale, config->yarn_original_context)
+          : rotary_frequencies(config->rotary_width, config->rotary_base, config->rotary_scale, divisors);
+  if (config->windowed_rotary_base > 0)
+    model->windowed_rotary_frequencies = rotary_frequencies(config->rotary_width, config->windowed_rotary_base, 1, {});
+
+  const auto has = [&](const std::string& name) { return file->find_tensor(name) != nullptr; };
+  const auto put_norm = [&](NormWeights& place, const std::string& name, std::int64_t count) {
+    assembly.put(place.weight, load.vector(name + ".weight", count));
+    if (has(name + ".bias")) assembly.put(place.bias, load.vector(name + ".bias", count));
+  };
+  // Biases of several matrices over the same input, one behind the other; a matrix without one adds zeros.
+  const auto put_biases = [&](std::vector<float>& place, const std::vector<std::pair<std::string, std::int64_t>>& names_and_rows) {
+    std::vector<float> all;
+    bool any = false;
+    for (const auto& [name, rows] : names_and_rows) {
+      std::vector<float> bias(static_cast<std::size_t>(rows), 0.0f);
+      if (has(name + ".bias")) {
+        assembly.put(bias, load.vector(name + ".bias", rows));
+        any = true;
+      }
+      all.insert(all.end(), bias.begin(), bias.end());
+    }
+    if (any) place = std::move(all);
+  };
+  const auto put_stack = [&](StackedMatrix& matrices, std::vector<float>& biases, const std::vector<std::pair<std::string, std::int64_t>>& names_and_rows) {
+    std::vector<std::pair<std::string, std::int64_t>> weights;
+    for (const auto& [name, rows] : names_and_rows) weights.emplace_back(name + ".weight", rows);
+    assembly.put(matrices, load.stack(weights, C));
+    put_biases(biases, names_and_rows);
+  };
 
   // The largest tensors first: while they are packed their mapped pages are resident beside the copy.
-  auto norm = load.vector("output_norm.weight", C);
-  if (!norm) return norm.error();
-  model->output_norm = std::move(*norm);
+  put_norm(model->output_norm, "output_norm", C);
   // Tied: the embedding is the output matrix, too.
-  auto output = load.matrix(file->find_tensor("output.weight") ? "output.weight" : "token_embd.weight", V, C);
-  if (!output) return output.error();
-  model->output = std::move(*output);
-  auto embedding = load.embedding("token_embd.weight", V, C);
-  if (!embedding) return embedding.error();
-  model->embedding = *embedding;
+  assembly.put(model->output, load.matrix(has("output.weight") ? "output.weight" : "token_embd.weight", V, C));
+  put_biases(model->output_bias, {{"output", V}});
+  assembly.put(model->embedding, load.embedding("token_embd.weight", V, C));
+  if (config->learned_positions) assembly.put(model->position_embedding, load.embedding("position_embd.weight", config->context_tokens, C));
 
-  for (int index = 0; index < config->layers; ++index) {
-    const auto name = [&](std::string_view rest) { return fmt::format("blk.{}.{}.weight", index, rest); };
+  for (int index = 0; index < config->layers && !assembly.error(); ++index) {
+    const auto name = [&](std::string_view rest) { return fmt::format("blk.{}.{}", index, rest); };
     LayerWeights layer;
-    const auto put = [](auto& place, auto result) -> Status {
-      if (!result) return result.error();
-      place = std::move(*result);
-      return {};
-    };
-    if (auto s = put(layer.attention_norm, load.vector(name("attn_norm"), C)); !s) return s.error();
-    if (auto s = put(layer.qkv, load.stack({{name("attn_q"), q_rows}, {name("attn_k"), kv_rows}, {name("attn_v"), kv_rows}}, C)); !s)
-      return s.error();
-    if (auto s = put(layer.attention_output, load.matrix(name("attn_output"), C, q_rows)); !s) return s.error();
-    if (auto s = put(layer.feed_forward_norm, load.vector(name("ffn_norm"), C)); !s) return s.error();
-    if (auto s = put(layer.gate_up, load.stack({{name("ffn_gate"), F}, {name("ffn_up"), F}}, C)); !s) return s.error();
-    if (auto s = put(layer.down, load.matrix(name("ffn_down"), C, F)); !s) return s.error();
+    const std::string own_norm = name("attn_norm_2");  // Falcon 40B: of attention; attn_norm is then of the feed-forward
+    if (has(own_norm + ".weight")) {
+      put_norm(layer.attention_norm, own_norm, C);
+      put_norm(layer.feed_forward_norm, name("attn_norm"), C);
+    } else {
+      const bool post_norms_only = !has(name("attn_norm.weight")) && has(name("post_attention_norm.weight"));
+      if (!post_norms_only) put_norm(layer.attention_norm, name("attn_norm"), C);
+      if (config->parallel_residual && !has(name("ffn_norm.weight"))) layer.feed_forward_norm = layer.attention_norm;
+      else if (!post_norms_only) put_norm(layer.feed_forward_norm, name("ffn_norm"), C);
+    }
+    if (has(name("attn_qkv.weight"))) put_stack(layer.qkv, layer.qkv_bias, {{name("attn_qkv"), q_rows + 2 * kv_rows}});
+    else put_stack(layer.qkv, layer.qkv_bias, {{name("attn_q"), q_rows}, {name("attn_k"), kv_rows}, {name("attn_v"), kv_rows}});
+    for (auto& [norm, tensor, all] : {std::tuple(&layer.q_norm, name("attn_q_norm.weight"), q_rows), std::tuple(&layer.k_norm, name("attn_k_norm.weight"), kv_rows)})
+      if (const GgufTensor* found = file->find_tensor(tensor))
+        assembly.put(*norm, load.vector(tensor, found->columns() == D ? D : all));
+    assembly.put(layer.attention_output, load.matrix(name("attn_output.weight"), C, q_rows));
+    put_biases(layer.attention_output_bias, {{name("attn_output"), C}});
+    if (has(name("post_attention_norm.weight"))) put_norm(layer.post_attention_norm, name("post_attention_norm"), C);
+    const bool gated = config->feed_forward_kind != FeedForward::kGelu;
+    if (!gated) put_stack(layer.gate_up, layer.gate_up_bias, {{name("ffn_up"), F}});
+    else if (!has(name("ffn_gate.weight"))) put_stack(layer.gate_up, layer.gate_up_bias, {{name("ffn_up"), 2 * F}});
+    else put_stack(layer.gate_up, layer.gate_up_bias, {{name("ffn_gate"), F}, {name("ffn_up"), F}});
+    assembly.put(layer.down, load.matrix(name("ffn_down.weight"), C, F));
+    put_biases(layer.down_bias, {{name("ffn_down"), C}});
+    if (has(name("post_ffw_norm.weight"))) put_norm(layer.post_feed_forward_norm, name("post_ffw_norm"), C);
     model->layers.push_back(std::move(layer));
   }
+  if (assembly.error()) return *assembly.error();
   for (const LayerWeights& layer : model->layers) {
     model->has_int8 = model->has_int8 || layer.attention_output.has_int8() || layer.down.has_int8();
     for (const StackedMatrix* stacked : {&layer.qkv, &layer.gate_up})

@@ -19,13 +19,26 @@ struct StackedMatrix {
   std::int64_t rows = 0;
 };
 
+struct NormWeights {
+  std::vector<float> weight;             // empty: no norm here
+  std::vector<float> bias;               // layer norms; may be empty
+};
+
+// Vectors that a model lacks are empty: no bias, no norm.
 struct LayerWeights {
-  std::vector<float> attention_norm;     // [C]
+  NormWeights attention_norm;            // [C]
   StackedMatrix qkv;                     // [H D + 2 G D, C]
+  std::vector<float> qkv_bias;           // [H D + 2 G D]
+  std::vector<float> q_norm, k_norm;     // [D], every head alike; or over all heads: [H D], [G D]
   WeightMatrix attention_output;         // [C, H D]
-  std::vector<float> feed_forward_norm;  // [C]
-  StackedMatrix gate_up;                 // [2 F, C]
+  std::vector<float> attention_output_bias;       // [C]
+  NormWeights post_attention_norm;       // [C], of what attention adds
+  NormWeights feed_forward_norm;         // [C]
+  StackedMatrix gate_up;                 // [2 F, C]; without gate [F, C]
+  std::vector<float> gate_up_bias;       // as many
   WeightMatrix down;                     // [C, F]
+  std::vector<float> down_bias;          // [C]
+  NormWeights post_feed_forward_norm;    // [C], of what the feed-forward adds
 };
 
 // A loaded model: immutable, may be shared by threads. Rows of the embedding are decoded from the mapped file.
@@ -34,16 +47,19 @@ struct Model {
   std::shared_ptr<const GgufFile> file;
   const GgufTensor* embedding = nullptr;   // [V, C]
   std::vector<LayerWeights> layers;
-  std::vector<float> output_norm;          // [C]
+  const GgufTensor* position_embedding = nullptr;   // [positions, C], learned positions only
+  NormWeights output_norm;                 // [C]
   WeightMatrix output;                     // [V, C]
+  std::vector<float> output_bias;          // [V] or empty
   std::vector<double> rotary_frequencies;  // [rotary_width / 2], radians per position
+  std::vector<double> windowed_rotary_frequencies;  // of layers with a window, where they differ
   const KernelFamily* family = nullptr;
   std::uint64_t weights_bytes = 0;         // packed matrices, norms and the embedding
   bool has_int8 = false;                   // some matrix of a layer has int8 activations
   std::string format;                      // "Q4_K_M": general.file_type's name, else the format of most matrix values
 
-  // x [C]: the embedding of a token, 0 <= token < V.
-  void embed(std::int32_t token, float* x) const;
+  // x [C]: the embedding of a token, 0 <= token < V, with the learned position added, where there is one.
+  void embed(std::int32_t token, std::int64_t position, float* x) const;
 };
 
 // release_pages: the file is mapped (GgufFile::open), and its pages may be given back to the system once packed.

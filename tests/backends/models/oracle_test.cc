@@ -95,7 +95,7 @@ double mean_kl(const std::vector<float>& reference, const std::vector<float>& ou
 }
 
 // Decodes one token at a time, as the reference did, up to a near-tie.
-int greedy_agreement(Loaded& loaded, const Golden& golden) {
+int greedy_agreement(Loaded& loaded, const Golden& golden, double tolerance = 1e-3) {
   Transformer transformer(loaded.model, ActivationKind::kF32, loaded.pool);
   KvCache cache(loaded.model->config);
   KvSequence sequence(cache);
@@ -109,7 +109,7 @@ int greedy_agreement(Loaded& loaded, const Golden& golden) {
     });
     REQUIRE(status.has_value());
     if (best != step["id"].get<std::int32_t>()) {
-      CHECK(step["gap_to_2nd"].get<double>() < 2e-3);
+      CHECK(step["gap_to_2nd"].get<double>() < 2 * tolerance);
       break;
     }
     ++agreed;
@@ -124,6 +124,41 @@ struct Case {
 
 fs::path file_of(const std::string& model) {
   return model.ends_with(".zst") ? test::unpacked(kModels + model) : test::shared_root() / (kModels + model);
+}
+
+// The reference rounds GELU to a table of halves (oracle/README.md, quirk 2): 26 layers of gemma2 make 1.9e-2 of it. With the same
+// table in our place the difference is 4.4e-3, which is how far the reference's own logits of gemma2 move with its batches.
+TEST_CASE("every architecture gives the reference's logits, in chunks of any size and on any number of threads", "[models][oracle]") {
+  if (!test::has_shared(kModels)) return;
+  const auto [name, tolerance] = GENERATE(table<std::string, double>({{"llama_yarn", 1e-3}, {"qwen2", 1e-3}, {"phi3", 1e-3}, {"olmo2", 1e-3},
+      {"gemma", 1e-2}, {"gemma2", 2.5e-2}, {"gpt2", 1e-2}, {"gptneox_par", 1e-2}, {"phi2", 1e-2}, {"falcon", 1e-2}, {"falcon_norm2", 1e-2},
+      {"starcoder2", 1e-2}}));
+  const auto loaded = load(file_of("arch/" + name + ".gguf.zst"));
+  for (const char* prompt : {"short8", "mid48", "long96"}) {
+    const Golden golden = read_golden(test::shared_root() / (kModels + "arch/logits/" + name + "." + prompt));
+    const auto logits = logits_of(*loaded, ActivationKind::kF32, golden.tokens);
+    const double difference = max_difference(logits, golden.logits);
+    const int agreed = greedy_agreement(*loaded, golden, tolerance);
+    std::printf("%-20s %-7s max |difference| %.2e, %d greedy tokens\n", name.c_str(), prompt, difference, agreed);
+    CAPTURE(name, prompt);
+    CHECK(difference < tolerance);
+    ThreadPool three(3);
+    Transformer in_chunks(loaded->model, ActivationKind::kF32, three, 7);
+    KvCache cache(loaded->model->config);
+    KvSequence sequence(cache);
+    std::vector<float> chunked;
+    const Transformer::Segment segment{&sequence, golden.tokens, 0};
+    REQUIRE(in_chunks.forward({&segment, 1}, [&](std::size_t, std::int64_t, std::span<const float> row) {
+      chunked.insert(chunked.end(), row.begin(), row.end());
+    }).has_value());
+    CHECK((chunked == logits));
+    // Only the last row wanted: the last layer then works on that row alone.
+    KvSequence again(cache);
+    std::vector<float> last;
+    const Transformer::Segment tail{&again, golden.tokens, static_cast<std::int64_t>(golden.tokens.size()) - 1};
+    REQUIRE(in_chunks.forward({&tail, 1}, [&](std::size_t, std::int64_t, std::span<const float> row) { last.assign(row.begin(), row.end()); }).has_value());
+    CHECK((last == std::vector<float>(logits.end() - static_cast<std::ptrdiff_t>(last.size()), logits.end())));
+  }
 }
 
 TEST_CASE("F32 models give the reference's logits within 1e-3 and its greedy continuation", "[models][oracle]") {
