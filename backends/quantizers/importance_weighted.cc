@@ -7,6 +7,7 @@
 #include "backends/quantizers/block_packing.h"
 #include "backends/quantizers/catalog.h"
 #include "backends/quantizers/scale_search.h"
+#include "backends/quantizers/scale_search_lanes.h"
 #include "backends/quantizers/super_block.h"
 
 #include <cmath>
@@ -63,14 +64,10 @@ void encode_with_minimum(const float* x, const float* importance, float sigma2, 
 template <class Block>
 void encode_6bit_scales(const float* x, const float* importance, int code_max, Block& block) {
   const float sigma2 = 2 * sum_of_squares(x, 256) / 256;
-  float scales[8], mins[8], sums[8], weights[32];
+  float scales[8], mins[8], sums[8], weights[256];
   std::uint8_t codes[256], scale_codes[8], min_codes[8];
-  for (int j = 0; j < 8; ++j) {
-    sums[j] = weigh(x + 32 * j, importance + 32 * j, 32, sigma2, weights);
-    const ScaleAndMinimum fit = fit_with_minimum({x + 32 * j, 32}, weights, code_max, kCandidates, codes + 32 * j);
-    scales[j] = fit.scale;
-    mins[j] = fit.minimum;
-  }
+  for (int j = 0; j < 8; ++j) sums[j] = weigh(x + 32 * j, importance + 32 * j, 32, sigma2, weights + 32 * j);
+  fit_all_with_minimum(x, weights, 8, code_max, kCandidates, scales, mins, codes);
   block.d = scale_to_half(fit_positive(scales, sums, 63, scale_codes));
   block.dmin = scale_to_half(fit_positive(mins, sums, 63, min_codes));
   pack_scales_6bit(scale_codes, min_codes, block.scales);
@@ -121,14 +118,10 @@ void encode_q2_k_weighted(const float* row, std::int64_t count_values, const flo
   for_each_block<BlockQ2_K, 256>(
       row, count_values, importance, out, [](const float* x, const float* weight, float, BlockQ2_K& block) {
         const float sigma2 = sum_of_squares(x, 256) / 256;
-        float scales[16], mins[16], sums[16], weights[16];
+        float scales[16], mins[16], sums[16], weights[256];
         std::uint8_t codes[256], scale_codes[16], min_codes[16];
-        for (int s = 0; s < 16; ++s) {
-          sums[s] = weigh(x + 16 * s, weight + 16 * s, 16, sigma2, weights);
-          const ScaleAndMinimum fit = fit_with_minimum({x + 16 * s, 16}, weights, 3, kCandidates, codes + 16 * s);
-          scales[s] = fit.scale;
-          mins[s] = fit.minimum;
-        }
+        for (int s = 0; s < 16; ++s) sums[s] = weigh(x + 16 * s, weight + 16 * s, 16, sigma2, weights + 16 * s);
+        fit_all_with_minimum(x, weights, 16, 3, kCandidates, scales, mins, codes);
         block.d = scale_to_half(fit_positive(scales, sums, 15, scale_codes));
         block.dmin = scale_to_half(fit_positive(mins, sums, 15, min_codes));
         for (int s = 0; s < 16; ++s) block.scales[s] = static_cast<std::uint8_t>(scale_codes[s] | min_codes[s] << 4);
@@ -140,12 +133,10 @@ void encode_q3_k_weighted(const float* row, std::int64_t count_values, const flo
   for_each_block<BlockQ3_K, 256>(
       row, count_values, importance, out, [](const float* x, const float* weight, float, BlockQ3_K& block) {
         const float sigma2 = 2 * sum_of_squares(x, 256) / 256;
-        float scales[16], sums[16], weights[16];
+        float scales[16], sums[16], weights[256];
         std::uint8_t codes[256], scale_codes[16];
-        for (int s = 0; s < 16; ++s) {
-          sums[s] = weigh(x + 16 * s, weight + 16 * s, 16, sigma2, weights);
-          scales[s] = fit_symmetric({x + 16 * s, 16}, 4, weights, codes + 16 * s);
-        }
+        for (int s = 0; s < 16; ++s) sums[s] = weigh(x + 16 * s, weight + 16 * s, 16, sigma2, weights + 16 * s);
+        fit_all_symmetric(x, 4, weights, scales, codes);
         block.d = scale_to_half(fit_symmetric(scales, 32, sums, scale_codes));
         pack_scales_q3_k(scale_codes, block.scales);
         assign_codes(x, codes, block);
@@ -166,7 +157,7 @@ void encode_q6_k_weighted(const float* row, std::int64_t count_values, const flo
   for_each_block<BlockQ6_K, 256>(row, count_values, importance, out, [](const float* x, const float* weight, float, BlockQ6_K& block) {
     std::uint8_t codes[256];
     float scales[16];
-    for (int s = 0; s < 16; ++s) scales[s] = fit_symmetric({x + 16 * s, 16}, 32, weight + 16 * s, codes + 16 * s);
+    fit_all_symmetric(x, 32, weight, scales, codes);
     assemble_q6_k(x, scales, codes, block);
   });
 }

@@ -5,6 +5,7 @@
 #include "backends/quantizers/block_packing.h"
 #include "backends/quantizers/catalog.h"
 #include "backends/quantizers/scale_search.h"
+#include "backends/quantizers/scale_search_lanes.h"
 #include "backends/quantizers/super_block.h"
 
 #include <algorithm>
@@ -36,18 +37,16 @@ float quantize_to_largest(std::span<const float> values, int code_max, std::uint
 
 template <class Block>
 void encode_6bit_scales(const float x[256], Block& block, int code_max, Candidates candidates) {
-  float scales[8], mins[8], weights[32];
+  float scales[8], mins[8], weights[256];
   std::uint8_t codes[256], scale_codes[8], min_codes[8];
   for (int j = 0; j < 8; ++j) {
     const float* part = x + 32 * j;
     float sum_squares = 0;
     for (int l = 0; l < 32; ++l) sum_squares += part[l] * part[l];
     const float rms = std::sqrt(sum_squares / 32);
-    for (int l = 0; l < 32; ++l) weights[l] = rms + std::fabs(part[l]);
-    const ScaleAndMinimum fit = fit_with_minimum({part, 32}, weights, code_max, candidates, codes + 32 * j);
-    scales[j] = fit.scale;
-    mins[j] = fit.minimum;
+    for (int l = 0; l < 32; ++l) weights[32 * j + l] = rms + std::fabs(part[l]);
   }
+  fit_all_with_minimum(x, weights, 8, code_max, candidates, scales, mins, codes);
   block.d = scale_to_half(quantize_to_largest(scales, 63, scale_codes));
   block.dmin = scale_to_half(quantize_to_largest(mins, 63, min_codes));
   pack_scales_6bit(scale_codes, min_codes, block.scales);
@@ -58,14 +57,10 @@ void encode_6bit_scales(const float x[256], Block& block, int code_max, Candidat
 
 void encode_q2_k(const float* row, std::int64_t count_values, std::byte* out) {
   for_each_block<BlockQ2_K>(row, count_values, out, [](const float* x, BlockQ2_K& block) {
-    float scales[16], mins[16], weights[16];
+    float scales[16], mins[16], weights[256];
     std::uint8_t codes[256], scale_codes[16], min_codes[16];
-    for (int s = 0; s < 16; ++s) {
-      for (int l = 0; l < 16; ++l) weights[l] = std::fabs(x[16 * s + l]);
-      const ScaleAndMinimum fit = fit_with_minimum({x + 16 * s, 16}, weights, 3, {-0.5f, 0.1f, 15, true}, codes + 16 * s);
-      scales[s] = fit.scale;
-      mins[s] = fit.minimum;
-    }
+    for (int i = 0; i < 256; ++i) weights[i] = std::fabs(x[i]);
+    fit_all_with_minimum(x, weights, 16, 3, {-0.5f, 0.1f, 15, true}, scales, mins, codes);
     block.d = scale_to_half(quantize_to_largest(scales, 15, scale_codes));
     block.dmin = scale_to_half(quantize_to_largest(mins, 15, min_codes));
     for (int s = 0; s < 16; ++s) block.scales[s] = static_cast<std::uint8_t>(scale_codes[s] | min_codes[s] << 4);
@@ -77,10 +72,9 @@ void encode_q3_k(const float* row, std::int64_t count_values, std::byte* out) {
   for_each_block<BlockQ3_K>(row, count_values, out, [](const float* x, BlockQ3_K& block) {
     std::uint8_t codes[256], scale_codes[16] = {};
     float scales[16], extreme = 0;
-    for (int s = 0; s < 16; ++s) {
-      scales[s] = fit_by_descent({x + 16 * s, 16}, 4, codes + 16 * s);
-      if (std::fabs(scales[s]) > std::fabs(extreme)) extreme = scales[s];
-    }
+    fit_all_by_descent(x, 4, scales, codes);
+    for (const float scale : scales)
+      if (std::fabs(scale) > std::fabs(extreme)) extreme = scale;
     if (extreme != 0) {
       const float inverse = -32.0f / extreme;
       for (int s = 0; s < 16; ++s)
@@ -106,7 +100,7 @@ void encode_q6_k(const float* row, std::int64_t count_values, std::byte* out) {
   for_each_block<BlockQ6_K>(row, count_values, out, [](const float* x, BlockQ6_K& block) {
     std::uint8_t codes[256];
     float scales[16];
-    for (int s = 0; s < 16; ++s) scales[s] = fit_symmetric({x + 16 * s, 16}, 32, nullptr, codes + 16 * s);
+    fit_all_symmetric(x, 32, nullptr, scales, codes);
     assemble_q6_k(x, scales, codes, block);
   });
 }
