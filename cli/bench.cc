@@ -140,7 +140,7 @@ std::function<int()> add_bench(CLI::App& app) {
       document["int8_peak_reason"] = "f32 activations: f32_peak_share is the share of the F32 peak";
     }
     // A decode step reads every matrix once, whatever the batch; of the embedding one row a text.
-    const double step_bytes = static_cast<double>(info.weights_bytes - engine->model().embedding->bytes.size());
+    const double step_bytes = static_cast<double>(info.weights_bytes - engine->model().embedding->size_bytes());
     document["bandwidth_share"] = spread(decode)["median"].get<double>() / options->batch * step_bytes / ceilings.read_bytes_per_s;
     document["ceilings"] = {{"int8_macs_per_s", ceilings.int8_macs_per_s}, {"f32_fmas_per_s", ceilings.f32_fmas_per_s},
                             {"read_bytes_per_s", ceilings.read_bytes_per_s}};

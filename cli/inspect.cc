@@ -1,6 +1,7 @@
-// quantfleet inspect: what is in a GGUF file.
+// quantfleet inspect: what is in a model's files.
 #include "backends/formats/file_hash.h"
 #include "backends/formats/gguf.h"
+#include "backends/huggingface/checkpoint.h"
 #include "cli/commands.h"
 #include "contract/error.h"
 
@@ -24,21 +25,6 @@ struct Options {
   std::string path;
   bool json = false, hashes = false;
 };
-
-// A folder means the one model in it (a split model is one).
-Result<std::filesystem::path> find_model(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::is_directory(path, error)) return path;
-  std::vector<std::filesystem::path> found;
-  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
-    const std::string name = entry.path().filename().string();
-    const bool later_part = name.find("-of-") != std::string::npos && name.find("-00001-of-") == std::string::npos;
-    if (name.ends_with(".gguf") && !later_part) found.push_back(entry.path());
-  }
-  if (error) return Error{Code::kIo, fmt::format("{}: reading the folder failed: {}", path.string(), error.message())};
-  if (found.size() == 1) return found.front();
-  return Error{Code::kUsage, fmt::format("{}: holds {} GGUF models, name one file", path.string(), found.size())};
-}
 
 template <class T>
 Json elements(const std::vector<T>& values) {
@@ -75,7 +61,7 @@ Json describe_formats(const GgufFile& file) {
   for (const GgufTensor& tensor : file.tensors()) {
     auto& [count, bytes] = by_type[tensor.format->ggml_type];
     ++count;
-    bytes += tensor.bytes.size();
+    bytes += tensor.size_bytes();
   }
   Json formats = Json::object();
   for (const auto& [type, sums] : by_type)
@@ -94,17 +80,19 @@ Status describe(const GgufFile& file, bool hashes, Json& model) {
   Json metadata = Json::object(), tensors = Json::array();
   for (const auto& [key, value] : file.metadata()) metadata[key] = to_json(value);
   std::uint64_t parameters = 0, bytes = 0;
+  std::vector<std::byte> buffer;
   for (const GgufTensor& tensor : file.tensors()) {
     parameters += static_cast<std::uint64_t>(tensor.count_values());
-    bytes += tensor.bytes.size();
-    Json one = {{"name", tensor.name}, {"shape", tensor.shape}, {"format", tensor.format->name}, {"bytes", tensor.bytes.size()}};
-    if (hashes) one["sha256"] = sha256_of_bytes(tensor.bytes);
+    bytes += tensor.size_bytes();
+    Json one = {{"name", tensor.name}, {"shape", tensor.shape}, {"format", tensor.format->name}, {"bytes", tensor.size_bytes()}};
+    if (hashes) one["sha256"] = sha256_of_bytes(file.rows(tensor, 0, tensor.rows(), buffer));
     tensors.push_back(std::move(one));
   }
   auto architecture = file.string_or("general.architecture", "");
   auto name = file.string_or("general.name", "");
   if (!architecture) return architecture.error();
   if (!name) return name.error();
+  if (file.version() == 0) bytes = file.size_bytes();  // a checkpoint: what its files take, not what their values do
   model = Json{{"files", std::move(files)},
               {"gguf_version", file.version()},
               {"architecture", *architecture},
@@ -121,8 +109,8 @@ Status describe(const GgufFile& file, bool hashes, Json& model) {
 void print_table(const Json& model) {
   for (const Json& file : model["files"])
     fmt::print("{}  {} bytes  sha256 {}\n", shown(file["path"]), file["bytes"].get<std::uint64_t>(), file["sha256"].get<std::string>());
-  fmt::print("architecture {}, {} parameters, {:.4f} bits per weight, GGUF version {}\n\n", shown(model["architecture"]),
-             model["parameters"].get<std::uint64_t>(), model["bits_per_weight"].get<double>(), model["gguf_version"].get<int>());
+  fmt::print("architecture {}, {} parameters, {:.4f} bits per weight{}\n\n", shown(model["architecture"]),
+             model["parameters"].get<std::uint64_t>(), model["bits_per_weight"].get<double>(), model["gguf_version"] == 0 ? std::string() : fmt::format(", GGUF version {}", model["gguf_version"].get<int>()));
   for (const auto& [key, value] : model["metadata"].items()) {
     if (value.is_object())
       fmt::print("  {} = {} elements {}\n", shown(key), value["count"].get<std::uint64_t>(), shown(dump(value["first"])));
@@ -143,8 +131,7 @@ void print_table(const Json& model) {
 }
 
 int inspect(const Options& options) {
-  const std::filesystem::path path = find_model(options.path).value();
-  const auto file = GgufFile::open(path).value();
+  const auto file = open_model_file(options.path).value();
   Json model;
   describe(*file, options.hashes, model).value();
   if (options.json) fmt::print("{}\n", dump(model, 1));
@@ -156,7 +143,7 @@ int inspect(const Options& options) {
 
 std::function<int()> add_inspect(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("FILE", options->path, "a GGUF file, the first part of a split one, or a folder that holds one model")->required();
+  app.add_option("FILE", options->path, "a GGUF file, the first part of a split one, a folder that holds one, or a Hugging Face folder")->required();
   app.add_flag("--json", options->json, "one JSON document on stdout (docs/schemas/inspect.json)");
   app.add_flag("--hashes", options->hashes, "also the SHA-256 of every tensor's bytes");
   return [options] { return inspect(*options); };

@@ -37,7 +37,7 @@ void add_compute_options(CLI::App& app, ModelOptions& options) {
 }
 
 void add_model_options(CLI::App& app, ModelOptions& options) {
-  app.add_option("MODEL", options.model, "model file, GGUF")->required();
+  app.add_option("MODEL", options.model, "GGUF file or Hugging Face folder")->required();
   add_compute_options(app, options);
 }
 

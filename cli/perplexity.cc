@@ -1,5 +1,6 @@
 // quantfleet perplexity: how well a model predicts a text, by llama-perplexity's convention, and how far its distribution is
 // from a reference model's on the same tokens.
+#include "backends/huggingface/checkpoint.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 
@@ -79,7 +80,7 @@ std::function<int()> add_perplexity(CLI::App& app) {
     RollingLoglikelihood request{text, options->context};
     const bool given = context->count() > 0;
     const auto window_of = [&](const std::filesystem::path& path) {
-      const auto file = GgufFile::open(path);
+      const auto file = open_model_file(path);
       if (!file) throw BadResult(file.error());
       const auto config = read_model_config(**file);
       if (!config) throw BadResult(config.error());

@@ -27,6 +27,9 @@ Result<JobSpec> read_plan(const fs::path& file) {
     const fs::path folder = fs::absolute(file).parent_path();
     fs::path found;
     for (const fs::path& place : {fs::path(model.path), folder / model.path, folder.parent_path() / model.path}) {
+      if (fs::is_directory(place, error) && fs::exists(place / "config.json", error))
+        return Error{Code::kUnsupported, fmt::format("{}: models: \"{}\": {} is a folder, and a plan's models are single files: `quantfleet convert {} OUT.gguf --format bf16` makes one",
+                                                     file.string(), model.name, place.string(), model.path)};
       if (!fs::is_regular_file(place, error)) continue;
       found = place;
       break;

@@ -80,11 +80,6 @@ int convert(const Options& options) {
     fmt::print(stderr, "quantfleet: --format {}: convert knows f32, f16 and bf16; use quantize for the others\n", options.format);
     return exit_code(Code::kUsage);
   }
-  std::error_code ignored;
-  if (std::filesystem::is_directory(options.in, ignored)) {
-    fmt::print(stderr, "quantfleet: {}: converting a Hugging Face directory is not supported yet, give a GGUF file\n", options.in);
-    return exit_code(Code::kUnsupported);
-  }
   return quantize(options, "converting");
 }
 
@@ -92,7 +87,7 @@ int convert(const Options& options) {
 
 std::function<int()> add_quantize(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("IN", options->in, "a GGUF model: F32, F16, BF16 or quantized; of a split one the first part")->required();
+  app.add_option("IN", options->in, "a GGUF model (F32, F16, BF16 or quantized; of a split one the first part) or a Hugging Face folder")->required();
   app.add_option("--format", options->format, fmt::format("{}", fmt::join(quantize_format_names(), ", ")))->required();
   app.add_option("--imatrix", options->importance_matrix, "importance matrix, .dat or GGUF (default: none)");
   add_common(app, options);
@@ -101,7 +96,7 @@ std::function<int()> add_quantize(CLI::App& app) {
 
 std::function<int()> add_convert(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("IN", options->in, "a GGUF model; of a split one the first part")->required();
+  app.add_option("IN", options->in, "a GGUF model (of a split one the first part) or a Hugging Face folder")->required();
   app.add_option("--format", options->format, "f32, f16 or bf16")->required();
   add_common(app, options);
   return [options] { return convert(*options); };

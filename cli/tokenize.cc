@@ -1,4 +1,5 @@
 // quantfleet tokenize: token ids of the texts of a JSONL file, one line out per line in. Reads the vocabulary only, no weights.
+#include "backends/huggingface/checkpoint.h"
 #include "backends/tokenizers/tokenizer.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
@@ -40,12 +41,12 @@ std::function<int()> add_tokenize(CLI::App& app) {
     bool add_special = false, parse_special = false;
   };
   auto options = std::make_shared<Options>();
-  app.add_option("MODEL", options->model, "model or vocabulary file, GGUF")->required();
+  app.add_option("MODEL", options->model, "model or vocabulary file, GGUF, or Hugging Face folder")->required();
   app.add_option("--jsonl", options->jsonl, R"(file with a line {"text": ...} or {"bytes_b64": ...} per text; - is stdin)")->required();
   app.add_flag("--add-special", options->add_special, "BOS before and EOS behind, where the model wants them");
   app.add_flag("--parse-special", options->parse_special, "the text of a control token stands for that token");
   return [options] {
-    const auto file = GgufFile::open(options->model);
+    const auto file = open_model_file(options->model);
     if (!file) throw BadResult(file.error());
     const auto tokenizer = Tokenizer::from_gguf(**file);
     if (!tokenizer) throw BadResult(at(options->model.string(), tokenizer.error()));

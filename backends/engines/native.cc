@@ -2,6 +2,7 @@
 
 #include "backends/engines/delivery.h"
 #include "backends/formats/file_hash.h"
+#include "backends/huggingface/checkpoint.h"
 #include "backends/models/sampler.h"
 
 #include <fmt/format.h>
@@ -61,7 +62,7 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
     return Error{Code::kUsage, "reference logits are either written or compared with, not both"};
   const auto family = find_kernels(options.kernels);
   if (!family) return family.error();
-  auto file = GgufFile::open(options.model);
+  auto file = open_model_file(options.model);
   if (!file) return file.error();
 
   std::unique_ptr<NativeEngine> engine(new NativeEngine);

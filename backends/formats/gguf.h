@@ -32,7 +32,8 @@ struct GgufValue {
       data;
 };
 
-// One tensor: a view into the mapped file; valid as long as the GgufFile lives.
+// One tensor: a view into the mapped file; valid as long as the GgufFile lives. `bytes` is empty where the file holds the
+// values in another arrangement: GgufFile::rows makes them.
 struct GgufTensor {
   std::string name;
   const BlockFormat* format = nullptr;
@@ -42,8 +43,11 @@ struct GgufTensor {
   std::int64_t count_values() const;
   std::int64_t columns() const { return shape.empty() ? 0 : shape[0]; }   // K: length of a row
   std::int64_t rows() const { return columns() ? count_values() / columns() : 0; }
+  std::uint64_t size_bytes() const { return static_cast<std::uint64_t>(rows() * format->row_bytes(columns())); }
 };
 
+// What all readers of models present: a GGUF file, or another container as the GGUF that a conversion would give
+// (backends/huggingface).
 class GgufFile {
  public:
   // Split files (name-00001-of-0000N.gguf): open the first part, the others are found beside it.
@@ -55,13 +59,17 @@ class GgufFile {
   virtual const std::filesystem::path& path() const = 0;
   virtual const std::vector<std::filesystem::path>& parts() const = 0;  // path() alone, or all files of a split model
   virtual std::uint64_t size_bytes() const = 0;                         // of all parts together
-  virtual std::uint32_t version() const = 0;
+  virtual std::uint32_t version() const = 0;                            // 0: not a GGUF file
   virtual std::uint64_t alignment() const = 0;
   virtual const std::vector<std::pair<std::string, GgufValue>>& metadata() const = 0;  // in file order
   virtual const std::vector<GgufTensor>& tensors() const = 0;                          // in file order
 
   // A hint that `bytes` (of a tensor) are not needed soon: a mapped file gives their memory back and would read them again.
   virtual void forget(std::span<const std::byte> bytes) const = 0;
+
+  // The bytes of rows begin .. end-1, (end - begin) * row_bytes: where they lie in the file, or in `buffer`, made there.
+  // Any number of threads may ask, each with its own buffer.
+  virtual std::span<const std::byte> rows(const GgufTensor& tensor, std::int64_t begin, std::int64_t end, std::vector<std::byte>& buffer) const;
 
   const GgufTensor* find_tensor(std::string_view name) const;     // nullptr when absent
   const GgufValue* find(std::string_view key) const;              // nullptr when absent

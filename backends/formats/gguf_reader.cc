@@ -2,19 +2,14 @@
 // are multiplied only after a check for overflow, and nothing is reserved for a count before the bytes left could hold it.
 // A file that another program shortens while it is mapped ends the process with SIGBUS; that is the limit of mapping.
 #include "backends/formats/gguf.h"
+#include "backends/formats/mapped_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <limits>
-#include <system_error>
 #include <utility>
 
 namespace quantfleet {
@@ -390,57 +385,6 @@ Result<Part> read_part(std::span<const std::byte> bytes, std::string_view place)
 
 // ---- files ------------------------------------------------------------------------------------------------------------------
 
-Error system_error(const std::filesystem::path& path, std::string_view doing, int error) {
-  const Code code = error == ENOENT || error == ENOTDIR ? Code::kNotFound
-                    : error == EACCES || error == EPERM ? Code::kPermission
-                                                        : Code::kIo;
-  return Error{code, fmt::format("{}: {} failed: {}", path.string(), doing, std::generic_category().message(error))};
-}
-
-// A whole file, mapped for reading.
-class Mapping {
- public:
-  static Result<Mapping> open(const std::filesystem::path& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (file < 0) return system_error(path, "opening", errno);
-    struct stat status {};
-    if (::fstat(file, &status) != 0) {
-      const int error = errno;
-      ::close(file);
-      return system_error(path, "reading its size", error);
-    }
-    if (!S_ISREG(status.st_mode)) {
-      ::close(file);
-      return Error{Code::kBadValue, fmt::format("{}: expected a GGUF file, this is not a regular file", path.string())};
-    }
-    Mapping mapping;
-    if (status.st_size > 0) {
-      void* address = ::mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_PRIVATE, file, 0);
-      const int error = errno;
-      ::close(file);
-      if (address == MAP_FAILED) return system_error(path, "mapping", error);
-      mapping.bytes_ = {static_cast<const std::byte*>(address), static_cast<std::size_t>(status.st_size)};
-    } else {
-      ::close(file);
-    }
-    return mapping;
-  }
-
-  Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
-  Mapping& operator=(Mapping&& other) noexcept {
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-  ~Mapping() {
-    if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
-  }
-  std::span<const std::byte> bytes() const { return bytes_; }
-
- private:
-  Mapping() = default;
-  std::span<const std::byte> bytes_;
-};
-
 class ParsedGguf final : public GgufFile {
  public:
   ParsedGguf(std::filesystem::path path, Part part, std::uint64_t size_bytes)
@@ -455,14 +399,10 @@ class ParsedGguf final : public GgufFile {
   const std::vector<GgufTensor>& tensors() const override { return part_.tensors; }
 
   void forget(std::span<const std::byte> bytes) const override {
-    if (mappings_.empty()) return;  // bytes in memory are somebody else's
-    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-    const auto begin = (reinterpret_cast<std::uintptr_t>(bytes.data()) + page - 1) / page * page;
-    const auto end = (reinterpret_cast<std::uintptr_t>(bytes.data()) + bytes.size()) / page * page;
-    if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+    if (!mappings_.empty()) MappedFile::forget(bytes);  // otherwise bytes in memory, which are somebody else's
   }
 
-  void keep(Mapping mapping) { mappings_.push_back(std::move(mapping)); }
+  void keep(MappedFile mapping) { mappings_.push_back(std::move(mapping)); }
 
   void add_part(std::filesystem::path path, Part part, std::uint64_t size_bytes) {
     parts_.push_back(std::move(path));
@@ -485,7 +425,7 @@ class ParsedGguf final : public GgufFile {
   std::vector<std::filesystem::path> parts_;
   Part part_;
   std::uint64_t size_bytes_;
-  std::vector<Mapping> mappings_;
+  std::vector<MappedFile> mappings_;
 };
 
 std::optional<std::int64_t> integer(const Part& part, std::string_view key) {
@@ -511,7 +451,7 @@ Status add_other_parts(ParsedGguf& file, const std::filesystem::path& path, std:
   for (std::int64_t number = 1; number < count; ++number) {
     auto part_path = path_of_part(path, number, count);
     if (!part_path) return part_path.error();
-    auto mapping = Mapping::open(*part_path);
+    auto mapping = MappedFile::open(*part_path, "a GGUF file");
     if (!mapping) return mapping.error();
     auto part = read_part(mapping->bytes(), part_path->string());
     if (!part) return part.error();
@@ -527,7 +467,7 @@ Status add_other_parts(ParsedGguf& file, const std::filesystem::path& path, std:
 }  // namespace
 
 Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::filesystem::path& path) {
-  auto mapping = Mapping::open(path);
+  auto mapping = MappedFile::open(path, "a GGUF file");
   if (!mapping) return mapping.error();
   auto part = read_part(mapping->bytes(), path.string());
   if (!part) return part.error();

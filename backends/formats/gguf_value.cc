@@ -1,4 +1,4 @@
-// Makers of metadata values, and the typed look-ups of GgufFile.
+// Makers of metadata values, and what all readers of GgufFile share.
 #include "backends/formats/gguf.h"
 
 #include <fmt/format.h>
@@ -56,6 +56,11 @@ std::int64_t GgufTensor::count_values() const {
   std::int64_t count = shape.empty() ? 0 : 1;
   for (const std::int64_t n : shape) count *= n;  // checked by the reader
   return count;
+}
+
+std::span<const std::byte> GgufFile::rows(const GgufTensor& tensor, std::int64_t begin, std::int64_t end, std::vector<std::byte>&) const {
+  const std::int64_t row_bytes = tensor.format->row_bytes(tensor.columns());
+  return tensor.bytes.subspan(static_cast<std::size_t>(begin * row_bytes), static_cast<std::size_t>((end - begin) * row_bytes));
 }
 
 const GgufTensor* GgufFile::find_tensor(std::string_view name) const {

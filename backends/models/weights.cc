@@ -1,8 +1,6 @@
 #include "backends/models/weights.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,14 +12,6 @@
 
 namespace quantfleet {
 namespace {
-
-// Gives the file's pages back: they come again from the disk when somebody reads them.
-void release_mapped(std::span<const std::byte> bytes) {
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<std::uintptr_t>(bytes.data()) + page - 1) / page * page;
-  const auto end = (reinterpret_cast<std::uintptr_t>(bytes.data()) + bytes.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-}
 
 // Takes tensors out of a file by name, checks them, and remembers which were asked for.
 class Loader {
@@ -44,10 +34,11 @@ class Loader {
     const auto found = tensor(name, {count});
     if (!found) return found.error();
     const GgufTensor& source = **found;
-    if (source.bytes.size() != static_cast<std::size_t>(source.format->row_bytes(count)))
+    if (source.format->row_bytes(source.columns()) == 0)
       return bad(Code::kBadShape, fmt::format("tensor {} is not whole blocks of {}", name, source.format->name));
     std::vector<float> values(static_cast<std::size_t>(count));
-    source.format->decode(source.bytes.data(), count / source.format->values_per_block, values.data());
+    std::vector<std::byte> buffer;
+    source.format->decode(file_.rows(source, 0, source.rows(), buffer).data(), count / source.format->values_per_block, values.data());
     for (std::int64_t i = 0; i < count; ++i)
       if (!(values[i] - values[i] == 0.0f))
         return bad(Code::kNonFinite, fmt::format("tensor {}: value {} is not a finite number", name, i));
@@ -58,7 +49,8 @@ class Loader {
   Result<WeightMatrix> matrix(const std::string& name, std::int64_t rows, std::int64_t columns) {
     const auto found = tensor(name, {columns, rows});
     if (!found) return found.error();
-    auto packed = WeightMatrix::pack(family_, *(*found)->format, (*found)->bytes, rows, columns, pool_);
+    std::vector<std::byte> buffer;
+    auto packed = WeightMatrix::pack(family_, *(*found)->format, file_.rows(**found, 0, rows, buffer), rows, columns, pool_);
     if (!packed) return at(file_.path().string() + ": tensor " + name, packed.error());
     packed_one(**found, *packed);
     return packed;
@@ -82,11 +74,12 @@ class Loader {
         stacked.parts.push_back({std::move(*packed), stacked.rows});
         stacked.rows += names_and_rows[first].second;
       } else {
-        std::vector<std::byte> bytes;
+        std::vector<std::byte> bytes, buffer;
         std::int64_t rows = 0;
         std::string names;
         for (std::size_t i = first; i < last; ++i) {
-          bytes.insert(bytes.end(), sources[i]->bytes.begin(), sources[i]->bytes.end());
+          const auto part = file_.rows(*sources[i], 0, sources[i]->rows(), buffer);
+          bytes.insert(bytes.end(), part.begin(), part.end());
           rows += names_and_rows[i].second;
           names += (names.empty() ? "" : " and ") + names_and_rows[i].first;
         }
@@ -94,7 +87,7 @@ class Loader {
         if (!packed) return at(file_.path().string() + ": tensor " + names, packed.error());
         for (std::size_t i = first; i < last; ++i) {
           values_of_[sources[i]->format->name] += sources[i]->count_values();
-          if (release_pages_) release_mapped(sources[i]->bytes);
+          if (release_pages_) file_.forget(sources[i]->bytes);
         }
         bytes_ += packed->size_bytes();
         stacked.parts.push_back({std::move(*packed), stacked.rows});
@@ -111,13 +104,14 @@ class Loader {
     if (!found) return found.error();
     const GgufTensor& source = **found;
     const std::int64_t row_bytes = source.format->row_bytes(columns);
-    if (row_bytes == 0 || source.bytes.size() != static_cast<std::size_t>(row_bytes * rows))
+    if (row_bytes == 0)
       return bad(Code::kBadShape, fmt::format("tensor {} is not whole blocks of {}", name, source.format->name));
     std::atomic<std::int64_t> bad_row = -1;
     const auto check = [&](std::int64_t begin, std::int64_t end, int) {
       std::vector<float> values(static_cast<std::size_t>(columns));
+      std::vector<std::byte> buffer;
       for (std::int64_t row = begin; row < end; ++row) {
-        source.format->decode(source.bytes.data() + row * row_bytes, columns / source.format->values_per_block, values.data());
+        source.format->decode(file_.rows(source, row, row + 1, buffer).data(), columns / source.format->values_per_block, values.data());
         float zero = 0;
         for (const float value : values) zero += value - value;
         if (!(zero == 0.0f)) bad_row = row;
@@ -126,8 +120,8 @@ class Loader {
     pool_.parallel_for(rows, 64, check);
     if (bad_row >= 0)
       return bad(Code::kNonFinite, fmt::format("tensor {}: row {} has a value that is not a finite number", name, bad_row.load()));
-    if (release_pages_) release_mapped(source.bytes);
-    bytes_ += source.bytes.size();
+    if (release_pages_) file_.forget(source.bytes);
+    bytes_ += source.size_bytes();
     return &source;
   }
 
@@ -160,7 +154,7 @@ class Loader {
   void packed_one(const GgufTensor& source, const WeightMatrix& packed) {
     bytes_ += packed.size_bytes();
     values_of_[source.format->name] += source.count_values();
-    if (release_pages_) release_mapped(source.bytes);
+    if (release_pages_) file_.forget(source.bytes);
   }
 
   const GgufFile& file_;
@@ -187,9 +181,10 @@ std::string_view file_type_name(std::int64_t file_type) {
 }  // namespace
 
 void Model::embed(std::int32_t token, std::int64_t position, float* x) const {
+  std::vector<std::byte> buffer;
   const auto row_of = [&](const GgufTensor& tensor, std::int64_t row, float* values) {
     const BlockFormat& blocks = *tensor.format;
-    blocks.decode(tensor.bytes.data() + row * blocks.row_bytes(config.width), config.width / blocks.values_per_block, values);
+    blocks.decode(file->rows(tensor, row, row + 1, buffer).data(), config.width / blocks.values_per_block, values);
   };
   row_of(*embedding, token, x);
   if (config.embedding_scale != 1)
@@ -320,6 +315,8 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
   model->format = load.main_format();
   if (const auto type = file->int_or("general.file_type", -1); type && !file_type_name(*type).empty())
     model->format = file_type_name(*type);
+  else if (const auto source = file->string_or("quantfleet.source_format", ""); source && !source->empty())
+    model->format = *source;  // of a Hugging Face checkpoint
   return std::shared_ptr<const Model>(std::move(model));
 }
 

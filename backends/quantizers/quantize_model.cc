@@ -2,6 +2,7 @@
 
 #include "backends/formats/catalog.h"
 #include "backends/formats/gguf.h"
+#include "backends/huggingface/checkpoint.h"
 #include "backends/quantizers/imatrix_file.h"
 #include "backends/quantizers/mixes.h"
 
@@ -25,6 +26,7 @@ constexpr float kTooLargeForHalf = 65520.0f;                  // from here on bi
 
 // Rows of one tensor that are worked on together.
 struct Chunk {
+  const GgufFile* model;
   const GgufTensor* tensor;
   const BlockFormat* target;
   const std::vector<float>* importance;  // whole tensor's, or nullptr
@@ -72,12 +74,16 @@ class TensorEncoder {
 
     std::atomic<std::int64_t> next{0}, bad_row{std::numeric_limits<std::int64_t>::max()};
     const std::int64_t grain = std::max<std::int64_t>(1, 16384 / columns);
+    const std::int64_t source_bytes = chunk.tensor->format->row_bytes(columns);
     const auto work = [&] {
+      std::vector<std::byte> buffer;
       for (;;) {
         const std::int64_t begin = next.fetch_add(grain);
         if (begin >= chunk.count_rows) return;
-        for (std::int64_t row = begin; row < std::min(begin + grain, chunk.count_rows); ++row) {
-          if (encode_one(chunk, row)) continue;
+        const std::int64_t end = std::min(begin + grain, chunk.count_rows);
+        const std::byte* source = chunk.model->rows(*chunk.tensor, chunk.first_row + begin, chunk.first_row + end, buffer).data();
+        for (std::int64_t row = begin; row < end; ++row, source += source_bytes) {
+          if (encode_one(chunk, row, source)) continue;
           std::int64_t seen = bad_row.load();
           while (row < seen && !bad_row.compare_exchange_weak(seen, row)) {}
         }
@@ -98,11 +104,10 @@ class TensorEncoder {
 
  private:
   // Decodes row `row` of the chunk, encodes it and measures the error. false: a value is bad; nothing is encoded.
-  bool encode_one(const Chunk& chunk, std::int64_t row) {
+  bool encode_one(const Chunk& chunk, std::int64_t row, const std::byte* source) {
     const GgufTensor& tensor = *chunk.tensor;
     const std::int64_t columns = tensor.columns(), tensor_row = chunk.first_row + row;
     const std::int64_t source_bytes = tensor.format->row_bytes(columns), target_bytes = chunk.target->row_bytes(columns);
-    const std::byte* source = tensor.bytes.data() + tensor_row * source_bytes;
     float* values = buffers_.values.data() + row * columns;
     std::byte* blocks = buffers_.blocks.data() + row * target_bytes;
     tensor.format->decode(source, columns / tensor.format->values_per_block, values);
@@ -197,7 +202,7 @@ Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat
                       const QuantizeOptions& options, GgufWriter& writer, QuantizeReport& report) {
   TensorEncoder encoder(options.threads);
   std::uint64_t bytes_total = 0, bytes_done = 0;
-  for (const GgufTensor& tensor : model.tensors()) bytes_total += tensor.bytes.size();
+  for (const GgufTensor& tensor : model.tensors()) bytes_total += tensor.size_bytes();
   for (std::size_t i = 0; i < formats.size(); ++i) {
     const GgufTensor& tensor = model.tensors()[i];
     std::vector<float> importance;
@@ -212,12 +217,12 @@ Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat
     const std::int64_t rows_at_once = std::max<std::int64_t>(1, kChunkValues / tensor.columns());
     double squared_error = 0;
     for (std::int64_t row = 0; row < tensor.rows(); row += rows_at_once) {
-      const Chunk chunk{&tensor, formats[i], importance.empty() ? nullptr : &importance, row,
+      const Chunk chunk{&model, &tensor, formats[i], importance.empty() ? nullptr : &importance, row,
                         std::min(rows_at_once, tensor.rows() - row)};
       if (Status status = encoder.encode(chunk, squared_error); !status) return status;
       if (Status status = writer.write(encoder.blocks()); !status) return status;
       const std::int64_t row_bytes = tensor.format->row_bytes(tensor.columns());
-      model.forget(tensor.bytes.subspan(static_cast<std::size_t>(row * row_bytes), static_cast<std::size_t>(chunk.count_rows * row_bytes)));
+      if (!tensor.bytes.empty()) model.forget(tensor.bytes.subspan(static_cast<std::size_t>(row * row_bytes), static_cast<std::size_t>(chunk.count_rows * row_bytes)));
       bytes_done += static_cast<std::uint64_t>(chunk.count_rows * row_bytes);
       if (options.progress && !options.progress(bytes_done, bytes_total))
         return Error{Code::kInterrupted, fmt::format("interrupted at tensor {}; nothing was written", tensor.name)};
@@ -245,7 +250,7 @@ Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std
   const Mix* mix = find_mix(options.format);
   if (!mix)
     return Error{Code::kUnknownFormat, fmt::format("no format is called {}; known are {}", options.format, known_names())};
-  auto model = GgufFile::open(in);
+  auto model = open_model_file(in);
   if (!model) return model.error();
   if ((*model)->tensors().empty()) return Error{Code::kBadValue, fmt::format("{}: has no tensors to quantize", in.string())};
   std::error_code ignored;

@@ -1,0 +1,395 @@
+#include "backends/huggingface/checkpoint.h"
+
+#include "backends/formats/catalog.h"
+#include "backends/formats/mapped_file.h"
+#include "backends/formats/safetensors.h"
+#include "backends/huggingface/architecture.h"
+#include "backends/huggingface/linear_format.h"
+#include "backends/huggingface/tokenizer_json.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <set>
+#include <system_error>
+
+namespace quantfleet {
+namespace huggingface {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kShardsMax = 1000;
+
+// Where the rows of a tensor come from when they are not a view.
+struct Source {
+  const SafetensorsArray* array = nullptr;      // a plain array, or
+  std::unique_ptr<LinearWeight> linear;         // a quantized matrix, or
+  std::vector<float> values;                    // numbers of our own
+  RowOrder order = RowOrder::kAsStored;
+  bool transposed = false, add_one = false;
+};
+
+const BlockFormat* format_of(const std::string& dtype) {
+  if (dtype == "F32") return &kF32;
+  if (dtype == "F16") return &kF16;
+  if (dtype == "BF16") return &kBF16;
+  return nullptr;
+}
+
+class Checkpoint final : public GgufFile {
+ public:
+  explicit Checkpoint(fs::path directory) : directory_(std::move(directory)) {}
+
+  const fs::path& path() const override { return directory_; }
+  const std::vector<fs::path>& parts() const override { return parts_; }
+  std::uint64_t size_bytes() const override { return size_bytes_; }
+  std::uint32_t version() const override { return 0; }
+  std::uint64_t alignment() const override { return 32; }
+  const std::vector<std::pair<std::string, GgufValue>>& metadata() const override { return metadata_; }
+  const std::vector<GgufTensor>& tensors() const override { return tensors_; }
+  void forget(std::span<const std::byte> bytes) const override { MappedFile::forget(bytes); }
+
+  std::span<const std::byte> rows(const GgufTensor& tensor, std::int64_t begin, std::int64_t end, std::vector<std::byte>& buffer) const override {
+    if (!tensor.bytes.empty()) return GgufFile::rows(tensor, begin, end, buffer);
+    const Source& source = sources_[static_cast<std::size_t>(&tensor - tensors_.data())];
+    const std::int64_t columns = tensor.columns(), row_bytes = tensor.format->row_bytes(columns);
+    buffer.resize(static_cast<std::size_t>((end - begin) * row_bytes));
+    std::byte* target = buffer.data();
+    for (std::int64_t row = begin; row < end; ++row, target += row_bytes) make_row(source, tensor, row, columns, target);
+    return buffer;
+  }
+
+  Status read() {
+    Json config;
+    if (Status status = read_json_file(directory_ / "config.json", config); !status) return status;
+    const std::string place = (directory_ / "config.json").string();
+    auto architecture = read_config(config, place, metadata_, shape_);
+    if (!architecture) return architecture.error();
+    architecture_ = *architecture;
+    metadata_.emplace_back("general.name", gguf_string(fs::absolute(directory_).lexically_normal().filename().string()));
+    if (Status status = open_shards(); !status) return status;
+
+    std::optional<Json> separate;  // of AutoGPTQ
+    if (Status status = read_optional_json_file(directory_ / "quantize_config.json", separate); !status) return status;
+    const Json empty = Json::object();
+    const auto inner = config.find("quantization_config");
+    const bool has_inner = inner != config.end() && inner->is_object();
+    JsonReader quantization(has_inner ? *inner : separate ? *separate : empty, has_inner ? place + ": quantization_config" : (directory_ / "quantize_config.json").string());
+    if (has_inner || separate) {
+      if (Status status = choose_format(quantization); !status) return status;
+    }
+    if (Status status = read_modules(quantization); !status) return status;
+    if (Status status = check_rows(); !status) return status;
+    const std::int64_t rows = find_embedding_rows();
+    if (rows == 0) return Error{Code::kNotFound, fmt::format("{}: the token embedding is missing", directory_.string())};
+    if (Status status = read_tokenizer(directory_, config, rows, metadata_); !status) return status;
+    if (Status status = read_chat_template(); !status) return status;
+    // All that was read, for the model's hash.
+    std::vector<fs::path> described;
+    for (const char* name : {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "quantize_config.json"}) {
+      std::error_code code;
+      if (fs::exists(directory_ / name, code)) described.push_back(directory_ / name);
+    }
+    parts_.insert(parts_.begin(), described.begin(), described.end());
+    for (std::size_t i = 0; i < metadata_.size(); ++i) key_index_.emplace(metadata_[i].first, i);
+    for (std::size_t i = 0; i < tensors_.size(); ++i)
+      if (!tensor_index_.emplace(tensors_[i].name, i).second)
+        return Error{Code::kBadValue, fmt::format("{}: two arrays become tensor {}", directory_.string(), tensors_[i].name)};
+    return {};
+  }
+
+ private:
+  Error bad(Code code, std::string sentence) const { return {code, directory_.string() + ": " + std::move(sentence)}; }
+
+  std::int64_t stored_row(RowOrder order, std::int64_t row) const {
+    const std::int64_t D = shape_.head_width, H = shape_.heads;
+    switch (order) {
+      case RowOrder::kAsStored: return row;
+      case RowOrder::kQueryPairs:
+      case RowOrder::kKeyPairs: return row / D * D + row % 2 * (D / 2) + row % D / 2;
+      case RowOrder::kInterleavedQkv: return (row % (H * D) / D) * 3 * D + row / (H * D) * D + row % D;
+    }
+    return row;
+  }
+
+  // Reads only what read() checked.
+  void make_row(const Source& source, const GgufTensor& tensor, std::int64_t row, std::int64_t columns, std::byte* target) const {
+    const std::int64_t stored = tensor.shape.size() == 1 ? 0 : stored_row(source.order, row);
+    if (source.linear) {
+      std::vector<float> values(static_cast<std::size_t>(columns));
+      source.linear->decode(stored, values.data());
+      std::memcpy(target, values.data(), values.size() * sizeof(float));
+    } else if (!source.values.empty()) {
+      std::memcpy(target, source.values.data(), source.values.size() * sizeof(float));
+    } else if (tensor.shape.size() == 1) {  // F32 always
+      for (std::int64_t k = 0; k < columns; ++k) {
+        const float value = float_at(*source.array, stored_row(source.order, k)) + (source.add_one ? 1.0f : 0.0f);
+        std::memcpy(target + 4 * k, &value, 4);
+      }
+    } else if (source.transposed) {
+      const std::int64_t size = tensor.format->bytes_per_block, count_rows = tensor.rows();
+      for (std::int64_t k = 0; k < columns; ++k)
+        std::memcpy(target + k * size, source.array->bytes.data() + (k * count_rows + stored) * size, static_cast<std::size_t>(size));
+    } else {
+      const std::int64_t row_bytes = tensor.format->row_bytes(columns);
+      std::memcpy(target, source.array->bytes.data() + stored * row_bytes, static_cast<std::size_t>(row_bytes));
+    }
+  }
+
+  Status open_shards() {
+    std::set<std::string> names;
+    const fs::path index_path = directory_ / "model.safetensors.index.json";
+    std::optional<Json> index;
+    if (Status status = read_optional_json_file(index_path, index); !status) return status;
+    if (index) {
+      const auto map = index->find("weight_map");
+      if (map == index->end() || !map->is_object()) return Error{Code::kBadValue, fmt::format("{}: weight_map is not an object", index_path.string())};
+      for (const auto& [array, file] : map->items()) {
+        const std::string name = file.is_string() ? file.get<std::string>() : "";
+        if (name.empty() || name.find('/') != std::string::npos || !name.ends_with(".safetensors"))
+          return Error{Code::kBadValue, fmt::format("{}: weight_map names '{}' where a safetensors file of the same folder is expected", index_path.string(), name)};
+        names.insert(name);
+      }
+    } else {
+      std::error_code code;
+      for (const auto& entry : fs::directory_iterator(directory_, code))
+        if (entry.path().extension() == ".safetensors") names.insert(entry.path().filename().string());
+      if (code) return bad(Code::kIo, fmt::format("reading the folder failed: {}", code.message()));
+    }
+    if (names.empty()) return bad(Code::kNotFound, "no *.safetensors file; PyTorch's pickled *.bin files are not read, because opening one runs code");
+    if (names.size() > kShardsMax) return bad(Code::kTooLarge, fmt::format("{} safetensors files; the limit is {}", names.size(), kShardsMax));
+    for (const std::string& name : names) {
+      auto shard = SafetensorsFile::open(directory_ / name);
+      if (!shard) return shard.error();
+      for (const SafetensorsArray& array : (*shard)->arrays())
+        if (!arrays_.emplace(array.name, &array).second) return bad(Code::kBadValue, fmt::format("array {} is in two files", array.name));
+      if (index)
+        for (const SafetensorsArray& array : (*shard)->arrays()) {
+          if (!(*index)["weight_map"].contains(array.name)) return bad(Code::kBadValue, fmt::format("array {} of {} is not in model.safetensors.index.json", array.name, name));
+        }
+      size_bytes_ += (*shard)->size_bytes();
+      parts_.push_back(directory_ / name);
+      shards_.push_back(std::move(*shard));
+    }
+    if (index)
+      for (const auto& [array, file] : (*index)["weight_map"].items())
+        if (!arrays_.contains(array)) return bad(Code::kNotFound, fmt::format("array {} is not in {}, where model.safetensors.index.json has it", array, text_of((*index)["weight_map"], array)));
+    return {};
+  }
+
+  Status choose_format(JsonReader& quantization) {
+    const std::string method = quantization.text("quant_method", quantization.find("bits") ? "gptq" : "");  // old AutoGPTQ files
+    std::string known;
+    for (const LinearFormat* format : all_linear_formats()) {
+      if (format->quant_method == method) format_ = format;
+      known += (known.empty() ? "" : ", ") + std::string(format->quant_method);
+    }
+    if (!format_) return Error{Code::kUnknownFormat, fmt::format("{}: quant_method is '{}'; this program reads: {}", quantization.place(), method, known)};
+    auto name = format_->describe(quantization);
+    if (!name) return name.error();
+    metadata_.emplace_back("quantfleet.source_format", gguf_string(*name));
+    return {};
+  }
+
+  // "model.layers.3.mlp.up_proj" is the module "model.layers.{}.mlp.up_proj", layer 3.
+  const Module* find_module(std::string_view name, int& layer) const {
+    for (const std::string_view prefix : {"language_model.", "transformer."})
+      if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+    for (const Module& module : architecture_->modules) {
+      const std::size_t place = module.name.find("{}");
+      layer = -1;
+      if (place == std::string_view::npos) {
+        if (module.name == name) return &module;
+        continue;
+      }
+      const std::string_view before = module.name.substr(0, place), after = module.name.substr(place + 2);
+      if (!name.starts_with(before) || !name.ends_with(after) || name.size() <= before.size() + after.size()) continue;
+      const std::string_view number = name.substr(before.size(), name.size() - before.size() - after.size());
+      const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), layer);
+      if (error == std::errc() && end == number.data() + number.size() && layer >= 0 && (number[0] != '0' || number.size() == 1)) return &module;
+    }
+    return nullptr;
+  }
+
+  // Buffers that carry no weights, and what a text model does not need.
+  static bool is_ignored(std::string_view name) {
+    for (const std::string_view end : {".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"})
+      if (name.ends_with(end)) return true;
+    return name.starts_with("vision_tower.") || name.starts_with("multi_modal_projector.") || name.starts_with("model.vision_tower.");
+  }
+
+  Status read_modules(JsonReader& quantization) {
+    std::vector<std::string_view> suffixes = {"weight", "bias"};
+    if (format_) suffixes.insert(suffixes.end(), format_->suffixes.begin(), format_->suffixes.end());
+    std::sort(suffixes.begin(), suffixes.end(), [](auto a, auto b) { return a.size() > b.size(); });
+    std::map<std::string, ModuleArrays> modules;
+    for (const auto& [name, array] : arrays_) {
+      if (is_ignored(name)) continue;
+      std::string_view found;
+      for (const std::string_view suffix : suffixes)
+        if (found.empty() && name.size() > suffix.size() + 1 && name.ends_with(suffix) && name[name.size() - suffix.size() - 1] == '.') found = suffix;
+      if (found.empty()) return bad(Code::kUnsupported, fmt::format("array {} is not part of {} as this program knows it", name, architecture_->model_type));
+      const std::string module = name.substr(0, name.size() - found.size() - 1);
+      modules[module].name = module;
+      modules[module].arrays.emplace(found, array);
+    }
+    struct Placed {
+      int layer;
+      std::ptrdiff_t order;
+      const Module* module;
+      const ModuleArrays* arrays;
+    };
+    std::vector<Placed> placed;
+    for (const auto& [name, arrays] : modules) {
+      int layer = -1;
+      const Module* module = find_module(name, layer);
+      if (!module || layer >= shape_.layers)
+        return bad(Code::kUnsupported, fmt::format("array {}.{} is not part of {} with {} layers as this program knows it", name, arrays.arrays.begin()->first,
+                                                   architecture_->model_type, shape_.layers));
+      if (shape_.tied && module->gguf == "output") continue;  // a copy of the embedding
+      placed.push_back({layer, module - architecture_->modules.data(), module, &arrays});
+    }
+    std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return std::pair(a.layer, a.order) < std::pair(b.layer, b.order); });
+    for (const Placed& one : placed)
+      if (Status status = add_module(*one.module, one.layer, *one.arrays, quantization); !status) return status;
+    if (!shape_.tied && std::none_of(tensors_.begin(), tensors_.end(), [](const GgufTensor& tensor) { return tensor.name == "output.weight"; }))
+      return bad(Code::kNotFound, "the output matrix (lm_head) is missing, and tie_word_embeddings is not true");
+    if (!shape_.rotary_divisors.empty()) {
+      Source source;
+      source.values = shape_.rotary_divisors;
+      add("rope_freqs.weight", &kF32, {static_cast<std::int64_t>(shape_.rotary_divisors.size())}, {}, std::move(source));
+    }
+    return {};
+  }
+
+  void add(std::string name, const BlockFormat* format, std::vector<std::int64_t> shape, std::span<const std::byte> bytes, Source source) {
+    tensors_.push_back({std::move(name), format, std::move(shape), bytes});
+    sources_.push_back(std::move(source));
+  }
+
+  Status add_module(const Module& module, int layer, const ModuleArrays& arrays, JsonReader& quantization) {
+    const std::string name = (layer >= 0 ? fmt::format("blk.{}.", layer) : std::string()) + std::string(module.gguf);
+    if (const SafetensorsArray* bias = arrays.find("bias"))
+      if (Status status = add_vector(name + ".bias", *bias, module, false); !status) return status;
+    if (format_) {
+      auto linear = format_->read(arrays, quantization);
+      if (!linear) return at(directory_.string(), linear.error());
+      if (*linear) {
+        if (module.transposed) return bad(Code::kUnsupported, fmt::format("{} is quantized and stored transposed", arrays.name));
+        Source source;
+        source.order = module.order;
+        const std::vector<std::int64_t> shape = {(*linear)->columns(), (*linear)->rows()};
+        source.linear = std::move(*linear);
+        add(name + ".weight", &kF32, shape, {}, std::move(source));
+        return {};
+      }
+    }
+    const SafetensorsArray* weight = arrays.find("weight");
+    if (!weight) return arrays.arrays.size() == 1 && arrays.find("bias") ? Status() : bad(Code::kNotFound, fmt::format("array {}.weight is missing", arrays.name));
+    for (const auto& [suffix, array] : arrays.arrays)
+      if (suffix != "weight" && suffix != "bias" && suffix != "input_scale")
+        return bad(Code::kUnsupported, fmt::format("array {} stands beside a weight that is not quantized", array->name));
+    if (weight->shape.size() == 1) return add_vector(name + ".weight", *weight, module, module.add_one);
+    const BlockFormat* format = format_of(weight->dtype);
+    if (!format) return bad(Code::kUnsupported, fmt::format("array {} is of {}; F32, F16, BF16 or a quantization_config that says how to read it is needed", weight->name, weight->dtype));
+    if (weight->shape.size() != 2 || weight->count_values() == 0)
+      return bad(Code::kBadShape, fmt::format("array {} has {} dimensions; a matrix is needed", weight->name, weight->shape.size()));
+    std::vector<std::int64_t> shape = {weight->shape[1], weight->shape[0]};
+    Source source;
+    source.array = weight;
+    source.order = module.order;
+    source.transposed = module.transposed;
+    if (module.transposed) std::swap(shape[0], shape[1]);
+    const bool view = module.order == RowOrder::kAsStored && !module.transposed;
+    add(name + ".weight", format, std::move(shape), view ? weight->bytes : std::span<const std::byte>(), std::move(source));
+    return {};
+  }
+
+  // Vectors become F32, as converters write them.
+  Status add_vector(std::string name, const SafetensorsArray& array, const Module& module, bool add_one) {
+    if (!format_of(array.dtype) || array.shape.size() != 1 || array.count_values() == 0)
+      return bad(Code::kBadShape, fmt::format("array {} is not a vector of F32, F16 or BF16", array.name));
+    Source source;
+    source.array = &array;
+    source.order = module.order;
+    source.add_one = add_one;
+    add(std::move(name), &kF32, {array.shape[0]}, {}, std::move(source));
+    return {};
+  }
+
+  // Orders of rows are defined for exactly as many rows as the heads have.
+  Status check_rows() const {
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      const RowOrder order = sources_[i].order;
+      if (order == RowOrder::kAsStored) continue;
+      const GgufTensor& tensor = tensors_[i];
+      const std::int64_t heads = order == RowOrder::kQueryPairs ? shape_.heads : order == RowOrder::kKeyPairs ? shape_.kv_heads : 3 * shape_.heads;
+      const std::int64_t rows = tensor.shape.size() == 1 ? tensor.shape[0] : tensor.shape[1];
+      if (rows != heads * shape_.head_width || shape_.head_width % 2 != 0)
+        return bad(Code::kBadShape, fmt::format("tensor {} has {} rows; {} heads of an even width, here {}, need {}", tensor.name, rows, heads,
+                                                shape_.head_width, heads * shape_.head_width));
+    }
+    return {};
+  }
+
+  std::int64_t find_embedding_rows() const {
+    for (const GgufTensor& tensor : tensors_)
+      if (tensor.name == "token_embd.weight" && tensor.shape.size() == 2) return tensor.rows();
+    return 0;
+  }
+
+  // chat_template.jinja, where tokenizer_config.json has none.
+  Status read_chat_template() {
+    const fs::path path = directory_ / "chat_template.jinja";
+    std::error_code code;
+    const bool given = std::any_of(metadata_.begin(), metadata_.end(), [](const auto& pair) { return pair.first == "tokenizer.chat_template"; });
+    if (given || !fs::exists(path, code)) return {};
+    auto file = MappedFile::open(path, "a template");
+    if (!file) return file.error();
+    if (file->bytes().size() > 1u << 20) return Error{Code::kTooLarge, fmt::format("{}: more than 1 MiB", path.string())};
+    metadata_.emplace_back("tokenizer.chat_template", gguf_string({reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()}));
+    return {};
+  }
+
+  fs::path directory_;
+  std::vector<fs::path> parts_;
+  std::uint64_t size_bytes_ = 0;
+  std::vector<std::shared_ptr<const SafetensorsFile>> shards_;
+  std::map<std::string, const SafetensorsArray*> arrays_;
+  const HfArchitecture* architecture_ = nullptr;
+  const LinearFormat* format_ = nullptr;
+  Shape shape_;
+  Metadata metadata_;
+  std::vector<GgufTensor> tensors_;
+  std::vector<Source> sources_;  // of each tensor
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const GgufFile>> open_checkpoint(const fs::path& directory) {
+  auto checkpoint = std::make_shared<Checkpoint>(directory);
+  if (Status status = checkpoint->read(); !status) return status.error();
+  return std::shared_ptr<const GgufFile>(std::move(checkpoint));
+}
+
+}  // namespace huggingface
+
+Result<std::shared_ptr<const GgufFile>> open_model_file(const std::filesystem::path& path) {
+  std::error_code code;
+  if (!std::filesystem::is_directory(path, code)) return GgufFile::open(path);
+  if (std::filesystem::exists(path / "config.json", code)) return huggingface::open_checkpoint(path);
+  std::vector<std::filesystem::path> found;
+  for (const auto& entry : std::filesystem::directory_iterator(path, code)) {
+    const std::string name = entry.path().filename().string();
+    const bool later_part = name.find("-of-") != std::string::npos && name.find("-00001-of-") == std::string::npos;
+    if (name.ends_with(".gguf") && !later_part) found.push_back(entry.path());
+  }
+  if (code) return Error{Code::kIo, fmt::format("{}: reading the folder failed: {}", path.string(), code.message())};
+  if (found.size() == 1) return GgufFile::open(found.front());
+  return Error{Code::kUsage, fmt::format("{}: holds {} GGUF models and no config.json of a Hugging Face checkpoint; name one file", path.string(), found.size())};
+}
+
+}  // namespace quantfleet

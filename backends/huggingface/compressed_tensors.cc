@@ -1,0 +1,221 @@
+// compressed-tensors checkpoints (vLLM, llm-compressor): packed integers under group scales (W4A16 and kin), int8 and FP8 rows
+// (W8A8, FP8), and NVFP4. Weights only: activations stay F32 here. Spec: docs/formats/huggingface.md
+#include "backends/huggingface/linear_format.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <vector>
+
+namespace quantfleet::huggingface {
+namespace {
+
+constexpr std::string_view kSuffixes[] = {"weight_packed", "weight_scale",  "weight_shape", "weight_zero_point",  "weight_g_idx",
+                                          "weight_global_scale", "input_scale", "input_zero_point", "input_global_scale"};
+constexpr float kE2m1[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+
+// The weights' settings of the one group of modules.
+struct Settings {
+  std::string format;
+  int bits = 8;
+  bool is_float = false;
+};
+
+Settings read_settings(JsonReader& config) {
+  Settings settings;
+  settings.format = config.text("format", "");
+  const Json* groups = config.find("config_groups");
+  if (!groups || !groups->is_object() || groups->size() != 1) {
+    config.fail(Code::kUnsupported, "config_groups does not have exactly one group");
+    return settings;
+  }
+  const Json& group = groups->begin().value();
+  const auto weights = group.is_object() ? group.find("weights") : group.end();
+  if (!group.is_object() || weights == group.end() || !weights->is_object()) {
+    config.fail(Code::kBadValue, "config_groups has a group without weights");
+    return settings;
+  }
+  JsonReader reader(*weights, config.place() + ": weights");
+  settings.bits = static_cast<int>(reader.integer("num_bits", 2, 8));
+  settings.is_float = reader.text("type", "int") == "float";
+  if (settings.format.empty() && group.contains("format")) settings.format = text_of(group, "format");
+  if (reader.error()) config.fail(reader.error()->code, reader.error()->detail);
+  return settings;
+}
+
+// Row n, column k under the scale of its group: value (code - zero) scale.
+class GroupedWeight : public LinearWeight {
+ public:
+  GroupedWeight(std::int64_t rows, std::int64_t columns) : LinearWeight(rows, columns) {}
+
+  float scale_of(std::int64_t row, std::int64_t k) const { return scales[static_cast<std::size_t>(row * groups + group_of(k))]; }
+  std::int64_t group_of(std::int64_t k) const { return g_idx.empty() ? k / group_size : g_idx[static_cast<std::size_t>(k)]; }
+
+  std::int64_t groups = 1, group_size = 1;
+  std::vector<std::int32_t> g_idx;  // empty: groups of neighbours
+  std::vector<float> scales;        // [N, G]
+};
+
+class PackedWeight final : public GroupedWeight {
+ public:
+  using GroupedWeight::GroupedWeight;
+  void decode(std::int64_t row, float* values) const override {
+    const std::byte* words = packed->bytes.data() + 4 * row * row_words;
+    for (std::int64_t k = 0; k < columns(); ++k) {
+      const int code = static_cast<int>(bits_at(words, 1, k * bits, bits)) - (1 << (bits - 1));
+      const int zero = zeros.empty() ? 0 : zeros[static_cast<std::size_t>(row * groups + group_of(k))];
+      values[k] = static_cast<float>(code - zero) * scale_of(row, k);
+    }
+  }
+  int bits = 4;
+  std::int64_t row_words = 0;
+  const SafetensorsArray* packed = nullptr;
+  std::vector<std::int16_t> zeros;  // [N, G], or empty: symmetric
+};
+
+class ByteWeight final : public GroupedWeight {
+ public:
+  using GroupedWeight::GroupedWeight;
+  void decode(std::int64_t row, float* values) const override {
+    const std::int64_t begin = row * columns();
+    const bool integers = weight->dtype == "I8";
+    const int zero = zero_points ? static_cast<std::int8_t>(zero_points->bytes[static_cast<std::size_t>(zero_points->count_values() == 1 ? 0 : row)]) : 0;
+    for (std::int64_t k = 0; k < columns(); ++k) {
+      const float code = integers ? static_cast<float>(static_cast<std::int8_t>(weight->bytes[static_cast<std::size_t>(begin + k)]) - zero)
+                                  : float_at(*weight, begin + k);
+      values[k] = code * scale_of(row, k);
+    }
+  }
+  const SafetensorsArray *weight = nullptr, *zero_points = nullptr;
+};
+
+class Nvfp4Weight final : public GroupedWeight {
+ public:
+  using GroupedWeight::GroupedWeight;
+  void decode(std::int64_t row, float* values) const override {
+    const std::byte* bytes = packed->bytes.data() + row * columns() / 2;
+    for (std::int64_t k = 0; k < columns(); ++k) {
+      const auto code = static_cast<unsigned>(bytes[k / 2]) >> (4 * (k % 2)) & 15;
+      const float value = kE2m1[code & 7];
+      values[k] = (code & 8 ? -value : value) * scale_of(row, k);
+    }
+  }
+  const SafetensorsArray* packed = nullptr;
+};
+
+// weight_scale in one of its shapes: [1] or [] for all, [N] or [N, 1] by row, [N, G] by group.
+Status read_scales(const ModuleArrays& module, GroupedWeight& weight) {
+  const SafetensorsArray* scale = module.find("weight_scale");
+  if (!scale) return module.bad(Code::kNotFound, fmt::format("array {}.weight_scale is missing", module.name));
+  const std::int64_t rows = weight.rows(), columns = weight.columns(), count = scale->count_values();
+  if (count != 1 && (scale->shape.empty() || scale->shape[0] != rows || count % rows != 0 || scale->shape.size() > 2))
+    return module.bad(Code::kBadShape, fmt::format("{}.weight_scale has {} values; one, {} rows, or {} rows of groups are possible", module.name, count, rows, rows));
+  if (scale->dtype != "F32" && scale->dtype != "F16" && scale->dtype != "BF16" && scale->dtype != "F8_E4M3")
+    return module.bad(Code::kBadValue, fmt::format("{}.weight_scale is of {}", module.name, scale->dtype));
+  if (Status finite = check_finite(*scale); !finite) return finite.error();
+  weight.groups = count == 1 ? 1 : count / rows;
+  if (weight.groups == 0 || columns % weight.groups != 0)
+    return module.bad(Code::kBadShape, fmt::format("{} inputs do not divide into {} groups", columns, weight.groups));
+  weight.group_size = columns / weight.groups;
+  weight.scales.resize(static_cast<std::size_t>(rows * weight.groups));
+  for (std::size_t i = 0; i < weight.scales.size(); ++i) weight.scales[i] = float_at(*scale, count == 1 ? 0 : static_cast<std::int64_t>(i));
+  if (module.find("weight_g_idx")) {
+    const auto g_idx = module.get("weight_g_idx", "I32", {columns});
+    if (!g_idx) return g_idx.error();
+    for (std::int64_t k = 0; k < columns; ++k) {
+      const std::uint32_t group = word_at(**g_idx, k);
+      if (group >= weight.groups) return module.bad(Code::kBadValue, fmt::format("{}.weight_g_idx[{}] is {}; there are {} groups", module.name, k, static_cast<std::int32_t>(group), weight.groups));
+      weight.g_idx.push_back(static_cast<std::int32_t>(group));
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<LinearWeight>> read_packed(const ModuleArrays& module, const Settings& settings) {
+  const auto shape = module.get("weight_shape", "I64 I32", {2});
+  if (!shape) return shape.error();
+  std::int64_t size[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    if ((*shape)->dtype == "I32") size[i] = static_cast<std::int32_t>(word_at(**shape, i));
+    else __builtin_memcpy(&size[i], (*shape)->bytes.data() + 8 * i, 8);
+    if (size[i] < 1 || size[i] > 1 << 28) return module.bad(Code::kBadShape, fmt::format("{}.weight_shape[{}] is {}", module.name, i, size[i]));
+  }
+  const int bits = settings.bits;
+  auto weight = std::make_unique<PackedWeight>(size[0], size[1]);
+  weight->bits = bits;
+  weight->row_words = (size[1] * bits + 31) / 32;
+  const auto packed = module.get("weight_packed", "I32 U32", {size[0], weight->row_words});
+  if (!packed) return packed.error();
+  weight->packed = *packed;
+  if (Status status = read_scales(module, *weight); !status) return status.error();
+  if (module.find("weight_zero_point")) {
+    const std::int64_t words = (size[0] * bits + 31) / 32;
+    const auto zeros = module.get("weight_zero_point", "I32 U32", {words, weight->groups});
+    if (!zeros) return zeros.error();
+    weight->zeros.resize(weight->scales.size());
+    for (std::int64_t g = 0; g < weight->groups; ++g)
+      for (std::int64_t n = 0; n < size[0]; ++n)
+        weight->zeros[static_cast<std::size_t>(n * weight->groups + g)] =
+            static_cast<std::int16_t>(static_cast<int>(bits_at((*zeros)->bytes.data() + 4 * g, weight->groups, n * bits, bits)) - (1 << (bits - 1)));
+  }
+  return std::unique_ptr<LinearWeight>(std::move(weight));
+}
+
+Result<std::unique_ptr<LinearWeight>> read_bytes(const ModuleArrays& module) {
+  const auto codes = module.get("weight", "I8 F8_E4M3", {-1, -1});
+  if (!codes) return codes.error();
+  auto weight = std::make_unique<ByteWeight>((*codes)->shape[0], (*codes)->shape[1]);
+  weight->weight = *codes;
+  if (weight->rows() == 0 || weight->columns() == 0) return module.bad(Code::kBadShape, fmt::format("{}.weight is empty", module.name));
+  if ((*codes)->dtype != "I8")
+    if (Status finite = check_finite(**codes); !finite) return finite.error();
+  if (Status status = read_scales(module, *weight); !status) return status.error();
+  if (const SafetensorsArray* zeros = module.find("weight_zero_point")) {
+    if (zeros->dtype != "I8" || (zeros->count_values() != 1 && zeros->count_values() != weight->rows()))
+      return module.bad(Code::kBadShape, fmt::format("{}.weight_zero_point is not one I8, or one per row", module.name));
+    weight->zero_points = zeros;
+  }
+  return std::unique_ptr<LinearWeight>(std::move(weight));
+}
+
+Result<std::unique_ptr<LinearWeight>> read_nvfp4(const ModuleArrays& module) {
+  const auto packed = module.get("weight_packed", "U8", {-1, -1});
+  if (!packed) return packed.error();
+  auto weight = std::make_unique<Nvfp4Weight>((*packed)->shape[0], 2 * (*packed)->shape[1]);
+  if (weight->rows() == 0 || weight->columns() % 16 != 0 || weight->columns() == 0)
+    return module.bad(Code::kBadShape, fmt::format("{} inputs do not divide into groups of 16", weight->columns()));
+  weight->packed = *packed;
+  const auto scale = module.get("weight_scale", "F8_E4M3", {weight->rows(), weight->columns() / 16});
+  if (!scale) return scale.error();
+  const auto global = module.get("weight_global_scale", "F32", {1});
+  if (!global) return global.error();
+  if (Status status = read_scales(module, *weight); !status) return status.error();
+  const float divisor = float_at(**global, 0);
+  if (!(divisor > 0) || !std::isfinite(divisor)) return module.bad(Code::kBadValue, fmt::format("{}.weight_global_scale is {}", module.name, divisor));
+  for (float& value : weight->scales) value /= divisor;
+  return std::unique_ptr<LinearWeight>(std::move(weight));
+}
+
+Result<std::string> describe(JsonReader& config) {
+  const Settings settings = read_settings(config);
+  if (config.error()) return *config.error();
+  if (settings.format == "nvfp4-pack-quantized") return std::string("CT-nvfp4");
+  return settings.is_float ? std::string("CT-fp8") : fmt::format("CT-w{}", settings.bits);
+}
+
+Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReader& config) {
+  const Settings settings = read_settings(config);
+  if (config.error()) return *config.error();
+  if (module.find("weight_packed"))
+    return settings.format == "nvfp4-pack-quantized" ? read_nvfp4(module)
+           : settings.is_float                       ? Result<std::unique_ptr<LinearWeight>>(module.bad(Code::kUnsupported, fmt::format("format '{}' is not known", settings.format)))
+                                                     : read_packed(module, settings);
+  if (module.find("weight_scale")) return read_bytes(module);
+  return std::unique_ptr<LinearWeight>();
+}
+
+}  // namespace
+
+const LinearFormat kCompressedTensors = {"compressed-tensors", describe, read, kSuffixes};
+
+}  // namespace quantfleet::huggingface

@@ -1,0 +1,125 @@
+// GPTQ checkpoints (Frantar et al. 2022) as AutoGPTQ and GPTQModel write them: codes of 2, 3, 4 or 8 bits packed along the
+// inputs, zero points along the outputs, one scale per group of inputs and output. Spec: docs/formats/huggingface.md
+#include "backends/huggingface/linear_format.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+namespace quantfleet::huggingface {
+namespace {
+
+constexpr std::string_view kSuffixes[] = {"qweight", "qzeros", "scales", "g_idx"};
+
+class GptqWeight final : public LinearWeight {
+ public:
+  GptqWeight(std::int64_t rows, std::int64_t columns) : LinearWeight(rows, columns) {}
+  void decode(std::int64_t row, float* values) const override {
+    const std::byte* codes = qweight->bytes.data() + 4 * row;
+    const std::int64_t outputs = rows();
+    for (std::int64_t k = 0; k < columns(); ++k) {
+      const std::int64_t at = group[static_cast<std::size_t>(k)] * outputs + row;
+      const int code = static_cast<int>(bits_at(codes, outputs, k * bits, bits));
+      values[k] = scales[static_cast<std::size_t>(at)] * static_cast<float>(code - zeros[static_cast<std::size_t>(at)]);
+    }
+  }
+
+  int bits = 4;
+  const SafetensorsArray* qweight = nullptr;  // [K bits / 32, N]
+  std::vector<std::int32_t> group;            // [K]
+  std::vector<float> scales;                  // [G, N]
+  std::vector<std::int16_t> zeros;            // [G, N]
+};
+
+struct Settings {
+  int bits = 4;
+  std::int64_t group_size = -1;
+  bool v2 = false;
+};
+
+Settings read_settings(JsonReader& config) {
+  Settings settings;
+  settings.bits = static_cast<int>(config.integer("bits", 2, 8));
+  settings.group_size = config.integer("group_size", -1, 1 << 20, -1);
+  const std::string format = config.text("checkpoint_format", config.text("format", "gptq"));
+  settings.v2 = format == "gptq_v2";
+  if (format != "gptq" && format != "gptq_v2")
+    config.fail(Code::kUnsupported, fmt::format("checkpoint_format is '{}'; this program reads gptq and gptq_v2", format));
+  if (settings.bits != 2 && settings.bits != 3 && settings.bits != 4 && settings.bits != 8)
+    config.fail(Code::kUnsupported, fmt::format("bits is {}; GPTQ has 2, 3, 4 and 8", settings.bits));
+  if (settings.group_size == 0) config.fail(Code::kBadValue, "group_size is 0; it is -1 or the number of inputs that share a scale");
+  if (const Json* dynamic = config.find("dynamic"); dynamic && !dynamic->empty())
+    config.fail(Code::kUnsupported, "dynamic gives modules their own bits, which this program does not read");
+  return settings;
+}
+
+Result<std::string> describe(JsonReader& config) {
+  const Settings settings = read_settings(config);
+  if (config.error()) return *config.error();
+  const std::string group = settings.group_size > 0 ? fmt::format("-{}g", settings.group_size) : "";
+  return fmt::format("GPTQ-{}bit{}{}", settings.bits, group, config.flag("desc_act", false) ? "-actorder" : "");
+}
+
+Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReader& config) {
+  const Settings settings = read_settings(config);
+  if (config.error()) return *config.error();
+  if (!module.find("qweight")) return std::unique_ptr<LinearWeight>();
+  const int bits = settings.bits;
+  const auto qweight = module.get("qweight", "I32 U32", {-1, -1});
+  if (!qweight) return qweight.error();
+  const std::int64_t words = (*qweight)->shape[0], rows = (*qweight)->shape[1];
+  if (words * 32 % bits != 0 || rows * bits % 32 != 0 || words == 0 || rows == 0)
+    return module.bad(Code::kBadShape, fmt::format("{}.qweight of shape [{}, {}] does not hold whole codes of {} bits", module.name, words, rows, bits));
+  const std::int64_t columns = words * 32 / bits;
+  const std::int64_t group_size = settings.group_size < 0 ? columns : settings.group_size;
+  const std::int64_t groups = (columns + group_size - 1) / group_size;
+  const auto scales = module.get("scales", kFloatDtypes, {groups, rows});
+  if (!scales) return scales.error();
+  const auto qzeros = module.get("qzeros", "I32 U32", {groups, rows * bits / 32});
+  if (!qzeros) return qzeros.error();
+  if (Status finite = check_finite(**scales); !finite) return finite.error();
+
+  auto weight = std::make_unique<GptqWeight>(rows, columns);
+  weight->bits = bits;
+  weight->qweight = *qweight;
+  weight->group.resize(static_cast<std::size_t>(columns));
+  for (std::int64_t k = 0; k < columns; ++k) weight->group[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(k / group_size);
+  if (module.find("g_idx")) {
+    const auto g_idx = module.get("g_idx", "I32", {columns});
+    if (!g_idx) return g_idx.error();
+    bool any = false;
+    for (std::int64_t k = 0; k < columns; ++k) any = any || word_at(**g_idx, k) != 0;
+    for (std::int64_t k = 0; any && k < columns; ++k) {  // all zero: an old file without act-order
+      const std::uint32_t group = word_at(**g_idx, k);
+      if (group >= groups)
+        return module.bad(Code::kBadValue, fmt::format("{}.g_idx[{}] is {}; there are {} groups", module.name, k, static_cast<std::int32_t>(group), groups));
+      weight->group[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(group);
+    }
+  }
+  weight->scales.resize(static_cast<std::size_t>(groups * rows));
+  weight->zeros.resize(weight->scales.size());
+  const std::int64_t zero_words = rows * bits / 32;
+  std::vector<std::uint32_t> row(static_cast<std::size_t>(zero_words));
+  for (std::int64_t g = 0; g < groups; ++g) {
+    for (std::int64_t i = 0; i < zero_words; ++i) {
+      std::uint32_t word = word_at(**qzeros, g * zero_words + i);
+      // Version 1 stores the zero point less one, subtracted from the whole word: so it is added to the whole word.
+      if (!settings.v2 && bits != 3) word += 0xffffffffu / ((1u << bits) - 1);
+      row[static_cast<std::size_t>(i)] = word;
+    }
+    const auto* bytes = reinterpret_cast<const std::byte*>(row.data());
+    for (std::int64_t n = 0; n < rows; ++n) {
+      std::uint32_t zero = bits_at(bytes, 1, n * bits, bits);
+      if (!settings.v2 && bits == 3) zero = (zero + 1) & 7;
+      weight->zeros[static_cast<std::size_t>(g * rows + n)] = static_cast<std::int16_t>(zero);
+      weight->scales[static_cast<std::size_t>(g * rows + n)] = float_at(**scales, g * rows + n);
+    }
+  }
+  return std::unique_ptr<LinearWeight>(std::move(weight));
+}
+
+}  // namespace
+
+const LinearFormat kGptq = {"gptq", describe, read, kSuffixes};
+
+}  // namespace quantfleet::huggingface

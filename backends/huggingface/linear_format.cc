@@ -1,0 +1,87 @@
+#include "backends/huggingface/linear_format.h"
+
+#include "backends/formats/half_float.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace quantfleet::huggingface {
+namespace {
+
+// 1 sign, `exponent` and `mantissa` bits, as IEEE 754 except for what `has_infinity` says.
+float small_float(std::uint32_t bits, int exponent, int mantissa, bool has_infinity) {
+  const std::uint32_t e = (bits >> mantissa) & ((1u << exponent) - 1), m = bits & ((1u << mantissa) - 1);
+  const int bias = (1 << (exponent - 1)) - 1;
+  const bool top = e == (1u << exponent) - 1;
+  float value = e == 0 ? std::ldexp(static_cast<float>(m), 1 - bias - mantissa)
+                       : std::ldexp(static_cast<float>(m | 1u << mantissa), static_cast<int>(e) - bias - mantissa);
+  if (has_infinity && top) value = m == 0 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
+  if (!has_infinity && top && m == (1u << mantissa) - 1) value = std::numeric_limits<float>::quiet_NaN();
+  return bits >> (exponent + mantissa) & 1 ? -value : value;
+}
+
+template <class T>
+T number_at(const SafetensorsArray& array, std::int64_t index) {
+  T value;
+  std::memcpy(&value, array.bytes.data() + index * static_cast<std::int64_t>(sizeof value), sizeof value);
+  return value;
+}
+
+}  // namespace
+
+std::span<const LinearFormat* const> all_linear_formats() {
+  static constexpr std::array kFormats = {&kGptq, &kAwq, &kBitsandbytes, &kCompressedTensors, &kFp8, &kExl2};
+  return kFormats;
+}
+
+const SafetensorsArray* ModuleArrays::find(std::string_view suffix) const {
+  const auto found = arrays.find(suffix);
+  return found == arrays.end() ? nullptr : found->second;
+}
+
+Error ModuleArrays::bad(Code code, std::string sentence) const { return {code, fmt::format("{}: {}", name, sentence)}; }
+
+Result<const SafetensorsArray*> ModuleArrays::get(std::string_view suffix, std::string_view dtypes, std::initializer_list<std::int64_t> shape) const {
+  const SafetensorsArray* array = find(suffix);
+  if (!array) return bad(Code::kNotFound, fmt::format("array {}.{} is missing", name, suffix));
+  const std::string spaced = " " + std::string(dtypes) + " ";
+  if (spaced.find(" " + array->dtype + " ") == std::string::npos)
+    return bad(Code::kBadValue, fmt::format("array {}.{} is of {}; expected {}", name, suffix, array->dtype, dtypes));
+  std::string given, wanted;
+  bool same = array->shape.size() == shape.size();
+  std::size_t i = 0;
+  for (const std::int64_t size : shape) {
+    if (same && size >= 0 && array->shape[i] != size) same = false;
+    ++i;
+    wanted += (wanted.empty() ? "" : ", ") + (size < 0 ? std::string("any") : std::to_string(size));
+  }
+  for (const std::int64_t size : array->shape) given += (given.empty() ? "" : ", ") + std::to_string(size);
+  if (!same) return bad(Code::kBadShape, fmt::format("array {}.{} has shape [{}]; [{}] is needed", name, suffix, given, wanted));
+  return array;
+}
+
+float float_at(const SafetensorsArray& array, std::int64_t index) {
+  if (array.dtype == "F32") return number_at<float>(array, index);
+  if (array.dtype == "F16") return half_to_float(number_at<std::uint16_t>(array, index));
+  if (array.dtype == "BF16") return std::bit_cast<float>(static_cast<std::uint32_t>(number_at<std::uint16_t>(array, index)) << 16);
+  if (array.dtype == "F8_E4M3") return small_float(number_at<std::uint8_t>(array, index), 4, 3, false);
+  if (array.dtype == "F8_E5M2") return small_float(number_at<std::uint8_t>(array, index), 5, 2, true);
+  return std::numeric_limits<float>::quiet_NaN();
+}
+
+std::uint32_t word_at(const SafetensorsArray& array, std::int64_t index) { return number_at<std::uint32_t>(array, index); }
+
+Status check_finite(const SafetensorsArray& array) {
+  const std::int64_t count = array.count_values();
+  for (std::int64_t i = 0; i < count; ++i)
+    if (!std::isfinite(float_at(array, i)))
+      return Error{Code::kNonFinite, fmt::format("array {}: value {} is not a finite number", array.name, i)};
+  return {};
+}
+
+}  // namespace quantfleet::huggingface

@@ -1,0 +1,222 @@
+// Hugging Face folders: tiny random models that transformers wrote, some quantized by the packages that define the formats
+// (tests/interop/huggingface.py made them), must give the logits that transformers computes. And what is wrong with a folder is
+// said in one sentence that names the array.
+#include "backends/huggingface/checkpoint.h"
+#include "backends/formats/safetensors.h"
+#include "backends/models/transformer.h"
+#include "backends/tokenizers/tokenizer.h"
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace quantfleet {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+const fs::path kGolden = fs::path(QUANTFLEET_SOURCE_DIR) / "tests/golden/huggingface";
+
+std::string read_file(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  REQUIRE(file.good());
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A copy of a golden folder with the tokenizer that all share.
+class Folder {
+ public:
+  explicit Folder(const std::string& name) : path_(fs::temp_directory_path() / ("quantfleet-hf-" + std::to_string(::getpid()))) {
+    fs::remove_all(path_);
+    fs::create_directories(path_);
+    for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) fs::copy_file(kGolden / file, path_ / file);
+    for (const char* file : {"config.json", "model.safetensors"}) fs::copy_file(kGolden / name / file, path_ / file);
+  }
+  ~Folder() { fs::remove_all(path_); }
+  const fs::path& path() const { return path_; }
+
+  void change_json(const std::string& file, const std::function<void(Json&)>& change) const {
+    Json json = Json::parse(read_file(path_ / file));
+    change(json);
+    std::ofstream(path_ / file) << json.dump();
+  }
+
+  struct Array {
+    std::string dtype;
+    std::vector<std::int64_t> shape;
+    std::string bytes;
+  };
+  void change_arrays(const std::function<void(std::map<std::string, Array>&)>& change) const {
+    std::map<std::string, Array> arrays;
+    {
+      const auto file = SafetensorsFile::open(path_ / "model.safetensors").value();
+      for (const SafetensorsArray& array : file->arrays())
+        arrays[array.name] = {array.dtype, array.shape, {reinterpret_cast<const char*>(array.bytes.data()), array.bytes.size()}};
+    }
+    change(arrays);
+    write_arrays(path_ / "model.safetensors", arrays);
+  }
+  static void write_arrays(const fs::path& path, const std::map<std::string, Array>& arrays) {
+    Json header = Json::object();
+    std::string data;
+    for (const auto& [name, array] : arrays) {
+      header[name] = {{"dtype", array.dtype}, {"shape", array.shape}, {"data_offsets", {data.size(), data.size() + array.bytes.size()}}};
+      data += array.bytes;
+    }
+    const std::string text = header.dump();
+    const std::uint64_t length = text.size();
+    std::ofstream file(path, std::ios::binary);
+    file.write(reinterpret_cast<const char*>(&length), 8);
+    file << text << data;
+  }
+
+  std::string error() const {
+    const auto file = open_model_file(path_);
+    return file ? "" : file.error().detail;
+  }
+
+ private:
+  fs::path path_;
+};
+
+std::vector<float> logits_of(const std::shared_ptr<const GgufFile>& file, const std::vector<std::int32_t>& tokens) {
+  ThreadPool pool{2};
+  const auto model = load_model(file, *find_kernels("").value(), pool, true);
+  if (!model) FAIL(model.error().detail);
+  Transformer transformer(*model, ActivationKind::kF32, pool);
+  KvCache cache((*model)->config);
+  KvSequence sequence(cache);
+  std::vector<float> all;
+  const Transformer::Segment segment{&sequence, tokens, 0};
+  const auto status = transformer.forward({&segment, 1}, [&](std::size_t, std::int64_t, std::span<const float> row) {
+    all.insert(all.end(), row.begin(), row.end());
+  });
+  if (!status) FAIL(status.error().detail);
+  return all;
+}
+
+void check_logits(const std::string& name) {
+  INFO(name);
+  const Folder folder(name);
+  const auto file = open_model_file(folder.path());
+  if (!file) FAIL(file.error().detail);
+  const Json expected = Json::parse(read_file(kGolden / name / "expected.json"));
+  const auto tokens = expected["tokens"].get<std::vector<std::int32_t>>();
+
+  const auto tokenizer = Tokenizer::from_gguf(**file);
+  if (!tokenizer) FAIL(tokenizer.error().detail);
+  auto ids = (*tokenizer)->encode(expected["text"].get<std::string>(), false, false);
+  ids.insert(ids.begin(), 0);
+  CHECK(ids == tokens);
+
+  const std::vector<float> ours = logits_of(*file, tokens);
+  const std::string bytes = read_file(kGolden / name / "expected.f32");
+  std::vector<float> last(bytes.size() / sizeof(float));
+  std::memcpy(last.data(), bytes.data(), bytes.size());
+  REQUIRE(last.size() == expected["rows"].get<std::size_t>() * 288);
+  REQUIRE(ours.size() == tokens.size() * 288);
+  double worst = 0;
+  for (std::size_t i = 0; i < last.size(); ++i) worst = std::max(worst, std::abs(double(ours[ours.size() - last.size() + i]) - last[i]));
+  CHECK(worst < 1e-4);
+}
+
+TEST_CASE("a model of every architecture gives the logits of transformers", "[huggingface]") {
+  for (const char* name : {"llama", "llama3", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3", "olmo2", "starcoder2", "gpt2", "gpt_neox"})
+    check_logits(name);
+}
+
+TEST_CASE("quantized checkpoints give the logits of their decoded weights", "[huggingface]") {
+  for (const char* name : {"gptq4", "gptq4-actorder", "gptq8", "gptq3", "gptq2", "awq", "nf4", "nf4-nested", "fp4", "int8", "ct-w4a16", "ct-w8a8", "ct-nvfp4", "fp8", "exl2"})
+    check_logits(name);
+}
+
+TEST_CASE("the source format is named", "[huggingface]") {
+  const std::map<std::string, std::string> names = {{"gptq4-actorder", "GPTQ-4bit-32g-actorder"}, {"gptq8", "GPTQ-8bit"}, {"awq", "AWQ-4bit-32g"},
+                                                    {"nf4-nested", "bnb-nf4-nested"},            {"int8", "bnb-int8"},  {"ct-w4a16", "CT-w4"},
+                                                    {"ct-nvfp4", "CT-nvfp4"},                    {"fp8", "FP8"},        {"exl2", "EXL2-4.67bpw"}};
+  for (const auto& [folder, name] : names) CHECK(open_model_file(Folder(folder).path()).value()->get_string("quantfleet.source_format").value() == name);
+}
+
+TEST_CASE("shards are found by their index, and what the index promises must be there", "[huggingface]") {
+  const Folder folder("qwen2");
+  std::map<std::string, Folder::Array> first, second;
+  folder.change_arrays([&](auto& arrays) {
+    for (const auto& [name, array] : arrays) (first.size() < 10 ? first : second)[name] = array;
+  });
+  fs::remove(folder.path() / "model.safetensors");
+  Folder::write_arrays(folder.path() / "model-00001-of-00002.safetensors", first);
+  Folder::write_arrays(folder.path() / "model-00002-of-00002.safetensors", second);
+  Json map;
+  for (const auto& [name, array] : first) map[name] = "model-00001-of-00002.safetensors";
+  for (const auto& [name, array] : second) map[name] = "model-00002-of-00002.safetensors";
+  const auto write_index = [&] { std::ofstream(folder.path() / "model.safetensors.index.json") << Json{{"weight_map", map}}.dump(); };
+  write_index();
+  CHECK(folder.error().empty());
+  map["model.layers.7.mlp.up_proj.weight"] = "model-00002-of-00002.safetensors";
+  write_index();
+  CHECK(folder.error().find("model.layers.7.mlp.up_proj.weight is not in model-00002-of-00002.safetensors") != std::string::npos);
+  map["model.layers.7.mlp.up_proj.weight"] = "../../etc/passwd";
+  write_index();
+  CHECK(folder.error().find("weight_map names '../../etc/passwd'") != std::string::npos);
+}
+
+TEST_CASE("what is wrong with a folder is said with the key or the array", "[huggingface]") {
+  const auto changed = [](const std::string& name, const std::function<void(Json&)>& config, const std::function<void(std::map<std::string, Folder::Array>&)>& arrays = {}) {
+    const Folder folder(name);
+    if (config) folder.change_json("config.json", config);
+    if (arrays) folder.change_arrays(arrays);
+    return folder.error();
+  };
+  const auto has = [](const std::string& text) { return Catch::Contains(text); };
+  const std::string q = "model.layers.0.self_attn.q_proj.";
+  CHECK_THAT(changed("llama", [](Json& c) { c["model_type"] = "mamba"; }), has("model_type is 'mamba'"));
+  CHECK_THAT(changed("llama", [](Json& c) { c["num_hidden_layers"] = "two"; }), has("num_hidden_layers is \"two\"; an integer"));
+  CHECK_THAT(changed("llama", [](Json& c) { c["num_hidden_layers"] = 1; }), has("model.layers.1."));
+  CHECK_THAT(changed("llama", [](Json& c) { c["num_attention_heads"] = 8; }), has("rows; 8 heads"));
+  CHECK_THAT(changed("llama", [](Json& c) { c["hidden_act"] = "relu"; }), has("hidden_act is 'relu'"));
+  CHECK_THAT(changed("llama", [](Json& c) { c["rope_parameters"]["rope_type"] = "dynamic"; }), has("'dynamic'"));
+  CHECK_THAT(changed("llama", {}, [](auto& a) { a["model.layers.0.mlp.extra.weight"] = a["model.norm.weight"]; }), has("model.layers.0.mlp.extra.weight is not part of llama"));
+  CHECK_THAT(changed("llama", {}, [](auto& a) { a.erase("lm_head.weight"); }), has("lm_head"));
+  CHECK_THAT(changed("llama", {}, [](auto& a) { a["model.norm.weight"].dtype = "I16"; }), has("model.norm.weight is not a vector"));
+  CHECK_THAT(changed("gptq4", [](Json& c) { c["quantization_config"]["quant_method"] = "vptq"; }), has("quant_method is 'vptq'"));
+  CHECK_THAT(changed("gptq4", [](Json& c) { c["quantization_config"]["bits"] = 5; }), has("bits is 5; GPTQ has 2, 3, 4 and 8"));
+  CHECK_THAT(changed("gptq4", [](Json& c) { c["quantization_config"]["group_size"] = 64; }), has("scales has shape [2, 64]; [1, 64] is needed"));
+  CHECK_THAT(changed("gptq4", [](Json& c) { c["quantization_config"]["checkpoint_format"] = "marlin"; }), has("checkpoint_format is 'marlin'"));
+  CHECK_THAT(changed("gptq4", {}, [&](auto& a) { a.erase(q + "scales"); }), has(q + "scales is missing"));
+  CHECK_THAT(changed("gptq4", {}, [&](auto& a) { a.erase(q + "qweight"); }), has(q + "weight is missing"));
+  CHECK_THAT(changed("gptq4", {}, [&](auto& a) { a[q + "g_idx"].bytes[0] = 9; }), has("g_idx[0] is 9; there are 2 groups"));
+  CHECK_THAT(changed("gptq4", {}, [&](auto& a) { a[q + "scales"].bytes.replace(0, 2, "\x00\x7c", 2); }), has(q + "scales: value 0 is not a finite number"));
+  CHECK_THAT(changed("awq", [](Json& c) { c["quantization_config"]["version"] = "gemv"; }), has("AWQ version 'gemv'"));
+  CHECK_THAT(changed("nf4", {}, [&](auto& a) { a.erase(q + "weight.absmax"); }), has(q + "weight.absmax is missing"));
+  CHECK_THAT(changed("int8", {}, [&](auto& a) { a[q + "weight_format"].bytes[0] = 1; }), has("weight_format is 1"));
+  CHECK_THAT(changed("ct-w4a16", {}, [&](auto& a) { a.erase(q + "weight_scale"); }), has(q + "weight_scale is missing"));
+  CHECK_THAT(changed("exl2", {}, [&](auto& a) { a[q + "q_invperm"].bytes.replace(0, 4, a[q + "q_invperm"].bytes.substr(4, 4)); }), has("a permutation of 64 inputs is needed"));
+  CHECK_THAT(changed("exl2", {}, [&](auto& a) { a[q + "q_groups"].bytes[0] = 7; }), has("group 0 has 7 bits"));
+}
+
+TEST_CASE("tokenizers that this program cannot follow are refused", "[huggingface]") {
+  const auto changed = [](const std::function<void(Json&)>& change) {
+    const Folder folder("qwen2");
+    folder.change_json("tokenizer.json", change);
+    return folder.error();
+  };
+  CHECK_THAT(changed([](Json& t) { t["model"]["type"] = "Unigram"; }), Catch::Contains("the tokenizer's model is 'Unigram'"));
+  CHECK_THAT(changed([](Json& t) { t["pre_tokenizer"]["add_prefix_space"] = true; }), Catch::Contains("adds a space"));
+  CHECK_THAT(changed([](Json& t) { t["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "\\w+"}}}}; }), Catch::Contains("splits by \\w+"));
+  CHECK_THAT(changed([](Json& t) { t["model"]["vocab"]["zzz"] = 100000; }), Catch::Contains("token id 100000 does not lie below the 288 rows"));
+  CHECK_THAT(changed([](Json& t) { t["model"]["vocab"]["zzz"] = 5; }), Catch::Contains("two tokens have the id 5"));
+  CHECK_THAT(changed([](Json& t) { t["model"]["merges"][0] = "ab"; }), Catch::Contains("merge 0 has no two parts"));
+}
+
+}  // namespace
+}  // namespace quantfleet
