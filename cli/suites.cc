@@ -2,13 +2,22 @@
 #include "cli/commands.h"
 #include "cli/suites_root.h"
 #include "contract/error.h"
+#include "suites/import.h"
 #include "suites/suite.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <optional>
+#include <system_error>
 
 namespace quantfleet::cli {
 namespace {
@@ -18,7 +27,8 @@ using Json = nlohmann::ordered_json;
 struct Options {
   std::filesystem::path root;
   std::string name;
-  bool json = false;
+  std::filesystem::path from;
+  bool json = false, accept = false;
 };
 
 Json to_json(const SuiteInfo& info) {
@@ -46,6 +56,9 @@ int list(const Options& options) {
     fmt::print("{}\n", all.dump(2));
   } else {
     print_table(*suites);
+    const std::vector<std::string> waiting = names_of_not_imported(options.root);
+    if (!waiting.empty())
+      fmt::print("\nnot imported (quantfleet suites import NAME --from FOLDER): {}\n", fmt::join(waiting, ", "));
   }
   return 0;
 }
@@ -100,6 +113,65 @@ int verify(const Options& options) {
   return 0;
 }
 
+// A temporary file beside the target, synced and renamed: nothing half-written stays.
+void write_file(const std::filesystem::path& path, const std::string& text) {
+  const std::string temporary = path.string() + ".tmp";
+  std::FILE* file = std::fopen(temporary.c_str(), "wb");
+  bool good = file && std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0 && ::fsync(::fileno(file)) == 0;
+  const int error = errno;
+  if (file) good = std::fclose(file) == 0 && good;
+  std::error_code failure;
+  if (good) std::filesystem::rename(temporary, path, failure);
+  if (good && !failure) return;
+  std::filesystem::remove(temporary, failure);
+  throw BadResult({error == ENOSPC ? Code::kDiskFull : error == EACCES || error == EROFS ? Code::kPermission : Code::kIo,
+                   fmt::format("{}: cannot be written: {} (--root names another folder of suites)", path.string(), std::generic_category().message(error))});
+}
+
+int import_task(const Options& options) {
+  const std::filesystem::path folder = options.root / options.name;
+  const bool plain = !options.name.empty() && options.name[0] != '.' && options.name.find('/') == std::string::npos;
+  std::ifstream yaml(folder / "task.yaml", std::ios::binary);
+  if (!plain || !yaml)
+    throw BadResult({Code::kUnknownName, fmt::format("no task '{}' in {}; to import there are {}", options.name, options.root.string(),
+                                                     fmt::join(names_of_not_imported(options.root), ", "))});
+  const std::string text{std::istreambuf_iterator<char>(yaml), {}};
+  const auto task = parse_task_yaml(text, (folder / "task.yaml").string());
+  if (!task) throw BadResult(task.error());
+  if (!task->import) throw BadResult({Code::kUsage, fmt::format("{}: its items come with it, there is nothing to import", options.name)});
+  const auto items = import_items(task->import->items, options.from, task->place);
+  if (!items) throw BadResult(items.error());
+  std::optional<ImportedItems> examples;
+  if (task->import->few_shot) {
+    std::error_code failure;  // of one file given by name the examples lie beside it
+    const bool one_file = std::filesystem::is_regular_file(options.from, failure);
+    auto imported = import_items(*task->import->few_shot, one_file ? options.from.parent_path() : options.from, task->place);
+    if (!imported) throw BadResult(imported.error());
+    examples = std::move(*imported);
+  }
+  const std::string& expected = task->import->sha256;
+  const bool same = items->count == task->import->count && (expected.empty() || items->sha256 == expected);
+  if (!same && !options.accept)
+    throw BadResult({Code::kHashMismatch, fmt::format("{}: {} items{} were expected, these files give {} with the hash {}; --accept imports them all the same",
+                                                      options.name, task->import->count, expected.empty() ? "" : " with the hash " + expected.substr(0, 12), items->count,
+                                                      items->sha256.substr(0, 12))});
+  if (examples) write_file(folder / task->few_shot.items_file, examples->jsonl);
+  write_file(folder / task->items_file, items->jsonl);
+  const auto suite = load_suite(folder);
+  if (!suite) throw BadResult(suite.error());
+  if (const auto first = (*suite)->request(0, ""); !first) throw BadResult(first.error());
+  if (options.json) {
+    Json document = to_json((*suite)->info());
+    document["items_sha256"] = items->sha256;
+    document["as_expected"] = same;
+    fmt::print("{}\n", document.dump(2));
+  } else {
+    fmt::print("{}: {} items{} from {} file{}; hash {}{}\n", options.name, items->count, examples ? fmt::format(" and {} examples", examples->count) : "",
+               items->files.size(), items->files.size() == 1 ? "" : "s", items->sha256.substr(0, 12), !same ? ": NOT the edition that the task means" : expected.empty() ? ", the published count (no hash is known)" : ", as published");
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::function<int()> add_suites(CLI::App& app) {
@@ -118,11 +190,10 @@ std::function<int()> add_suites(CLI::App& app) {
   add("show", "one suite and its first request", [options] { return show(*options); })
       ->add_option("NAME", options->name, "name of the suite")->required();
   add("verify", "read every file and render every item", [options] { return verify(*options); });
-  CLI::App* import = add("import", "take over the files of a public benchmark (a later release)", []() -> int {
-    throw BadResult({Code::kUnsupported, "importing public benchmark files comes with a later release; docs/adding-a-task.md shows how to write one"});
-  });
-  import->add_option("NAME", options->name, "name of the benchmark");
-  import->add_option("--from", options->root, "its files");
+  CLI::App* import = add("import", "take over the files of a public benchmark", [options] { return import_task(*options); });
+  import->add_option("NAME", options->name, "name of the task")->required();
+  import->add_option("--from", options->from, "the authors' file, or the folder that holds their files")->required();
+  import->add_flag("--accept", options->accept, "also another edition than the one that the task means: other numbers than the published ones");
   return [action] { return (*action)(); };
 }
 

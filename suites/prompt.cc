@@ -19,6 +19,8 @@ Result<PromptBuilder> PromptBuilder::make(const Task& task) {
     return {};
   };
   if (const Status status = compile(task.prompt, "prompt", builder.prompt_); !status) return status.error();
+  if (!task.preamble.empty())
+    if (const Status status = compile(task.preamble, "preamble", builder.preamble_); !status) return status.error();
   if (!task.target.empty())
     if (const Status status = compile(task.target, "target", builder.target_); !status) return status.error();
   if (!task.target_index.empty())
@@ -88,14 +90,25 @@ std::vector<int> PromptBuilder::examples_for(int item) const {
   const int excluded = own_items ? item : -1;
   if (few_shot.sampler == FewShot::Sampler::kRandom)
     return seeded_sample(pool, few_shot.count, excluded, few_shot.seed, task_->items[static_cast<std::size_t>(item)].id);
+  const auto fits = [&](int example) {
+    if (few_shot.same.empty()) return true;
+    const auto& own = task_->items[static_cast<std::size_t>(item)].fields;
+    const auto& other = task_->few_shot_items[static_cast<std::size_t>(example)].fields;
+    return own.contains(few_shot.same) && other.contains(few_shot.same) && own[few_shot.same] == other[few_shot.same];
+  };
   std::vector<int> first;
-  for (int i = 0; static_cast<int>(first.size()) < few_shot.count; ++i)
-    if (i != excluded) first.push_back(i);
+  for (int i = 0; i < pool && static_cast<int>(first.size()) < few_shot.count; ++i)
+    if (i != excluded && fits(i)) first.push_back(i);
   return first;
 }
 
 Result<std::string> PromptBuilder::prompt(int item, const AskedItem& asked, const std::string& chat_template, bool& used_chat) const {
   std::string text;
+  if (preamble_) {
+    auto preamble = preamble_->render(task_->items[static_cast<std::size_t>(item)].fields);
+    if (!preamble) return preamble.error();
+    text = std::move(*preamble);
+  }
   const auto& pool = task_->few_shot.items_file.empty() ? task_->items : task_->few_shot_items;
   for (int example : examples_for(item)) {
     auto solved = ask(pool[static_cast<std::size_t>(example)]);

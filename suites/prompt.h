@@ -36,7 +36,7 @@ class PromptBuilder {
 
  private:
   const Task* task_ = nullptr;
-  std::optional<Template> prompt_, target_, target_index_;
+  std::optional<Template> preamble_, prompt_, target_, target_index_;
   std::vector<Template> choices_;
 };
 

@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 
 namespace quantfleet {
 namespace {
@@ -120,6 +122,28 @@ Result<std::shared_ptr<const Suite>> load_suite(const std::filesystem::path& dir
   return TaskSuite::make(std::move(*task));
 }
 
+namespace {
+
+// Its task.yaml has an import, and the file that the import makes is absent. A broken task.yaml is not: loading it says why.
+bool awaits_import(const std::filesystem::path& directory) {
+  std::ifstream file(directory / "task.yaml", std::ios::binary);
+  const std::string yaml{std::istreambuf_iterator<char>(file), {}};
+  const auto task = parse_task_yaml(yaml, (directory / "task.yaml").string());
+  std::error_code failure;
+  return task && task->import && !std::filesystem::exists(directory / task->items_file, failure);
+}
+
+}  // namespace
+
+std::vector<std::string> names_of_not_imported(const std::filesystem::path& root) {
+  std::vector<std::string> names;
+  std::error_code failure;
+  for (std::filesystem::directory_iterator entry(root, failure), end; !failure && entry != end; entry.increment(failure))
+    if (std::filesystem::exists(entry->path() / "task.yaml") && awaits_import(entry->path())) names.push_back(entry->path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 Result<std::vector<std::shared_ptr<const Suite>>> load_suites(const std::filesystem::path& root) {
   std::error_code failure;
   std::vector<std::filesystem::path> folders;
@@ -129,6 +153,7 @@ Result<std::vector<std::shared_ptr<const Suite>>> load_suites(const std::filesys
   std::sort(folders.begin(), folders.end());
   std::vector<std::shared_ptr<const Suite>> suites;
   for (const auto& folder : folders) {
+    if (awaits_import(folder)) continue;
     auto suite = load_suite(folder);
     if (!suite) return suite.error();
     suites.push_back(std::move(*suite));

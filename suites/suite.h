@@ -30,8 +30,11 @@ class Suite {
 };
 
 Result<std::shared_ptr<const Suite>> load_suite(const std::filesystem::path& directory);
-// All suites under a root (by default default_suites_root()), sorted by name; one broken suite is an error that names it.
+// All suites under a root, sorted by name; one broken suite is an error that names it. Tasks whose items were not imported yet are
+// left out.
 Result<std::vector<std::shared_ptr<const Suite>>> load_suites(const std::filesystem::path& root);
+// These tasks.
+std::vector<std::string> names_of_not_imported(const std::filesystem::path& root);
 Result<std::shared_ptr<const Suite>> find_suite(const std::filesystem::path& root, std::string_view name);
 
 }  // namespace quantfleet

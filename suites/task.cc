@@ -52,32 +52,6 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t byt
   return text;
 }
 
-// A JSON object without repeated keys into `json`; returns what is wrong with the line, or nothing.
-std::string parse_line(std::string_view line, nlohmann::json& json) {
-  std::vector<std::set<std::string>> keys;
-  std::string complaint;
-  const auto watch = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& value) {
-    if (depth > kJsonDepthMax) {
-      complaint = fmt::format("nested deeper than {}", kJsonDepthMax);
-      return false;
-    }
-    if (event == nlohmann::json::parse_event_t::object_start) keys.emplace_back();
-    if (event == nlohmann::json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
-    if (event == nlohmann::json::parse_event_t::key && !keys.empty() && !keys.back().insert(value.get<std::string>()).second)
-      complaint = fmt::format("key '{}' appears twice", value.get<std::string>());
-    return true;
-  };
-  try {
-    json = nlohmann::json::parse(line, watch);
-    if (complaint.empty() && !json.is_object()) complaint = fmt::format("a JSON {}, an object was expected", json.type_name());
-    return complaint;
-  } catch (const nlohmann::json::parse_error& error) {
-    return fmt::format("not valid JSON at byte {}, one object per line was expected", error.byte);
-  } catch (const nlohmann::json::exception&) {
-    return "not valid JSON (a number is out of range), one object per line was expected";
-  }
-}
-
 FewShot read_few_shot(const YamlTree& tree, MapReader& parent, const std::string& place) {
   MapReader reader(tree, place, "fewshot.");
   FewShot few_shot;
@@ -92,8 +66,51 @@ FewShot read_few_shot(const YamlTree& tree, MapReader& parent, const std::string
   const std::int64_t seed = 1234;
   few_shot.seed = static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, &seed));
   few_shot.delimiter = reader.text("delimiter", "\n\n");
+  few_shot.same = reader.text("same", "");
+  if (!few_shot.same.empty() && (few_shot.items_file.empty() || few_shot.sampler != FewShot::Sampler::kFirst))
+    reader.fail(reader.line_of("same"), "'fewshot.same' needs 'items' and the sampler first");
   if (const Status status = reader.finish(); !status) parent.fail_with(status.error());
   return few_shot;
+}
+
+ImportSource read_import_source(const YamlTree& tree, MapReader& parent, const std::string& place, const std::string& where) {
+  MapReader reader(tree, place, where);
+  ImportSource source;
+  source.files = reader.texts("files");
+  if (source.files.empty() || source.files.size() > 100) reader.fail(reader.line_of("files"), fmt::format("'{}files' must name 1 to 100 files", where));
+  for (const std::string& file : source.files)
+    if (file.empty() || file[0] == '/' || file.find("..") != std::string::npos || std::count(file.begin(), file.end(), '*') > 1)
+      reader.fail(reader.line_of("files"), fmt::format("'{}files' has '{}': a path below --from with at most one * is expected", where, file));
+  const std::string format = reader.text("format", "jsonl");
+  if (format == "json") source.format = ImportSource::Format::kJson;
+  else if (format == "csv") source.format = ImportSource::Format::kCsv;
+  else if (format != "jsonl") reader.fail(reader.line_of("format"), fmt::format("'{}format' is '{}', allowed are jsonl, json and csv", where, format));
+  source.records = reader.text("records", "");
+  source.columns = reader.texts("columns");
+  source.id = reader.text("id", "{{ file }}-{{ index }}");
+  source.when = reader.text("when", "");
+  if (const YamlTree* fields = reader.child("fields")) {
+    MapReader names(*fields, place, where + "fields.");
+    for (const YamlEntry& entry : fields->map) source.fields.emplace_back(entry.key, names.text(entry.key));
+    if (const Status status = names.finish(); !status) reader.fail_with(status.error());
+  }
+  if (const Status status = reader.finish(); !status) parent.fail_with(status.error());
+  return source;
+}
+
+ImportSpec read_import(const YamlTree& tree, MapReader& parent, const std::string& place) {
+  MapReader reader(tree, place, "import.");
+  ImportSpec spec;
+  if (const YamlTree* items = reader.child("items")) spec.items = read_import_source(*items, reader, place, "import.items.");
+  else reader.fail(tree.line, "'import.items' is missing");
+  if (const YamlTree* examples = reader.child("fewshot")) spec.few_shot = read_import_source(*examples, reader, place, "import.fewshot.");
+  spec.count = static_cast<int>(reader.integer("count", 1, kItemsMax));
+  spec.sha256 = reader.text("sha256", "");
+  if (!spec.sha256.empty() && (spec.sha256.size() != 64 || spec.sha256.find_first_not_of("0123456789abcdef") != std::string::npos))
+    reader.fail(reader.line_of("sha256"), "'import.sha256' must have 64 of 0-9 a-f");
+  if (spec.few_shot && parent.child("fewshot") == nullptr) reader.fail(reader.line_of("fewshot"), "'import.fewshot' needs the task's 'fewshot.items'");
+  if (const Status status = reader.finish(); !status) parent.fail_with(status.error());
+  return spec;
 }
 
 std::vector<ScorerSpec> read_scorers(const YamlTree& tree, MapReader& parent) {
@@ -138,6 +155,7 @@ void check_kind(Task& task, MapReader& reader) {
   only_for("tokens_max", text, "generate or code");
   only_for("context_tokens", task.kind == TaskKind::kRolling, "rolling");
   only_for("chat", task.kind != TaskKind::kRolling, "loglikelihood, generate or code");
+  only_for("preamble", task.kind != TaskKind::kRolling, "loglikelihood, generate or code");
   only_for("fewshot", task.kind != TaskKind::kRolling, "loglikelihood, generate or code");
   if (choice && !reader.has("choices")) reader.fail(reader.line_of(""), "kind loglikelihood needs 'choices'");
   if (choice && reader.has("target") == reader.has("target_index"))
@@ -174,6 +192,33 @@ Result<std::vector<TaskItem>> read_items(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+std::string parse_json_line(std::string_view line, nlohmann::json& json) {
+  std::vector<std::set<std::string>> keys;
+  std::string complaint;
+  const auto watch = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& value) {
+    if (depth > kJsonDepthMax) {
+      complaint = fmt::format("nested deeper than {}", kJsonDepthMax);
+      return false;
+    }
+    if (event == nlohmann::json::parse_event_t::object_start) keys.emplace_back();
+    if (event == nlohmann::json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
+    if (event == nlohmann::json::parse_event_t::key && !keys.empty() && !keys.back().insert(value.get<std::string>()).second)
+      complaint = fmt::format("key '{}' appears twice", value.get<std::string>());
+    return true;
+  };
+  try {
+    json = nlohmann::json::parse(line, watch);
+    if (complaint.empty() && !json.is_object()) complaint = fmt::format("a JSON {}, an object was expected", json.type_name());
+    return complaint;
+  } catch (const nlohmann::json::parse_error& error) {
+    return fmt::format("not valid JSON at byte {}, one object per line was expected", error.byte);
+  } catch (const nlohmann::json::exception&) {
+    return "not valid JSON (a number is out of range), one object per line was expected";
+  }
+}
+
+std::string sha256_of_text(std::string_view text) { return sha256_hex({text}); }
 
 std::string_view name_of(TaskKind kind) {
   switch (kind) {
@@ -221,8 +266,10 @@ Result<Task> parse_task_yaml(std::string_view yaml, std::string_view place_view)
   task.items_file = reader.text("items", "items.jsonl");
   if (!is_plain_file_name(task.items_file))
     reader.fail(reader.line_of("items"), fmt::format("'items' must be the name of a file beside task.yaml, found '{}'", task.items_file));
+  if (const YamlTree* import = reader.child("import")) task.import = read_import(*import, reader, place);
   const std::int64_t seed = 1234;
   task.seed = static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, &seed));
+  task.preamble = reader.text("preamble", "");
   task.prompt = reader.text("prompt");
   task.chat = reader.boolean("chat", false);
   if (const YamlTree* choices = reader.child("choices")) {
@@ -273,7 +320,7 @@ Result<std::vector<TaskItem>> parse_items(std::string_view jsonl, std::string_vi
     if (line.empty()) return bad("an empty line, one JSON object was expected");
     if (number > kItemsMax) return bad(fmt::format("more than {} items", kItemsMax), Code::kTooLarge);
     nlohmann::json json;
-    if (const std::string complaint = parse_line(line, json); !complaint.empty()) return bad(complaint);
+    if (const std::string complaint = parse_json_line(line, json); !complaint.empty()) return bad(complaint);
     const auto id = json.find("id");
     if (id == json.end() || !id->is_string()) return bad("no 'id', a string was expected");
     TaskItem item{id->get<std::string>(), std::move(json), number};
@@ -293,6 +340,10 @@ Result<Task> load_task(const std::filesystem::path& directory) {
   const std::filesystem::path folder = directory.filename().empty() ? directory.parent_path() : directory;
   if (folder.filename() != task->name)
     return Error{Code::kBadValue, fmt::format("{}: 'name' is '{}', expected the folder's name '{}'", file.string(), task->name, folder.filename().string())};
+  std::error_code failure;
+  if (task->import && !std::filesystem::exists(directory / task->items_file, failure))
+    return Error{Code::kNotFound, fmt::format("{}: the items of {} are not here; `quantfleet suites import {} --from FOLDER` takes them from the authors' files ({})",
+                                              directory.string(), task->name, task->name, task->source)};
   auto items = read_items(directory / task->items_file);
   if (!items) return items.error();
   task->items = std::move(*items);

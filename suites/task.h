@@ -42,6 +42,26 @@ struct FewShot {
   Sampler sampler = Sampler::kFirst;
   std::uint64_t seed = 1234;
   std::string delimiter = "\n\n";
+  std::string same;        // sampler first: only examples whose field of this name equals the item's
+};
+
+// How a file of the original authors becomes items (docs/adding-a-task.md, import). Templates see the record's fields, `file` (its
+// name without ending), `index` (in its file, from 0) and `number` (over all files).
+struct ImportSource {
+  enum class Format { kJsonl, kJson, kCsv };
+  std::vector<std::string> files;            // below --from; one * in the last part
+  Format format = Format::kJsonl;
+  std::string records;                       // json: the key that holds the list; empty: the document is the list
+  std::vector<std::string> columns;          // csv without a header line
+  std::string id;                            // template; characters that ids lack become -
+  std::string when;                          // expression: records where it is false are left out; empty: all stay
+  std::vector<std::pair<std::string, std::string>> fields;  // name and expression; none: the record as it is
+};
+struct ImportSpec {
+  ImportSource items;
+  std::optional<ImportSource> few_shot;      // for fewshot.items
+  int count = 0;                             // items of the edition that the task means
+  std::string sha256;                        // of their file, as written by the import; empty where nobody knows it
 };
 
 // A scorer as the task asks for it: its name and its options, still unread (each scorer checks its own).
@@ -58,6 +78,7 @@ struct Task {
   TaskKind kind = TaskKind::kGenerate;
   std::uint64_t seed = 1234;                 // of the items' order
 
+  std::string preamble;                      // template, rendered for the asked item: stands before examples and question
   std::string prompt;                        // template
   bool chat = false;                         // wrap the prompt in the model's chat template, where it has one
   std::string choices_field;                 // loglikelihood: the item's field with the list of choices, or
@@ -73,6 +94,7 @@ struct Task {
   std::optional<double> chance;              // declared; otherwise computed from the items
 
   std::string items_file;                    // beside task.yaml
+  std::optional<ImportSpec> import;          // the items are not in the repository: `suites import` makes their file
   std::string canonical;                     // task.yaml as JSON with sorted keys: comments and layout do not change the hash
   std::string sha256;                        // of the canonical JSON of task.yaml, items and few-shot items
   std::vector<TaskItem> items;               // in file order
@@ -89,5 +111,11 @@ Result<Task> parse_task_yaml(std::string_view yaml, std::string_view place);
 // JSONL: "PLACE:LINE: what, expected" for a line that is not a JSON object with a fresh "id". Empty lines are errors,
 // except nothing after the last newline.
 Result<std::vector<TaskItem>> parse_items(std::string_view jsonl, std::string_view place);
+
+// A JSON object without repeated keys into `json`; returns what is wrong with the line, or nothing.
+std::string parse_json_line(std::string_view line, nlohmann::json& json);
+
+// SHA-256 of a text, 64 hex digits.
+std::string sha256_of_text(std::string_view text);
 
 }  // namespace quantfleet

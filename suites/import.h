@@ -1,0 +1,32 @@
+// Taking over a public benchmark from its authors' files, as a task's `import` says. The files are hostile until checked; a
+// broken record names file and line. Spec of the keys: docs/adding-a-task.md.  Fuzz: tests/fuzz/fuzz_import.cc
+#pragma once
+
+#include "suites/task.h"
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace quantfleet {
+
+struct ImportedItems {
+  std::string jsonl;          // one object a line, keys sorted: the items file
+  int count = 0;
+  std::string sha256;         // of jsonl
+  std::vector<std::filesystem::path> files;  // that were read
+};
+
+// from: the folder of the authors' files, or the one file. Errors: kNotFound with the pattern that fits no file; kBadValue with
+// FILE:LINE (of a JSON document: the record's number); kTooLarge.
+Result<ImportedItems> import_items(const ImportSource& source, const std::filesystem::path& from, std::string_view place);
+
+// The records of one file as JSON objects, with the line each begins in. `bytes` may be compressed by gzip.
+struct ImportRecord {
+  nlohmann::json fields;
+  int line = 0;
+};
+Result<std::vector<ImportRecord>> read_records(std::string_view bytes, const ImportSource& source, std::string_view place);
+
+}  // namespace quantfleet
