@@ -37,6 +37,36 @@ std::string capitalize(std::string text) {
   return text;
 }
 
+// Bytes of the white space character, as Python's str.isspace counts it, that begins at `at`; 0: none does.
+std::size_t space_at(std::string_view text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
+  const unsigned a = byte(0), b = byte(1), c = byte(2);
+  if ((a >= 0x09 && a <= 0x0d) || (a >= 0x1c && a <= 0x20)) return 1;
+  if (a == 0xc2 && (b == 0x85 || b == 0xa0)) return 2;                                                    // U+0085, U+00A0
+  if (a == 0xe1 && b == 0x9a && c == 0x80) return 3;                                                      // U+1680
+  if (a == 0xe2 && b == 0x80 && ((c >= 0x80 && c <= 0x8a) || c == 0xa8 || c == 0xa9 || c == 0xaf)) return 3;  // U+2000 to 202F
+  if ((a == 0xe2 && b == 0x81 && c == 0x9f) || (a == 0xe3 && b == 0x80 && c == 0x80)) return 3;           // U+205F, U+3000
+  return 0;
+}
+
+// Python's strip without an argument.
+std::string strip_spaces(const std::string& text, bool left, bool right) {
+  std::size_t begin = 0, end = text.size();
+  while (left && begin < end) {
+    const std::size_t bytes = space_at(text, begin);
+    if (bytes == 0) break;
+    begin += bytes;
+  }
+  while (right && begin < end) {
+    std::size_t bytes = 0;
+    for (std::size_t length = 1; length <= 3 && length <= end - begin; ++length)
+      if (space_at(text, end - length) == length) bytes = length;
+    if (bytes == 0) break;
+    end -= bytes;
+  }
+  return text.substr(begin, end - begin);
+}
+
 // Python's strip: `characters` is a set of bytes here (ASCII sets are what templates use).
 std::string strip(const std::string& text, std::string_view characters, bool left, bool right) {
   std::size_t begin = left ? text.find_first_not_of(characters) : 0;
@@ -322,7 +352,7 @@ constexpr std::array kFilters = {
     }},
     NamedFilter{"trim", [](const Value& v, const Arguments& a, Meter& m) {
       const Value* characters = a.find(0, "chars");
-      return of(strip(text_of(v, m), characters ? text_of(*characters, m) : std::string(kSpaces), true, true));
+      return of(characters ? strip(text_of(v, m), text_of(*characters, m), true, true) : strip_spaces(text_of(v, m), true, true));
     }},
     NamedFilter{"unique", [](const Value& v, const Arguments&, Meter& m) {
       Json list = Json::array();
@@ -409,8 +439,10 @@ Value call_method(const Value& object, std::string_view name, const Arguments& a
     if (!first) meter.fail(fmt::format("'{}' needs a string", name));
     return require_string(*first, fmt::format("'{}'", name), meter);
   };
-  if (name == "strip" || name == "lstrip" || name == "rstrip")
-    return of(strip(text, first && first->json && !first->json->is_null() ? std::string_view(first_text()) : kSpaces, name != "rstrip", name != "lstrip"));
+  if (name == "strip" || name == "lstrip" || name == "rstrip") {
+    const bool left = name != "rstrip", right = name != "lstrip";
+    return of(first && first->json && !first->json->is_null() ? strip(text, first_text(), left, right) : strip_spaces(text, left, right));
+  }
   if (name == "upper") return of(mapped(text, upper));
   if (name == "lower") return of(mapped(text, lower));
   if (name == "title") return of(title(text));

@@ -72,6 +72,13 @@ TEST_CASE("whitespace control", "[template]") {
   CHECK(rendered("x\n", {}) == "x\n");
 }
 
+TEST_CASE("trim and strip take off what Python calls white space", "[template]") {
+  const json variables = {{"text", "\xc2\xa0\xe3\x80\x80 that\xc2\x85\xe2\x80\xa8"}, {"word", "\xc3\xa9\xe4\xb8\x80"}};
+  CHECK(rendered("[{{ text | trim }}][{{ text.lstrip() }}][{{ text.rstrip() }}]", variables) ==
+        "[that][that\xc2\x85\xe2\x80\xa8][\xc2\xa0\xe3\x80\x80 that]");
+  CHECK(rendered("[{{ word.strip() }}][{{ ' \t ' | trim }}][{{ 'xax'.strip('x') }}]", variables) == "[\xc3\xa9\xe4\xb8\x80][][a]");
+}
+
 TEST_CASE("chat templates of the common shapes render", "[template]") {
   const json variables = {{"messages", {{{"role", "system"}, {"content", "Be brief."}}, {{"role", "user"}, {"content", " Hi "}}}},
                           {"add_generation_prompt", true}, {"bos_token", "<s>"}, {"eos_token", "</s>"}};
