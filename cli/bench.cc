@@ -24,8 +24,21 @@ nlohmann::ordered_json spread(std::vector<double> samples) {
 
 // Of all layers' matrices; attention itself is left out (small for prompts much shorter than the width times the layers).
 double multiply_adds_per_token(const ModelConfig& config) {
-  const double C = config.width, F = config.feed_forward, D = config.head_width;
+  const double C = config.width, D = config.head_width;
+  const double F = config.experts > 0 ? config.experts_used * config.expert_feed_forward + config.shared_feed_forward : config.feed_forward;
   return config.layers * (C * D * (2.0 * config.heads + 2.0 * config.kv_heads) + 3 * C * F);
+}
+
+// Of a mixture of experts: what a token leaves unread.
+double unread_bytes_per_token(const Model& model) {
+  double bytes = 0;
+  for (const LayerWeights& layer : model.layers)
+    if (layer.mixture)
+      for (const auto* experts : {&layer.mixture->gate_up, &layer.mixture->down})
+        for (const StackedMatrix& expert : *experts)
+          for (const StackedMatrix::Part& part : expert.parts) bytes += static_cast<double>(part.matrix.size_bytes());
+  const ModelConfig& config = model.config;
+  return config.experts > 0 ? bytes * (config.experts - config.experts_used) / config.experts : 0;
 }
 
 // Joules that the CPU packages have used, by Linux' powercap interface; counters wrap at their range.
@@ -139,8 +152,8 @@ std::function<int()> add_bench(CLI::App& app) {
       document["int8_peak_share"] = nullptr;
       document["int8_peak_reason"] = "f32 activations: f32_peak_share is the share of the F32 peak";
     }
-    // A decode step reads every matrix once, whatever the batch; of the embedding one row a text.
-    const double step_bytes = static_cast<double>(info.weights_bytes - engine->model().embedding->size_bytes());
+    // A decode step reads every matrix once, whatever the batch, and of a mixture the experts of one token; of the embedding one row a text.
+    const double step_bytes = static_cast<double>(info.weights_bytes - engine->model().embedding->size_bytes()) - unread_bytes_per_token(engine->model());
     document["bandwidth_share"] = spread(decode)["median"].get<double>() / options->batch * step_bytes / ceilings.read_bytes_per_s;
     document["ceilings"] = {{"int8_macs_per_s", ceilings.int8_macs_per_s}, {"f32_fmas_per_s", ceilings.f32_fmas_per_s},
                             {"read_bytes_per_s", ceilings.read_bytes_per_s}};

@@ -18,6 +18,7 @@ std::function<int()> add_generate(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->request.tokens_max = 64;
   add_model_options(app, options->model);
+  add_context_option(app, options->model);
   app.add_option("--prompt", options->request.prompt, "text to continue; text of special tokens stands for them")->required();
   app.add_option("-n,--tokens", options->request.tokens_max, "tokens to generate at most")->check(CLI::Range(0, 1 << 24))->capture_default_str();
   app.add_option("--temperature", options->request.temperature, "0: the most likely token, ties to the lowest id")

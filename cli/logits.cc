@@ -42,6 +42,7 @@ std::function<int()> add_logits(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model);
+  add_context_option(app, options->model);
   app.add_option("--tokens", options->tokens, "token ids with commas between them; nothing is added")->required();
   app.add_option("--out", options->out, "file for float32 little-endian [tokens, vocabulary]; - is stdout")->required();
   app.add_flag("--json", options->json, "facts about the result as one JSON document on stdout");

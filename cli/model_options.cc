@@ -36,6 +36,12 @@ void add_compute_options(CLI::App& app, ModelOptions& options) {
       ->check(CLI::IsMember({"f32", "int8"}));
 }
 
+void add_context_option(CLI::App& app, ModelOptions& options) {
+  app.add_option("--context", options.context, "tokens of the context; 0: the model's own. A model with factors for long contexts (Phi-3 128k) uses them "
+                                               "where this is above the context that it was first trained with, which is its default")
+      ->check(CLI::Range(0, 1 << 24))->capture_default_str();
+}
+
 void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("MODEL", options.model, "GGUF file or Hugging Face folder")->required();
   add_compute_options(app, options);
@@ -46,6 +52,7 @@ EngineOptions engine_options(const ModelOptions& options) {
   engine.model = options.model;
   engine.threads = options.threads;
   engine.kernels = options.kernels;
+  engine.context_tokens = options.context;
   engine.activations = options.activations == "f32"    ? Activations::kF32
                        : options.activations == "int8" ? Activations::kInt8
                                                        : Activations::kDefault;

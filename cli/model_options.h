@@ -17,10 +17,12 @@ struct ModelOptions {
   int threads = 0;            // as given or the default: this process' cores
   std::string kernels;        // empty: the best this CPU has
   std::string activations;    // empty: by the file's format
+  int context = 0;            // 0: the model's own
 };
 
 void add_model_options(CLI::App& app, ModelOptions& options);      // MODEL and the ones below
 void add_compute_options(CLI::App& app, ModelOptions& options);    // --threads --kernels --activations
+void add_context_option(CLI::App& app, ModelOptions& options);     // --context
 
 EngineOptions engine_options(const ModelOptions& options);
 // Throws BadResult (main turns it into a sentence and an exit code).

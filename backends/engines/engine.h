@@ -21,7 +21,7 @@ struct EngineOptions {
   Activations activations = Activations::kDefault;
   int threads = 1;
   std::string kernels;             // "" = best of this CPU; else "scalar", "avx2", "avx512_vnni"; an error where it lacks it
-  int context_tokens = 0;          // 0 = the model's own
+  int context_tokens = 0;          // 0 = the model's own; of models with factors for long contexts (Phi-3) that of the short ones
   // Rolling requests: write reference logits there / compare with the ones stored there (one of the two, or neither).
   std::filesystem::path reference_logits_out;
   std::filesystem::path reference_logits_in;

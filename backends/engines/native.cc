@@ -98,7 +98,10 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   info.chat_template = *chat;
   info.weights_bytes = (*model)->weights_bytes;
   info.vocabulary_tokens = config.vocabulary_tokens;
-  info.context_tokens = options.context_tokens > 0 ? options.context_tokens : config.context_tokens;
+  // Of two sets of rotary frequencies the context decides, and without one it stays where the short ones hold.
+  const int own_context = config.long_rotary_context > 0 ? config.long_rotary_context : config.context_tokens;
+  info.context_tokens = options.context_tokens > 0 ? options.context_tokens : own_context;
+  engine->transformer_->use_long_rotary(info.context_tokens > config.long_rotary_context);
   info.threads = options.threads;
 
   if (!options.reference_logits_out.empty()) {

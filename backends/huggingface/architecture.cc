@@ -44,6 +44,46 @@ constexpr Module kQwenModules[] = {
     {"model.layers.{}.mlp.up_proj", "ffn_up"},
     {"model.layers.{}.mlp.down_proj", "ffn_down"},
 };
+constexpr Module kMixtralModules[] = {
+    {"model.embed_tokens", "token_embd"},
+    {"model.norm", "output_norm"},
+    {"lm_head", "output"},
+    {"model.layers.{}.input_layernorm", "attn_norm"},
+    {"model.layers.{}.self_attn.q_proj", "attn_q", RowOrder::kQueryPairs},
+    {"model.layers.{}.self_attn.k_proj", "attn_k", RowOrder::kKeyPairs},
+    {"model.layers.{}.self_attn.v_proj", "attn_v"},
+    {"model.layers.{}.self_attn.o_proj", "attn_output"},
+    {"model.layers.{}.post_attention_layernorm", "ffn_norm"},
+    {"model.layers.{}.block_sparse_moe.gate", "ffn_gate_inp"},
+    {"model.layers.{}.block_sparse_moe.experts.{}.w1", "ffn_gate_exps"},
+    {"model.layers.{}.block_sparse_moe.experts.{}.w3", "ffn_up_exps"},
+    {"model.layers.{}.block_sparse_moe.experts.{}.w2", "ffn_down_exps"},
+};
+// Qwen 2 and 3 with experts; layers without are as in the dense models.
+constexpr Module kQwenMoeModules[] = {
+    {"model.embed_tokens", "token_embd"},
+    {"model.norm", "output_norm"},
+    {"lm_head", "output"},
+    {"model.layers.{}.input_layernorm", "attn_norm"},
+    {"model.layers.{}.self_attn.q_proj", "attn_q"},
+    {"model.layers.{}.self_attn.k_proj", "attn_k"},
+    {"model.layers.{}.self_attn.v_proj", "attn_v"},
+    {"model.layers.{}.self_attn.q_norm", "attn_q_norm"},
+    {"model.layers.{}.self_attn.k_norm", "attn_k_norm"},
+    {"model.layers.{}.self_attn.o_proj", "attn_output"},
+    {"model.layers.{}.post_attention_layernorm", "ffn_norm"},
+    {"model.layers.{}.mlp.gate_proj", "ffn_gate"},
+    {"model.layers.{}.mlp.up_proj", "ffn_up"},
+    {"model.layers.{}.mlp.down_proj", "ffn_down"},
+    {"model.layers.{}.mlp.gate", "ffn_gate_inp"},
+    {"model.layers.{}.mlp.experts.{}.gate_proj", "ffn_gate_exps"},
+    {"model.layers.{}.mlp.experts.{}.up_proj", "ffn_up_exps"},
+    {"model.layers.{}.mlp.experts.{}.down_proj", "ffn_down_exps"},
+    {"model.layers.{}.mlp.shared_expert_gate", "ffn_gate_inp_shexp"},
+    {"model.layers.{}.mlp.shared_expert.gate_proj", "ffn_gate_shexp"},
+    {"model.layers.{}.mlp.shared_expert.up_proj", "ffn_up_shexp"},
+    {"model.layers.{}.mlp.shared_expert.down_proj", "ffn_down_shexp"},
+};
 constexpr Module kGemmaModules[] = {
     {"model.embed_tokens", "token_embd"},
     {"model.norm", "output_norm", kAsStored, false, true},
@@ -143,20 +183,66 @@ constexpr Module kGptNeoxModules[] = {
     {"gpt_neox.layers.{}.mlp.dense_4h_to_h", "ffn_down"},
 };
 
+// One norm for attention and feed-forward; biases everywhere.
+constexpr Module kPhiModules[] = {
+    {"model.embed_tokens", "token_embd"},
+    {"model.final_layernorm", "output_norm"},
+    {"lm_head", "output"},
+    {"model.layers.{}.input_layernorm", "attn_norm"},
+    {"model.layers.{}.self_attn.q_proj", "attn_q"},
+    {"model.layers.{}.self_attn.k_proj", "attn_k"},
+    {"model.layers.{}.self_attn.v_proj", "attn_v"},
+    {"model.layers.{}.self_attn.dense", "attn_output"},
+    {"model.layers.{}.mlp.fc1", "ffn_up"},
+    {"model.layers.{}.mlp.fc2", "ffn_down"},
+};
+// Names without the prefix "transformer.".
+constexpr Module kBloomModules[] = {
+    {"word_embeddings", "token_embd"},
+    {"word_embeddings_layernorm", "token_embd_norm"},
+    {"ln_f", "output_norm"},
+    {"lm_head", "output"},
+    {"h.{}.input_layernorm", "attn_norm"},
+    {"h.{}.self_attention.query_key_value", "attn_qkv", RowOrder::kInterleavedQkv},
+    {"h.{}.self_attention.dense", "attn_output"},
+    {"h.{}.post_attention_layernorm", "ffn_norm"},
+    {"h.{}.mlp.dense_h_to_4h", "ffn_up"},
+    {"h.{}.mlp.dense_4h_to_h", "ffn_down"},
+};
+// Falcon 40B has a norm for attention and one for the feed-forward.
+constexpr Module kFalconModules[] = {
+    {"word_embeddings", "token_embd"},
+    {"ln_f", "output_norm"},
+    {"lm_head", "output"},
+    {"h.{}.input_layernorm", "attn_norm"},
+    {"h.{}.ln_attn", "attn_norm_2"},
+    {"h.{}.ln_mlp", "attn_norm"},
+    {"h.{}.self_attention.query_key_value", "attn_qkv", RowOrder::kInterleavedQkv},
+    {"h.{}.self_attention.dense", "attn_output"},
+    {"h.{}.mlp.dense_h_to_4h", "ffn_up"},
+    {"h.{}.mlp.dense_4h_to_h", "ffn_down"},
+};
+
 constexpr HfArchitecture kArchitectures[] = {
     {"llama", "llama", kLlamaModules},
     {"mistral", "llama", kLlamaModules},
+    {"mixtral", "llama", kMixtralModules},
     {"qwen2", "qwen2", kQwenModules},
     {"qwen3", "qwen3", kQwenModules},
+    {"qwen2_moe", "qwen2moe", kQwenMoeModules},
+    {"qwen3_moe", "qwen3moe", kQwenMoeModules},
     {"gemma", "gemma", kGemmaModules},
     {"gemma2", "gemma2", kGemma2Modules},
     {"gemma3_text", "gemma3", kGemma2Modules},
     {"gemma3", "gemma3", kGemma2Modules},
+    {"phi", "phi2", kPhiModules},
     {"phi3", "phi3", kPhi3Modules},
     {"olmo2", "olmo2", kOlmo2Modules},
     {"starcoder2", "starcoder2", kStarcoder2Modules},
     {"gpt2", "gpt2", kGpt2Modules},
     {"gpt_neox", "gptneox", kGptNeoxModules},
+    {"bloom", "bloom", kBloomModules},
+    {"falcon", "falcon", kFalconModules},
 };
 
 // Where the classes of the architectures differ in what an absent key means, and which keys they use.
@@ -173,7 +259,9 @@ Defaults defaults_of(std::string_view type) {
   if (type == "phi3" || type == "olmo2") return {1e-5, 1e4, false, 0};
   if (type == "starcoder2") return {1e-5, 1e4, true, 0};
   if (type == "gpt2") return {1e-5, 1e4, true, 0};
-  if (type == "gpt_neox") return {1e-5, 1e4, false, 0};
+  if (type == "gpt_neox" || type == "phi") return {1e-5, 1e4, false, 0};
+  if (type == "bloom" || type == "falcon") return {1e-5, 1e4, true, 0};
+  if (type == "mixtral") return {1e-5, 1e6, false, 0};
   return {1e-6, 1e4, false, 0};
 }
 
@@ -199,11 +287,12 @@ void read_rope_scaling(JsonReader& reader, const std::string& prefix, const Json
   if (!object.is_object()) return reader.fail(Code::kBadValue, "rope_scaling is not an object");
   JsonReader scaling(object, reader.place() + ": rope_scaling");
   const std::string type = scaling.text("rope_type", scaling.text("type", "default"));
-  if (type == "linear" || type == "yarn") {
+  const bool yarn = type == "yarn" && prefix != "phi3.";  // Phi-3 means LongRoPE by it
+  if (type == "linear" || yarn) {
     metadata.emplace_back(prefix + "rope.scaling.type", gguf_string(type));
     metadata.emplace_back(prefix + "rope.scaling.factor", gguf_float32(static_cast<float>(scaling.number("factor", 1e-3, 1e6))));
   }
-  if (type == "yarn") {
+  if (yarn) {
     for (const char* key : {"beta_fast", "beta_slow"})
       if (scaling.find(key) && scaling.number(key, 0, 1e6) != (key[5] == 'f' ? 32 : 1))
         reader.fail(Code::kUnsupported, fmt::format("rope_scaling.{} is not the usual one; this program has beta_fast 32, beta_slow 1", key));
@@ -221,7 +310,24 @@ void read_rope_scaling(JsonReader& reader, const std::string& prefix, const Json
     if (!(high > low)) reader.fail(Code::kBadValue, "rope_scaling: high_freq_factor must be above low_freq_factor");
     shape.rotary_divisors = llama3_divisors(shape.rotary_width, theta, scaling.number("factor", 1e-3, 1e6, 8), low, high,
                                             static_cast<double>(scaling.integer("original_max_position_embeddings", 1, 1 << 24, 8192)));
-  } else if (type != "default" && type != "linear") {
+  } else if (prefix == "phi3." && (type == "longrope" || type == "su" || type == "yarn")) {
+    // Divisors for short and for long contexts; cosines and sines grow with the share of contexts that training did not see.
+    const auto context = static_cast<double>(reader.integer("max_position_embeddings", 1, 1 << 24, 2048));
+    const auto original = scaling.integer("original_max_position_embeddings", 2, 1 << 24, reader.integer("original_max_position_embeddings", 2, 1 << 24, 4096));
+    const double ratio = context / static_cast<double>(original);
+    const double magnitude = ratio <= 1 ? 1 : type == "yarn" ? 0.1 * std::log(ratio) + 1 : std::sqrt(1 + std::log(ratio) / std::log(static_cast<double>(original)));
+    metadata.emplace_back(prefix + "rope.scaling.original_context_length", gguf_uint32(static_cast<std::uint32_t>(original)));
+    metadata.emplace_back(prefix + "rope.scaling.attn_factor", gguf_float32(static_cast<float>(scaling.number("attention_factor", 0, 1e3, magnitude))));
+    for (auto& [key, divisors] : {std::pair("short_factor", &shape.short_divisors), std::pair("long_factor", &shape.long_divisors)}) {
+      const Json* list = scaling.find(key);
+      if (!list || !list->is_array() || list->size() != static_cast<std::size_t>(shape.rotary_width / 2))
+        return reader.fail(Code::kBadShape, fmt::format("rope_scaling.{} is not a list of {} numbers", key, shape.rotary_width / 2));
+      for (const Json& one : *list) {
+        if (!one.is_number() || !(one.get<double>() > 0)) return reader.fail(Code::kBadValue, fmt::format("rope_scaling.{} has something else than positive numbers", key));
+        divisors->push_back(one.get<float>());
+      }
+    }
+  } else if (type != "default" && type != "linear" && type != "yarn") {
     reader.fail(Code::kUnsupported, fmt::format("rope_scaling is of type '{}'; this program has linear, yarn and llama3", type));
   }
   if (scaling.error()) reader.fail(scaling.error()->code, scaling.error()->detail.substr(std::min(scaling.error()->detail.size(), reader.place().size() + 2)));
@@ -248,8 +354,8 @@ Result<const HfArchitecture*> read_config(const Json& whole, const std::string& 
   if (!architecture)
     return Error{Code::kUnknownArchitecture, fmt::format("{}: model_type is '{}'; this program reads: {}", place, type, known)};
   const Defaults defaults = defaults_of(type);
-  const bool gpt2 = type == "gpt2", neox = type == "gpt_neox", gemma = type.starts_with("gemma");
-  const bool layer_norm = gpt2 || neox || type == "starcoder2";
+  const bool gpt2 = type == "gpt2", neox = type == "gpt_neox", gemma = type.starts_with("gemma"), bloom = type == "bloom", falcon = type == "falcon";
+  const bool layer_norm = gpt2 || neox || bloom || falcon || type == "phi" || type == "starcoder2";
 
   const std::string prefix = std::string(architecture->gguf) + ".";
   const auto put = [&](const std::string& key, GgufValue value) { metadata.emplace_back(prefix + key, std::move(value)); };
@@ -257,31 +363,54 @@ Result<const HfArchitecture*> read_config(const Json& whole, const std::string& 
   const auto put_float = [&](const std::string& key, double value) { put(key, gguf_float32(static_cast<float>(value))); };
   metadata.emplace_back("general.architecture", gguf_string(std::string(architecture->gguf)));
 
-  const std::int64_t width = reader.integer(gpt2 ? "n_embd" : "hidden_size", 1, 1 << 17);
-  shape.layers = static_cast<int>(reader.integer(gpt2 ? "n_layer" : "num_hidden_layers", 1, 1024));
-  shape.heads = static_cast<int>(reader.integer(gpt2 ? "n_head" : "num_attention_heads", 1, 4096));
-  shape.kv_heads = gpt2 || neox ? shape.heads : static_cast<int>(reader.integer("num_key_value_heads", 1, 4096, shape.heads));
+  // Names that older files of some models have.
+  const auto either = [&](const char* usual, const char* older) { return reader.find(usual) || !reader.find(older) ? usual : older; };
+  const std::int64_t width = reader.integer(gpt2 ? "n_embd" : either("hidden_size", "n_embed"), 1, 1 << 17);
+  shape.layers = static_cast<int>(reader.integer(gpt2 ? "n_layer" : either("num_hidden_layers", "n_layer"), 1, 1024));
+  shape.heads = static_cast<int>(reader.integer(gpt2 ? "n_head" : either("num_attention_heads", "n_head"), 1, 4096));
+  shape.kv_heads = gpt2 || neox || bloom ? shape.heads
+                   : !falcon             ? static_cast<int>(reader.integer("num_key_value_heads", 1, 4096, shape.heads))
+                   : reader.flag("new_decoder_architecture", false) || !reader.flag("multi_query", true)
+                       ? static_cast<int>(reader.integer(either("num_kv_heads", "n_head_kv"), 1, 4096, shape.heads))
+                       : 1;
   shape.vocabulary = reader.integer("vocab_size", 1, 1 << 24);
   if (reader.error()) return *reader.error();
   if (!reader.find("head_dim") && defaults.head_width == 0 && width % shape.heads != 0)
     reader.fail(Code::kBadShape, fmt::format("a hidden_size of {} does not divide into {} heads", width, shape.heads));
-  shape.head_width = static_cast<int>(gpt2 || neox ? width / shape.heads : reader.integer("head_dim", 1, 1024, defaults.head_width ? defaults.head_width : width / shape.heads));
+  shape.head_width = static_cast<int>(gpt2 || neox || bloom || falcon ? width / shape.heads : reader.integer("head_dim", 1, 1024, defaults.head_width ? defaults.head_width : width / shape.heads));
   shape.tied = reader.flag("tie_word_embeddings", outer.flag("tie_word_embeddings", defaults.tied));
 
   put_int("context_length", gpt2 ? reader.integer("n_positions", 1, 1 << 24, reader.integer("n_ctx", 1, 1 << 24, 1024))
                                  : reader.integer("max_position_embeddings", 1, 1 << 24, 2048));
   put_int("embedding_length", width);
   put_int("block_count", shape.layers);
-  put_int("feed_forward_length", gpt2 ? reader.integer("n_inner", 1, 1 << 20, 4 * width) : reader.integer("intermediate_size", 1, 1 << 20));
+  put_int("feed_forward_length", bloom ? 4 * width : gpt2 || falcon ? reader.integer(gpt2 ? "n_inner" : "ffn_hidden_size", 1, 1 << 20, 4 * width)
+                                                                     : reader.integer("intermediate_size", 1, 1 << 20));
   put_int("attention.head_count", shape.heads);
   put_int("attention.head_count_kv", shape.kv_heads);
   put_int("attention.key_length", shape.head_width);
   put_int("attention.value_length", shape.head_width);
-  const std::string epsilon = gpt2 ? "layer_norm_epsilon" : neox ? "layer_norm_eps" : layer_norm ? "norm_epsilon" : "rms_norm_eps";
+  const std::string epsilon = gpt2 || bloom || falcon ? "layer_norm_epsilon" : neox || type == "phi" ? "layer_norm_eps" : layer_norm ? "norm_epsilon" : "rms_norm_eps";
   put_float(layer_norm ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", reader.number(epsilon, 1e-30, 1, defaults.norm_epsilon));
 
+  if (type == "mixtral" || type.ends_with("_moe")) {
+    shape.experts = static_cast<int>(reader.integer(either("num_experts", "num_local_experts"), 1, 4096, type == "mixtral" ? 8 : type == "qwen2_moe" ? 60 : 128));
+    put_int("expert_count", shape.experts);
+    put_int("expert_used_count", reader.integer("num_experts_per_tok", 1, shape.experts, type == "mixtral" ? 2 : type == "qwen2_moe" ? 4 : 8));
+  }
+  if (type.ends_with("_moe")) {
+    put_int("expert_feed_forward_length", reader.integer("moe_intermediate_size", 1, 1 << 20, type == "qwen2_moe" ? 1408 : 768));
+    if (type == "qwen2_moe") put_int("expert_shared_feed_forward_length", reader.integer("shared_expert_intermediate_size", 1, 1 << 20, 5632));
+    put("expert_weights_norm", gguf_bool(reader.flag("norm_topk_prob", false)));
+  }
+  if (falcon && (reader.flag("alibi", false) || !reader.flag("parallel_attn", true)))
+    reader.fail(Code::kUnsupported, "alibi is true or parallel_attn is false; this program has Falcon with rotary positions and attention beside the feed-forward");
+  if (bloom && reader.flag("apply_residual_connection_post_layernorm", false))
+    reader.fail(Code::kUnsupported, "apply_residual_connection_post_layernorm is true, which this program lacks");
+  if (type == "phi" && reader.flag("qk_layernorm", false)) reader.fail(Code::kUnsupported, "qk_layernorm is true, which this program lacks");
+
   shape.rotary_width = shape.head_width;
-  if (!gpt2) {
+  if (!gpt2 && !bloom) {
     // Newer files keep all of it in rope_parameters.
     const Json* parameters = reader.find("rope_parameters");
     if (parameters && parameters->is_object() && parameters->contains("full_attention")) {
@@ -294,7 +423,7 @@ Result<const HfArchitecture*> read_config(const Json& whole, const std::string& 
     JsonReader rope(parameters && parameters->is_object() ? *parameters : empty, place + ": rope_parameters");
     const double theta = rope.number("rope_theta", 1, 1e12, reader.number("rope_theta", 1, 1e12, reader.number("rotary_emb_base", 1, 1e12, defaults.rope_theta)));
     put_float("rope.freq_base", theta);
-    const double share = rope.number("partial_rotary_factor", 0, 1, reader.number("partial_rotary_factor", 0, 1, reader.number("rotary_pct", 0, 1, neox ? 0.25 : 1)));
+    const double share = rope.number("partial_rotary_factor", 0, 1, reader.number("partial_rotary_factor", 0, 1, reader.number("rotary_pct", 0, 1, neox ? 0.25 : type == "phi" ? 0.5 : 1)));
     shape.rotary_width = static_cast<int>(share * shape.head_width);
     put_int("rope.dimension_count", shape.rotary_width);
     if (rope.error()) return *rope.error();
@@ -304,8 +433,8 @@ Result<const HfArchitecture*> read_config(const Json& whole, const std::string& 
   }
 
   // Activations other than the architecture's own would silently be another model.
-  const std::string activation_key = gpt2 ? "activation_function" : reader.find("hidden_activation") ? "hidden_activation" : "hidden_act";
-  const std::string activation = reader.text(activation_key, gpt2 ? "gelu_new" : gemma ? "gelu_pytorch_tanh" : neox ? "gelu" : layer_norm ? "gelu_pytorch_tanh" : "silu");
+  const std::string activation_key = gpt2 ? "activation_function" : falcon ? "activation" : reader.find("hidden_activation") ? "hidden_activation" : "hidden_act";
+  const std::string activation = reader.text(activation_key, gpt2 ? "gelu_new" : gemma ? "gelu_pytorch_tanh" : neox || falcon ? "gelu" : layer_norm ? "gelu_pytorch_tanh" : "silu");
   const bool gelu = activation == "gelu" || activation == "gelu_new" || activation == "gelu_pytorch_tanh" || activation == "gelu_fast";
   if (gemma || layer_norm ? !gelu : activation != "silu" && activation != "swish")
     reader.fail(Code::kUnsupported, fmt::format("{} is '{}', which {} does not have in this program", activation_key, activation, type));
@@ -313,7 +442,7 @@ Result<const HfArchitecture*> read_config(const Json& whole, const std::string& 
   // Windows. Gemma's pattern follows from the architecture.
   const std::int64_t window = reader.integer("sliding_window", 0, 1 << 24, 0);
   if (gemma && type != "gemma") put_int("attention.sliding_window", window > 0 ? window : type == "gemma2" ? 4096 : 1024);
-  if ((type == "mistral" || type == "phi3" || type == "starcoder2") && window > 0) put_int("attention.sliding_window", window);
+  if ((type == "mistral" || type == "mixtral" || type == "phi3" || type == "starcoder2") && window > 0) put_int("attention.sliding_window", window);
   if (type == "phi3" && window == 0) put_int("attention.sliding_window", 0);
   if (type.starts_with("qwen") && reader.flag("use_sliding_window", false))
     reader.fail(Code::kUnsupported, "use_sliding_window is true; this program runs Qwen with full attention only");

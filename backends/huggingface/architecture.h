@@ -16,11 +16,13 @@ namespace quantfleet::huggingface {
 enum class RowOrder {
   kAsStored,
   kQueryPairs, kKeyPairs,  // rotary pairs in halves become adjacent: new row 2j + s of a head is row s D/2 + j
-  kInterleavedQkv,         // GPT-NeoX: [H][q, k, v][D] becomes all q, all k, all v
+  kInterleavedQkv,         // GPT-NeoX, BLOOM, Falcon: [G][H/G q, k, v][D] becomes all q, all k, all v
 };
 
 struct Module {
-  std::string_view name;      // "model.layers.{}.mlp.up_proj"; {} stands for the layer
+  // "model.layers.{}.mlp.up_proj": {} stands for the layer, a second one for an expert. The matrices of all experts of a layer
+  // become one tensor of three dimensions.
+  std::string_view name;
   std::string_view gguf;      // "ffn_up": "blk.N." stands before it where the name has a layer
   RowOrder order = RowOrder::kAsStored;
   bool transposed = false;    // stored [in, out] (GPT-2's Conv1D)
@@ -40,7 +42,9 @@ struct Shape {
   int layers = 0, heads = 0, kv_heads = 0, head_width = 0, rotary_width = 0;
   std::int64_t vocabulary = 0;
   bool tied = false;                    // the embedding is the output matrix, too
+  int experts = 0;                      // of a layer; 0: no mixture
   std::vector<float> rotary_divisors;   // Llama 3: [rotary_width / 2], the tensor rope_freqs.weight
+  std::vector<float> short_divisors, long_divisors;  // Phi-3: the same, rope_factors_short.weight and rope_factors_long.weight
 };
 
 using Metadata = std::vector<std::pair<std::string, GgufValue>>;

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <set>
 #include <system_error>
+#include <tuple>
 
 namespace quantfleet {
 namespace huggingface {
@@ -27,7 +28,8 @@ constexpr std::size_t kShardsMax = 1000;
 struct Source {
   const SafetensorsArray* array = nullptr;      // a plain array, or
   std::unique_ptr<LinearWeight> linear;         // a quantized matrix, or
-  std::vector<float> values;                    // numbers of our own
+  std::vector<float> values;                    // numbers of our own, or
+  std::vector<Source> experts;                  // one matrix for each index of a third dimension
   RowOrder order = RowOrder::kAsStored;
   bool transposed = false, add_one = false;
 };
@@ -110,13 +112,22 @@ class Checkpoint final : public GgufFile {
       case RowOrder::kAsStored: return row;
       case RowOrder::kQueryPairs:
       case RowOrder::kKeyPairs: return row / D * D + row % 2 * (D / 2) + row % D / 2;
-      case RowOrder::kInterleavedQkv: return (row % (H * D) / D) * 3 * D + row / (H * D) * D + row % D;
+      case RowOrder::kInterleavedQkv: {
+        const std::int64_t G = shape_.kv_heads, queries = H / G, head = row / D;  // of a group: its queries, one key, one value
+        const std::int64_t group = head < H ? head / queries : (head - H) % G;
+        const std::int64_t place = head < H ? head % queries : queries + (head - H) / G;
+        return (group * (queries + 2) + place) * D + row % D;
+      }
     }
     return row;
   }
 
   // Reads only what read() checked.
   void make_row(const Source& source, const GgufTensor& tensor, std::int64_t row, std::int64_t columns, std::byte* target) const {
+    if (!source.experts.empty()) {
+      const std::int64_t rows = tensor.shape[1];
+      return make_row(source.experts[static_cast<std::size_t>(row / rows)], tensor, row % rows, columns, target);
+    }
     const std::int64_t stored = tensor.shape.size() == 1 ? 0 : stored_row(source.order, row);
     if (source.linear) {
       std::vector<float> values(static_cast<std::size_t>(columns));
@@ -194,22 +205,33 @@ class Checkpoint final : public GgufFile {
     return {};
   }
 
-  // "model.layers.3.mlp.up_proj" is the module "model.layers.{}.mlp.up_proj", layer 3.
-  const Module* find_module(std::string_view name, int& layer) const {
+  // The number at the beginning of a text, which it is cut off; -1 where there is none, or one with a leading zero.
+  static int take_number(std::string_view& text) {
+    int number = -1;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || number < 0 || (text[0] == '0' && end != text.data() + 1)) return -1;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    return number;
+  }
+
+  // "model.layers.3.mlp.up_proj" is the module "model.layers.{}.mlp.up_proj", layer 3. layer and expert: -1 where the module has none.
+  const Module* find_module(std::string_view name, int& layer, int& expert) const {
     for (const std::string_view prefix : {"language_model.", "transformer."})
       if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
     for (const Module& module : architecture_->modules) {
-      const std::size_t place = module.name.find("{}");
-      layer = -1;
-      if (place == std::string_view::npos) {
-        if (module.name == name) return &module;
-        continue;
+      std::string_view pattern = module.name, rest = name;
+      layer = expert = -1;
+      bool matches = true;
+      for (int* number : {&layer, &expert}) {
+        const std::size_t place = pattern.find("{}");
+        if (place == std::string_view::npos) break;
+        matches = matches && rest.starts_with(pattern.substr(0, place));
+        if (!matches) break;
+        rest.remove_prefix(place);
+        pattern.remove_prefix(place + 2);
+        matches = (*number = take_number(rest)) >= 0;
       }
-      const std::string_view before = module.name.substr(0, place), after = module.name.substr(place + 2);
-      if (!name.starts_with(before) || !name.ends_with(after) || name.size() <= before.size() + after.size()) continue;
-      const std::string_view number = name.substr(before.size(), name.size() - before.size() - after.size());
-      const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), layer);
-      if (error == std::errc() && end == number.data() + number.size() && layer >= 0 && (number[0] != '0' || number.size() == 1)) return &module;
+      if (matches && pattern == rest) return &module;
     }
     return nullptr;
   }
@@ -239,29 +261,64 @@ class Checkpoint final : public GgufFile {
     struct Placed {
       int layer;
       std::ptrdiff_t order;
+      int expert;
       const Module* module;
       const ModuleArrays* arrays;
     };
     std::vector<Placed> placed;
     for (const auto& [name, arrays] : modules) {
-      int layer = -1;
-      const Module* module = find_module(name, layer);
-      if (!module || layer >= shape_.layers)
+      int layer = -1, expert = -1;
+      const Module* module = find_module(name, layer, expert);
+      if (!module || layer >= shape_.layers || expert >= shape_.experts)
         return bad(Code::kUnsupported, fmt::format("array {}.{} is not part of {} with {} layers as this program knows it", name, arrays.arrays.begin()->first,
                                                    architecture_->model_type, shape_.layers));
       if (shape_.tied && module->gguf == "output") continue;  // a copy of the embedding
-      placed.push_back({layer, module - architecture_->modules.data(), module, &arrays});
+      placed.push_back({layer, module - architecture_->modules.data(), expert, module, &arrays});
     }
-    std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return std::pair(a.layer, a.order) < std::pair(b.layer, b.order); });
-    for (const Placed& one : placed)
+    std::sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return std::tuple(a.layer, a.order, a.expert) < std::tuple(b.layer, b.order, b.expert); });
+    for (std::size_t i = 0; i < placed.size(); ++i) {
+      const Placed& one = placed[i];
+      const std::size_t first = tensors_.size();
       if (Status status = add_module(*one.module, one.layer, *one.arrays, quantization); !status) return status;
+      if (one.expert < 0) continue;
+      // The experts of a matrix follow each other.
+      for (int expert = 0; expert < shape_.experts; ++expert) {
+        const Placed* next = i < placed.size() ? &placed[i] : nullptr;
+        if (!next || next->module != one.module || next->layer != one.layer || next->expert != expert)
+          return bad(Code::kNotFound, fmt::format("layer {}: {} of expert {} is missing; config.json has {} experts", one.layer, one.module->name, expert, shape_.experts));
+        if (expert > 0)
+          if (Status status = add_module(*next->module, next->layer, *next->arrays, quantization); !status) return status;
+        if (expert + 1 < shape_.experts) ++i;
+      }
+      if (Status status = join_experts(first); !status) return status;
+    }
     if (!shape_.tied && std::none_of(tensors_.begin(), tensors_.end(), [](const GgufTensor& tensor) { return tensor.name == "output.weight"; }))
       return bad(Code::kNotFound, "the output matrix (lm_head) is missing, and tie_word_embeddings is not true");
-    if (!shape_.rotary_divisors.empty()) {
+    for (const auto& [name, divisors] : {std::pair("rope_freqs.weight", &shape_.rotary_divisors), std::pair("rope_factors_short.weight", &shape_.short_divisors),
+                                         std::pair("rope_factors_long.weight", &shape_.long_divisors)}) {
+      if (divisors->empty()) continue;
       Source source;
-      source.values = shape_.rotary_divisors;
-      add("rope_freqs.weight", &kF32, {static_cast<std::int64_t>(shape_.rotary_divisors.size())}, {}, std::move(source));
+      source.values = *divisors;
+      add(name, &kF32, {static_cast<std::int64_t>(divisors->size())}, {}, std::move(source));
     }
+    return {};
+  }
+
+  // The matrices from tensor `first` on, one of each expert, become one tensor.
+  Status join_experts(std::size_t first) {
+    GgufTensor joined = tensors_[first];
+    Source source;
+    for (std::size_t i = first; i < tensors_.size(); ++i) {
+      if (tensors_[i].shape != joined.shape || tensors_[i].format != joined.format || joined.shape.size() != 2)
+        return bad(Code::kBadShape, fmt::format("{}: expert {} has another shape or type than expert 0, or a bias", joined.name, i - first));
+      source.experts.push_back(std::move(sources_[i]));
+    }
+    joined.shape.push_back(static_cast<std::int64_t>(source.experts.size()));
+    joined.bytes = {};
+    tensors_.resize(first);
+    sources_.resize(first);
+    tensors_.push_back(std::move(joined));
+    sources_.push_back(std::move(source));
     return {};
   }
 
@@ -292,7 +349,7 @@ class Checkpoint final : public GgufFile {
     for (const auto& [suffix, array] : arrays.arrays)
       if (suffix != "weight" && suffix != "bias" && suffix != "input_scale")
         return bad(Code::kUnsupported, fmt::format("array {} stands beside a weight that is not quantized", array->name));
-    if (weight->shape.size() == 1) return add_vector(name + ".weight", *weight, module, module.add_one);
+    if (weight->shape.size() == 1 || (module.gguf == "ffn_gate_inp_shexp" && weight->shape.size() == 2 && weight->shape[0] == 1)) return add_vector(name + ".weight", *weight, module, module.add_one);
     const BlockFormat* format = format_of(weight->dtype);
     if (!format) return bad(Code::kUnsupported, fmt::format("array {} is of {}; F32, F16, BF16 or a quantization_config that says how to read it is needed", weight->name, weight->dtype));
     if (weight->shape.size() != 2 || weight->count_values() == 0)
@@ -310,13 +367,13 @@ class Checkpoint final : public GgufFile {
 
   // Vectors become F32, as converters write them.
   Status add_vector(std::string name, const SafetensorsArray& array, const Module& module, bool add_one) {
-    if (!format_of(array.dtype) || array.shape.size() != 1 || array.count_values() == 0)
+    if (!format_of(array.dtype) || array.count_values() == 0 || array.count_values() != array.shape.back())
       return bad(Code::kBadShape, fmt::format("array {} is not a vector of F32, F16 or BF16", array.name));
     Source source;
     source.array = &array;
     source.order = module.order;
     source.add_one = add_one;
-    add(std::move(name), &kF32, {array.shape[0]}, {}, std::move(source));
+    add(std::move(name), &kF32, {array.shape.back()}, {}, std::move(source));
     return {};
   }
 
@@ -326,7 +383,7 @@ class Checkpoint final : public GgufFile {
       const RowOrder order = sources_[i].order;
       if (order == RowOrder::kAsStored) continue;
       const GgufTensor& tensor = tensors_[i];
-      const std::int64_t heads = order == RowOrder::kQueryPairs ? shape_.heads : order == RowOrder::kKeyPairs ? shape_.kv_heads : 3 * shape_.heads;
+      const std::int64_t heads = order == RowOrder::kQueryPairs ? shape_.heads : order == RowOrder::kKeyPairs ? shape_.kv_heads : shape_.heads + 2 * shape_.kv_heads;
       const std::int64_t rows = tensor.shape.size() == 1 ? tensor.shape[0] : tensor.shape[1];
       if (rows != heads * shape_.head_width || shape_.head_width % 2 != 0)
         return bad(Code::kBadShape, fmt::format("tensor {} has {} rows; {} heads of an even width, here {}, need {}", tensor.name, rows, heads,

@@ -103,6 +103,10 @@ class RotaryTable {
   std::vector<float> cos_, sin_;
 };
 
+// ALiBi (Press et al. 2022): the slope of each head, [heads]. With n heads, a power of two, head h has 2^(-largest (h + 1) / n);
+// heads beyond the largest power of two take every other slope of twice as many.
+std::vector<float> alibi_slopes(int heads, double largest);
+
 // ---- attention (its arguments: operations.h) ---------------------------------------------------------------------------------------------------------
 
 // Writes position (absolute) of one KV head into its page.  k_panel, v_panel: this layer's and head's places in the page.

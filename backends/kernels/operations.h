@@ -25,6 +25,7 @@ struct AttentionArgs {
   std::int64_t k_offset = 0, v_offset = 0;     // floats from a page's start to K and V of this layer's KV head 0
   std::int64_t kv_head_stride = 0;             // floats between KV heads inside a page; at least 16 head_dim
   float scale = 1;                             // times every score
+  const float* slopes = nullptr;               // [heads] or null; ALiBi: + slope * (key's position - query's) behind the scale
   float softcap = 0;                           // > 0: score = softcap * tanh(score / softcap)
   std::int64_t window = 0;                     // > 0: sliding window
   float* out = nullptr;                        // [queries][heads][head_dim], queries out_stride floats apart

@@ -34,6 +34,17 @@ std::vector<double> yarn_frequencies(int dims, double base, double factor, int o
 
 double yarn_magnitude(double factor) { return 1 + 0.1 * elementary::log(factor); }
 
+std::vector<float> alibi_slopes(int heads, double largest) {
+  int power = 1;
+  while (2 * power <= heads) power *= 2;
+  std::vector<float> slopes;
+  for (int h = 0; h < heads; ++h) {
+    const double exponent = h < power ? (h + 1.0) / power : (2.0 * (h - power) + 1) / (2.0 * power);
+    slopes.push_back(static_cast<float>(elementary::pow(2.0, -largest * exponent)));
+  }
+  return slopes;
+}
+
 RotaryTable::RotaryTable(std::span<const double> frequencies, std::int64_t positions, double magnitude)
     : pairs_(static_cast<int>(frequencies.size())) {
   cos_.reserve(frequencies.size() * static_cast<std::size_t>(positions));

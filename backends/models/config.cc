@@ -8,8 +8,8 @@
 namespace quantfleet {
 
 std::span<const Architecture* const> all_architectures() {
-  static constexpr std::array kArchitectures = {&kLlama,  &kQwen2, &kQwen3,   &kGemma,  &kGemma2, &kGemma3,    &kPhi2,
-                                                &kPhi3,   &kGpt2,  &kGptNeoX, &kFalcon, &kOlmo2,  &kStarcoder2};
+  static constexpr std::array kArchitectures = {&kLlama,  &kQwen2, &kQwen3,   &kQwen2Moe, &kQwen3Moe, &kGemma, &kGemma2,     &kGemma3,
+                                                &kPhi2,   &kPhi3,  &kGpt2,    &kGptNeoX,  &kFalcon,   &kBloom, &kOlmo2,      &kStarcoder2};
   return kArchitectures;
 }
 
@@ -42,7 +42,8 @@ Result<int> read_window(const GgufFile& file, std::string_view architecture, int
   return static_cast<int>(*value);
 }
 
-Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view architecture, Norm norm, RotaryPairing pairing) {
+Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view architecture, Norm norm, RotaryPairing pairing,
+                                       bool may_be_mixture) {
   ModelConfig config;
   config.architecture = architecture;
   config.norm = norm;
@@ -92,8 +93,8 @@ Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view ar
     return bad(Code::kBadValue, fmt::format("{} is {}; it must lie between 0 and 1", epsilon_key, *epsilon));
   const auto experts = file.int_or(key("expert_count"), 0);
   if (!experts) return experts.error();
-  if (*experts != 0)
-    return bad(Code::kUnsupported, fmt::format("a mixture of {} experts; this program runs dense models only", *experts));
+  if (*experts != 0 && !may_be_mixture)
+    return bad(Code::kUnsupported, fmt::format("a mixture of {} experts; this program runs {} without", *experts, architecture));
   config.norm_epsilon = static_cast<float>(*epsilon);
   const auto base = file.float_or(key("rope.freq_base"), 10000.0);
   if (!base) return base.error();
@@ -123,9 +124,9 @@ Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view ar
       if (!magnitude) return magnitude.error();
       config.rotary_magnitude = *magnitude * yarn_magnitude(*factor);
     }
-  } else if (*scaling != "none") {
-    return bad(Code::kUnsupported,
-               fmt::format("{} is '{}'; this program has 'none', 'linear' and 'yarn'", key("rope.scaling.type"), *scaling));
+  } else if (*scaling != "none" && !(*scaling == "longrope" && file.find_tensor("rope_factors_short.weight"))) {
+    return bad(Code::kUnsupported, fmt::format("{} is '{}'; this program has 'none', 'linear', 'yarn', and 'longrope' with its tensors",
+                                               key("rope.scaling.type"), *scaling));
   }
 
   const GgufTensor* embedding = file.find_tensor("token_embd.weight");
@@ -134,6 +135,35 @@ Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view ar
     return bad(Code::kBadShape, fmt::format("token_embd.weight has {} rows; 1 to 16777216 tokens are possible", embedding->rows()));
   config.vocabulary_tokens = static_cast<int>(embedding->rows());
   return config;
+}
+
+Status read_mixture(const GgufFile& file, ModelConfig& config, int expert_feed_forward_fallback, bool normalized_fallback) {
+  const auto bad = [&](std::string sentence) { return Error{Code::kBadValue, file.path().string() + ": " + std::move(sentence)}; };
+  const auto read = [&](int& value, std::string_view name, std::int64_t low, std::int64_t high, std::int64_t fallback) -> Status {
+    const std::string key = fmt::format("{}.{}", config.architecture, name);
+    const auto given = file.int_or(key, fallback);
+    if (!given) return given.error();
+    if (*given < low || *given > high) return bad(fmt::format("{} is {}; {} to {} is possible", key, *given, low, high));
+    value = static_cast<int>(*given);
+    return {};
+  };
+  if (auto s = read(config.experts, "expert_count", 0, 4096, 0); !s) return s;
+  if (config.experts == 0) return {};
+  if (auto s = read(config.experts_used, "expert_used_count", 1, config.experts, 0); !s) return s;
+  if (auto s = read(config.expert_feed_forward, "expert_feed_forward_length", 1, 1 << 20, expert_feed_forward_fallback); !s) return s;
+  if (auto s = read(config.shared_feed_forward, "expert_shared_feed_forward_length", 0, 1 << 20, 0); !s) return s;
+  int gating = 0;
+  if (auto s = read(gating, "expert_gating_func", 0, 1000, 1); !s) return s;
+  if (gating > 1)
+    return Error{Code::kUnsupported, fmt::format("{}: {}.expert_gating_func is {}; this program has 1, the softmax", file.path().string(),
+                                                 config.architecture, gating)};
+  const auto normalized = file.bool_or(config.architecture + ".expert_weights_norm", normalized_fallback);
+  if (!normalized) return normalized.error();
+  config.expert_weights_normalized = *normalized;
+  const auto scale = read_number(file, config.architecture, "expert_weights_scale", 0);
+  if (!scale) return scale.error();
+  config.expert_weights_scale = *scale > 0 ? static_cast<float>(*scale) : 1.0f;
+  return {};
 }
 
 }  // namespace quantfleet

@@ -42,6 +42,7 @@ struct ModelConfig {
   bool parallel_residual = false;
   std::vector<int> windows;        // [layers]: keys that a query sees, itself included; 0: all. Empty: all layers 0
   bool learned_positions = false;  // position_embd.weight instead of rotary positions (GPT-2)
+  double alibi_bias = 0;           // > 0: no rotary positions but ALiBi (Press et al. 2022) with this largest bias (BLOOM)
   // Rotary positions: the first rotary_width values of each head turn.
   RotaryPairing rotary_pairing = RotaryPairing::kAdjacent;
   int rotary_width = 0;
@@ -50,9 +51,20 @@ struct ModelConfig {
   // YaRN (Peng et al. 2023): the context of training where rotary_scale was 1; 0: rotary_scale holds for all frequencies.
   int yarn_original_context = 0;
   double rotary_magnitude = 1;     // times every cosine and sine
+  // LongRoPE (Ding et al. 2024): contexts up to this many positions use the tensor rope_factors_short, longer ones
+  // rope_factors_long; 0: the model has neither (Phi-3).
+  int long_rotary_context = 0;
   double windowed_rotary_base = 0; // > 0: of the layers with a window, which are not scaled (Gemma 3)
 
+  // Mixture of experts (Shazeer et al. 2017; Jiang et al. 2024): of the layers that have a router; 0: none has.
+  int experts = 0, experts_used = 0;     // E; k of them for each token
+  int expert_feed_forward = 0;           // F of an expert
+  int shared_feed_forward = 0;           // F of the expert that every token takes (Qwen 2); 0: there is none
+  bool expert_weights_normalized = false;  // the k probabilities are divided by their sum
+  float expert_weights_scale = 1;
+
   int window_of(int layer) const { return windows.empty() ? 0 : windows[static_cast<std::size_t>(layer)]; }
+  bool has_rotary_positions() const { return !learned_positions && alibi_bias == 0; }
 };
 
 // One model architecture: how its file is read. What all have in common is in transformer.cc.
@@ -62,11 +74,12 @@ struct Architecture {
 };
 
 extern const Architecture kLlama;                    // llama.cc
-extern const Architecture kQwen2, kQwen3;            // qwen.cc
+extern const Architecture kQwen2, kQwen3, kQwen2Moe, kQwen3Moe;  // qwen.cc
 extern const Architecture kGemma, kGemma2, kGemma3;  // gemma.cc
 extern const Architecture kPhi2, kPhi3;              // phi.cc
 extern const Architecture kGpt2, kGptNeoX;           // gpt.cc
 extern const Architecture kFalcon;                   // falcon.cc
+extern const Architecture kBloom;                    // bloom.cc
 extern const Architecture kOlmo2;                    // olmo2.cc
 extern const Architecture kStarcoder2;               // starcoder2.cc
 
@@ -76,8 +89,13 @@ std::span<const Architecture* const> all_architectures();
 // ones; kNotFound, kBadValue, kBadShape, kUnsupported with the key.
 Result<ModelConfig> read_model_config(const GgufFile& file);
 
-// The keys that all decoder-only transformers share, under the prefix "<architecture>.". Mixtures of experts are refused.
-Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view architecture, Norm norm, RotaryPairing pairing);
+// The keys that all decoder-only transformers share, under the prefix "<architecture>.". A mixture of experts is refused
+// unless the architecture asks for it by read_mixture.
+Result<ModelConfig> read_common_config(const GgufFile& file, std::string_view architecture, Norm norm, RotaryPairing pairing,
+                                       bool may_be_mixture = false);
+
+// The keys of a mixture of experts, where the file has one. The fallbacks are for files without the key.
+Status read_mixture(const GgufFile& file, ModelConfig& config, int expert_feed_forward_fallback, bool normalized_fallback);
 
 // An optional number of at least 0 under "<architecture>.".  Errors: kBadValue with the key.
 Result<double> read_number(const GgufFile& file, std::string_view architecture, std::string_view key, double fallback);

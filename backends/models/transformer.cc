@@ -12,8 +12,6 @@
 namespace quantfleet {
 namespace {
 
-// Below this many values a loop over rows is cheaper on one thread than the start of all of them.
-constexpr std::int64_t kValuesWorthThreads = 1 << 14;
 constexpr std::int64_t kLogitsAtOnce = 1 << 22;  // floats
 
 bool all_finite(std::span<const float> values) {
@@ -27,26 +25,20 @@ bool all_finite(std::span<const float> values) {
 Transformer::Transformer(std::shared_ptr<const Model> model, ActivationKind activations, ThreadPool& pool, std::int64_t chunk_rows)
     : model_(std::move(model)), activations_(activations), pool_(pool), chunk_rows_(std::max<std::int64_t>(1, chunk_rows)) {}
 
-template <class Body>
-void Transformer::for_rows(std::int64_t rows, std::int64_t values_per_row, const Body& body) {
-  if (pool_.threads() == 1 || rows * values_per_row < kValuesWorthThreads) {
-    for (std::int64_t row = 0; row < rows; ++row) body(row);
-    return;
-  }
-  const auto range = [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t row = begin; row < end; ++row) body(row);
-  };
-  pool_.parallel_for(rows, std::max<std::int64_t>(1, rows / (4 * pool_.threads())), std::cref(range));
-}
-
-void Transformer::multiply(const WeightMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y,
-                           std::int64_t y_stride) {
-  const ActivationKind kind = w.has_int8() ? activations_ : ActivationKind::kF32;
-  matmul(w, x, rows, x_stride, kind, y, y_stride, pool_, scratch_);
-}
-
 void Transformer::multiply(const StackedMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y) {
-  for (const StackedMatrix::Part& part : w.parts) multiply(part.matrix, x, rows, x_stride, y + part.begin, w.rows);
+  for (const StackedMatrix::Part& part : w.parts) {
+    const ActivationKind kind = part.matrix.has_int8() ? activations_ : ActivationKind::kF32;
+    matmul(part.matrix, x, rows, x_stride, kind, y + part.begin, w.rows, pool_, scratch_);
+  }
+}
+
+void Transformer::activate(float* gate_up, std::int64_t width) {
+  const KernelFamily& kernels = *model_->family;
+  switch (model_->config.feed_forward_kind) {
+    case FeedForward::kSiluGated: kernels.silu_mul(gate_up, gate_up + width, width, gate_up); break;
+    case FeedForward::kGeluGated: kernels.gelu_mul(gate_up, gate_up + width, width, gate_up); break;
+    case FeedForward::kGelu: kernels.gelu_mul(gate_up, ones_.data(), width, gate_up); break;
+  }
 }
 
 void Transformer::normalize(const NormWeights& weights, const float* x, float* y) {
@@ -80,6 +72,7 @@ void Transformer::attend(int layer, std::int64_t queries) {
   args.scale = config.attention_scale;
   args.softcap = config.attention_softcap;
   args.window = config.window_of(layer);
+  args.slopes = model_->alibi_slopes.empty() ? nullptr : model_->alibi_slopes.data();
   args.out = attended_.data();
   args.out_stride = std::int64_t{config.heads} * config.head_width;
   attention(*model_->family, args, pool_, scratch_);
@@ -99,9 +92,9 @@ Status Transformer::forward(std::span<const Segment> segments, const Sink& sink)
   }
   if (config.learned_positions && longest > config.context_tokens)
     return Error{Code::kTooLarge, fmt::format("{} tokens; the model has learned {} positions", longest, config.context_tokens)};
-  if (rotary_.positions() < longest && !config.learned_positions) {
+  if (rotary_.positions() < longest && config.has_rotary_positions()) {
     const std::int64_t positions = std::max(longest, std::min<std::int64_t>(2 * longest, config.context_tokens));
-    rotary_ = RotaryTable(model_->rotary_frequencies, positions, config.rotary_magnitude);
+    rotary_ = RotaryTable(long_rotary_ ? model_->long_rotary_frequencies : model_->rotary_frequencies, positions, config.rotary_magnitude);
     if (!model_->windowed_rotary_frequencies.empty()) windowed_rotary_ = RotaryTable(model_->windowed_rotary_frequencies, positions);
   }
 
@@ -155,7 +148,10 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
     if (rows[r].wanted) wanted.push_back(r);
   }
 
-  for_rows(count, C, [&](std::int64_t r) { model.embed(rows[r].token, rows[r].position, &x_[r * C]); });
+  for_rows(count, C, [&](std::int64_t r) {
+    model.embed(rows[r].token, rows[r].position, &x_[r * C]);
+    normalize(model.embedding_norm, &x_[r * C], &x_[r * C]);
+  });
 
   const auto add_bias = [&](const std::vector<float>& bias, float* y) {
     if (!bias.empty()) kernels.add(y, bias.data(), static_cast<std::int64_t>(bias.size()), y);
@@ -178,7 +174,7 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
       for (const auto& [norm, heads, values] : {std::tuple(&layer.q_norm, q, q_floats), std::tuple(&layer.k_norm, k, kv_floats)})
         for (std::int64_t head = 0; !norm->empty() && head < values; head += static_cast<std::int64_t>(norm->size()))
           kernels.rms_norm(heads + head, norm->data(), static_cast<std::int64_t>(norm->size()), config.norm_epsilon, heads + head);
-      if (!config.learned_positions)
+      if (config.has_rotary_positions())
         kernels.rotate(q, config.heads + config.kv_heads, config.head_width, config.rotary_width, config.rotary_pairing,
                        rotary.cos(position), rotary.sin(position));
       float* page = rows[r].sequence->page_of(position) + index * head_floats * config.kv_heads;
@@ -201,7 +197,7 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
       if (active == 0) return {};
     }
     attend(index, active);
-    multiply(layer.attention_output, attended_.data(), active, q_floats, output_.data(), C);
+    multiply(layer.attention_output, attended_.data(), active, q_floats, output_.data());
 
     // x = h + W_down act(W_gate n, W_up n),  n = norm(h); with parallel residuals n = norm(x)
     for_rows(active, C, [&](std::int64_t r) {
@@ -213,18 +209,17 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
       kernels.add(x, output, C, x);
       if (!config.parallel_residual) normalize(layer.feed_forward_norm, x, &normed_[r * C]);
     });
-    multiply(layer.gate_up, normed_.data(), active, C, gate_up_.data());
-    const std::int64_t hidden = layer.gate_up.rows;  // 2 F, or F without gate
-    for_rows(active, 4 * F, [&](std::int64_t r) {
-      float* gate = &gate_up_[r * hidden];
-      add_bias(layer.gate_up_bias, gate);
-      switch (config.feed_forward_kind) {
-        case FeedForward::kSiluGated: kernels.silu_mul(gate, gate + F, F, gate); break;
-        case FeedForward::kGeluGated: kernels.gelu_mul(gate, gate + F, F, gate); break;
-        case FeedForward::kGelu: kernels.gelu_mul(gate, ones_.data(), F, gate); break;
-      }
-    });
-    multiply(layer.down, gate_up_.data(), active, hidden, output_.data(), C);
+    if (layer.mixture) {
+      mix_experts(*layer.mixture, active);
+    } else {
+      multiply(layer.gate_up, normed_.data(), active, C, gate_up_.data());
+      const std::int64_t hidden = layer.gate_up.rows;  // 2 F, or F without gate
+      for_rows(active, 4 * F, [&](std::int64_t r) {
+        add_bias(layer.gate_up_bias, &gate_up_[r * hidden]);
+        activate(&gate_up_[r * hidden], F);
+      });
+      multiply(layer.down, gate_up_.data(), active, hidden, output_.data());
+    }
     for_rows(active, C, [&](std::int64_t r) {
       float* output = &output_[r * C];
       add_bias(layer.down_bias, output);
@@ -240,7 +235,7 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
   room(logits_, std::min(at_once, active) * V);
   for (std::int64_t begin = 0; begin < active; begin += at_once) {
     const std::int64_t end = std::min(active, begin + at_once);
-    multiply(model.output, &normed_[begin * C], end - begin, C, logits_.data(), V);
+    multiply(model.output, &normed_[begin * C], end - begin, C, logits_.data());
     for_rows(end - begin, V, [&](std::int64_t i) {
       float* logits = &logits_[i * V];
       add_bias(model.output_bias, logits);

@@ -6,6 +6,7 @@
 #include "backends/models/kv_cache.h"
 #include "backends/models/weights.h"
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <span>
@@ -35,6 +36,8 @@ class Transformer {
   const Model& model() const { return *model_; }
   ActivationKind activations() const { return activations_; }
   void set_context_tokens(std::int64_t tokens) { context_tokens_ = tokens; }  // 0: no limit
+  // Models with two sets of rotary frequencies: use those of contexts above config.long_rotary_context. Before the first forward.
+  void use_long_rotary(bool use) { long_rotary_ = use && !model_->long_rotary_frequencies.empty(); }
 
  private:
   struct Row {
@@ -48,21 +51,36 @@ class Transformer {
   Status run_chunk(std::span<const Row> rows, const Sink& sink);
   void attend(int layer, std::int64_t queries);
   void normalize(const NormWeights& weights, const float* x, float* y);  // one row; y = x without weights; y may be x
-  void multiply(const WeightMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y, std::int64_t y_stride);
-  void multiply(const StackedMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y);
+  void multiply(const StackedMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y);  // y [rows, w.rows]
+  void activate(float* gate_up, std::int64_t width);                     // one row: act(gate) * up in place of the gate
+  void mix_experts(const MixtureWeights& mixture, std::int64_t rows);    // normed_ -> output_ (transformer_experts.cc)
   template <class Body>
-  void for_rows(std::int64_t rows, std::int64_t values_per_row, const Body& body);
+  void for_rows(std::int64_t rows, std::int64_t values_per_row, const Body& body) {
+    // Below this many values a loop is cheaper on one thread than the start of all of them.
+    constexpr std::int64_t kValuesWorthThreads = 1 << 14;
+    if (pool_.threads() == 1 || rows * values_per_row < kValuesWorthThreads) {
+      for (std::int64_t row = 0; row < rows; ++row) body(row);
+      return;
+    }
+    const auto range = [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t row = begin; row < end; ++row) body(row);
+    };
+    pool_.parallel_for(rows, std::max<std::int64_t>(1, rows / (4 * pool_.threads())), std::cref(range));
+  }
 
   std::shared_ptr<const Model> model_;
   ActivationKind activations_;
   ThreadPool& pool_;
   std::int64_t chunk_rows_;
   std::int64_t context_tokens_ = 0;
+  bool long_rotary_ = false;
   RotaryTable rotary_, windowed_rotary_;
   std::vector<float> ones_;  // [F]: the gate of a feed-forward that has none
   MatmulScratch scratch_;
   // Rows of the chunk: residual stream, its norm, projections, attention's result, gate|up, one sub-layer's output, logits.
   std::vector<float> x_, normed_, qkv_, attended_, gate_up_, output_, logits_;
+  // A mixture's: probabilities [rows, E]; then by pairs of row and expert, grouped by expert: inputs, gate|up, outputs.
+  std::vector<float> router_, gathered_, expert_gate_up_, expert_output_, shared_output_;
   std::vector<std::int64_t> positions_;
   std::vector<const float* const*> tables_;
 };

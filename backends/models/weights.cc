@@ -46,53 +46,61 @@ class Loader {
     return values;
   }
 
-  Result<WeightMatrix> matrix(const std::string& name, std::int64_t rows, std::int64_t columns) {
+  // Rows of a tensor [columns, rows] or, of one expert, [columns, rows, experts].
+  struct Piece {
+    const GgufTensor* tensor;
+    std::int64_t begin, rows;
+  };
+
+  Result<Piece> whole(const std::string& name, std::int64_t rows, std::int64_t columns) {
     const auto found = tensor(name, {columns, rows});
     if (!found) return found.error();
-    std::vector<std::byte> buffer;
-    auto packed = WeightMatrix::pack(family_, *(*found)->format, file_.rows(**found, 0, rows, buffer), rows, columns, pool_);
-    if (!packed) return at(file_.path().string() + ": tensor " + name, packed.error());
-    packed_one(**found, *packed);
-    return packed;
+    return Piece{*found, 0, rows};
+  }
+
+  Result<StackedMatrix> matrix(const std::string& name, std::int64_t rows, std::int64_t columns) { return stack({{name, rows}}, columns); }
+
+  Result<StackedMatrix> stack(const std::vector<std::pair<std::string, std::int64_t>>& names_and_rows, std::int64_t columns) {
+    std::vector<Piece> pieces;
+    for (const auto& [name, rows] : names_and_rows) {
+      const auto piece = whole(name, rows, columns);
+      if (!piece) return piece.error();
+      pieces.push_back(*piece);
+    }
+    return stack(pieces, columns);
   }
 
   // Neighbours of one format become one matrix.
-  Result<StackedMatrix> stack(const std::vector<std::pair<std::string, std::int64_t>>& names_and_rows, std::int64_t columns) {
+  Result<StackedMatrix> stack(const std::vector<Piece>& pieces, std::int64_t columns) {
     StackedMatrix stacked;
-    std::vector<const GgufTensor*> sources;
-    for (const auto& [name, rows] : names_and_rows) {
-      const auto found = tensor(name, {columns, rows});
-      if (!found) return found.error();
-      sources.push_back(*found);
-    }
-    for (std::size_t first = 0; first < sources.size();) {
+    for (std::size_t first = 0; first < pieces.size();) {
       std::size_t last = first + 1;
-      while (last < sources.size() && sources[last]->format == sources[first]->format) ++last;
-      if (last == first + 1) {
-        auto packed = matrix(names_and_rows[first].first, names_and_rows[first].second, columns);
-        if (!packed) return packed.error();
-        stacked.parts.push_back({std::move(*packed), stacked.rows});
-        stacked.rows += names_and_rows[first].second;
-      } else {
-        std::vector<std::byte> bytes, buffer;
-        std::int64_t rows = 0;
-        std::string names;
-        for (std::size_t i = first; i < last; ++i) {
-          const auto part = file_.rows(*sources[i], 0, sources[i]->rows(), buffer);
-          bytes.insert(bytes.end(), part.begin(), part.end());
-          rows += names_and_rows[i].second;
-          names += (names.empty() ? "" : " and ") + names_and_rows[i].first;
-        }
-        auto packed = WeightMatrix::pack(family_, *sources[first]->format, bytes, rows, columns, pool_);
-        if (!packed) return at(file_.path().string() + ": tensor " + names, packed.error());
-        for (std::size_t i = first; i < last; ++i) {
-          values_of_[sources[i]->format->name] += sources[i]->count_values();
-          if (release_pages_) file_.forget(sources[i]->bytes);
-        }
-        bytes_ += packed->size_bytes();
-        stacked.parts.push_back({std::move(*packed), stacked.rows});
-        stacked.rows += rows;
+      while (last < pieces.size() && pieces[last].tensor->format == pieces[first].tensor->format) ++last;
+      std::vector<std::byte> together, buffer;
+      std::span<const std::byte> bytes;
+      std::int64_t rows = 0;
+      std::string names;
+      for (std::size_t i = first; i < last; ++i) {
+        const Piece& piece = pieces[i];
+        bytes = file_.rows(*piece.tensor, piece.begin, piece.begin + piece.rows, buffer);
+        if (last > first + 1) together.insert(together.end(), bytes.begin(), bytes.end());
+        rows += piece.rows;
+        names += (names.empty() ? "" : " and ") + piece.tensor->name;
+        if (piece.rows < piece.tensor->rows()) names += fmt::format(" (from row {})", piece.begin);
       }
+      if (last > first + 1) bytes = together;
+      auto packed = WeightMatrix::pack(family_, *pieces[first].tensor->format, bytes, rows, columns, pool_);
+      if (!packed) return at(file_.path().string() + ": tensor " + names, packed.error());
+      for (std::size_t i = first; i < last; ++i) {
+        const GgufTensor& source = *pieces[i].tensor;
+        values_of_[source.format->name] += pieces[i].rows * columns;
+        if (!release_pages_ || source.bytes.empty()) continue;
+        const std::int64_t row_bytes = source.format->row_bytes(columns);
+        file_.forget(source.bytes.subspan(static_cast<std::size_t>(pieces[i].begin * row_bytes), static_cast<std::size_t>(pieces[i].rows * row_bytes)));
+      }
+      bytes_ += packed->size_bytes();
+      stacked.parts.push_back({std::move(*packed), stacked.rows});
+      stacked.rows += rows;
       first = last;
     }
     return stacked;
@@ -151,12 +159,6 @@ class Loader {
     return out + "]";
   }
 
-  void packed_one(const GgufTensor& source, const WeightMatrix& packed) {
-    bytes_ += packed.size_bytes();
-    values_of_[source.format->name] += source.count_values();
-    if (release_pages_) file_.forget(source.bytes);
-  }
-
   const GgufFile& file_;
   const KernelFamily& family_;
   ThreadPool& pool_;
@@ -211,6 +213,48 @@ class Assembly {
   std::optional<Error> error_;
 };
 
+// How positions enter: frequencies of the rotary pairs, or slopes.
+Status load_positions(Model& model, Loader& load) {
+  const ModelConfig& config = model.config;
+  const auto divisors_of = [&](const std::string& name) -> Result<std::vector<float>> {
+    auto divisors = load.vector(name, config.rotary_width / 2);
+    if (!divisors) return divisors;
+    for (const float value : *divisors)
+      if (!(value > 0)) return Error{Code::kBadValue, fmt::format("{}: tensor {} has a value that is not positive", model.file->path().string(), name)};
+    return divisors;
+  };
+  const auto frequencies = [&](std::span<const float> divisors) {
+    return rotary_frequencies(config.rotary_width, config.rotary_base, config.rotary_scale, divisors);
+  };
+  if (config.long_rotary_context > 0) {
+    const auto near = divisors_of("rope_factors_short.weight"), far = divisors_of("rope_factors_long.weight");
+    if (!near || !far) return (near ? far : near).error();
+    model.rotary_frequencies = frequencies(*near);
+    model.long_rotary_frequencies = frequencies(*far);
+  } else if (model.file->find_tensor("rope_freqs.weight")) {
+    const auto divisors = divisors_of("rope_freqs.weight");
+    if (!divisors) return divisors.error();
+    model.rotary_frequencies = frequencies(*divisors);
+  } else if (config.yarn_original_context > 0) {
+    model.rotary_frequencies = yarn_frequencies(config.rotary_width, config.rotary_base, config.rotary_scale, config.yarn_original_context);
+  } else {
+    model.rotary_frequencies = frequencies({});
+  }
+  if (config.windowed_rotary_base > 0)
+    model.windowed_rotary_frequencies = rotary_frequencies(config.rotary_width, config.windowed_rotary_base, 1, {});
+  if (config.alibi_bias > 0) model.alibi_slopes = alibi_slopes(config.heads, config.alibi_bias);
+  return {};
+}
+
+template <class Body>
+void for_matrices(const LayerWeights& layer, const Body& body) {
+  for (const StackedMatrix* matrix : {&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down}) body(*matrix);
+  if (!layer.mixture) return;
+  for (const auto* experts : {&layer.mixture->gate_up, &layer.mixture->down})
+    for (const StackedMatrix& matrix : *experts) body(matrix);
+  for (const StackedMatrix* matrix : {&layer.mixture->shared_gate_up, &layer.mixture->shared_down}) body(*matrix);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool,
@@ -226,19 +270,7 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
 
   Loader load(*file, family, pool, release_pages);
   Assembly assembly;
-  std::vector<float> divisors;
-  if (file->find_tensor("rope_freqs.weight")) {
-    assembly.put(divisors, load.vector("rope_freqs.weight", config->rotary_width / 2));
-    if (assembly.error()) return *assembly.error();
-    for (const float value : divisors)
-      if (!(value > 0)) return Error{Code::kBadValue, file->path().string() + ": tensor rope_freqs.weight has a value that is not positive"};
-  }
-  model->rotary_frequencies =
-      config->yarn_original_context > 0
-          ? yarn_frequencies(config->rotary_width, config->rotary_base, config->rotary_scale, config->yarn_original_context)
-          : rotary_frequencies(config->rotary_width, config->rotary_base, config->rotary_scale, divisors);
-  if (config->windowed_rotary_base > 0)
-    model->windowed_rotary_frequencies = rotary_frequencies(config->rotary_width, config->windowed_rotary_base, 1, {});
+  if (auto status = load_positions(*model, load); !status) return status.error();
 
   const auto has = [&](const std::string& name) { return file->find_tensor(name) != nullptr; };
   const auto put_norm = [&](NormWeights& place, const std::string& name, std::int64_t count) {
@@ -266,8 +298,47 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
     put_biases(biases, names_and_rows);
   };
 
+  // The experts of one layer: three tensors of all experts, or, in old files, three tensors of each.
+  const auto put_mixture = [&](MixtureWeights& mixture, const std::string& layer) {
+    const std::int64_t E = config->experts, expert = config->expert_feed_forward, shared = config->shared_feed_forward;
+    assembly.put(mixture.router, load.matrix(layer + "ffn_gate_inp.weight", E, C));
+    const auto pieces = [&](const std::string& name, std::int64_t rows, std::int64_t columns) -> Result<std::vector<Loader::Piece>> {
+      std::vector<Loader::Piece> all;
+      if (!has(layer + name + "_exps.weight")) {
+        for (std::int64_t e = 0; e < E; ++e) {
+          const auto piece = load.whole(fmt::format("{}{}.{}.weight", layer, name, e), rows, columns);
+          if (!piece) return piece.error();
+          all.push_back(*piece);
+        }
+        return all;
+      }
+      const auto together = load.tensor(layer + name + "_exps.weight", {columns, rows, E});
+      if (!together) return together.error();
+      for (std::int64_t e = 0; e < E; ++e) all.push_back({*together, e * rows, rows});
+      return all;
+    };
+    std::vector<Loader::Piece> gates, ups, downs;
+    assembly.put(gates, pieces("ffn_gate", expert, C));
+    assembly.put(ups, pieces("ffn_up", expert, C));
+    assembly.put(downs, pieces("ffn_down", C, expert));
+    mixture.gate_up.resize(static_cast<std::size_t>(E));
+    mixture.down.resize(static_cast<std::size_t>(E));
+    for (std::size_t e = 0; e < mixture.down.size() && !assembly.error(); ++e) {
+      assembly.put(mixture.gate_up[e], load.stack({gates[e], ups[e]}, C));
+      assembly.put(mixture.down[e], load.stack({downs[e]}, expert));
+    }
+    if (shared == 0) return;
+    assembly.put(mixture.shared_gate_up, load.stack({{layer + "ffn_gate_shexp.weight", shared}, {layer + "ffn_up_shexp.weight", shared}}, C));
+    assembly.put(mixture.shared_down, load.matrix(layer + "ffn_down_shexp.weight", C, shared));
+    if (!has(layer + "ffn_gate_inp_shexp.weight")) return;
+    const auto gate = load.tensor(layer + "ffn_gate_inp_shexp.weight", {C});
+    if (!gate) assembly.put(mixture.shared_gate, Result<StackedMatrix>(gate.error()));
+    else assembly.put(mixture.shared_gate, load.stack(std::vector{Loader::Piece{*gate, 0, 1}}, C));
+  };
+
   // The largest tensors first: while they are packed their mapped pages are resident beside the copy.
   put_norm(model->output_norm, "output_norm", C);
+  if (has("token_embd_norm.weight")) put_norm(model->embedding_norm, "token_embd_norm", C);
   // Tied: the embedding is the output matrix, too.
   assembly.put(model->output, load.matrix(has("output.weight") ? "output.weight" : "token_embd.weight", V, C));
   put_biases(model->output_bias, {{"output", V}});
@@ -296,20 +367,23 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
     put_biases(layer.attention_output_bias, {{name("attn_output"), C}});
     if (has(name("post_attention_norm.weight"))) put_norm(layer.post_attention_norm, name("post_attention_norm"), C);
     const bool gated = config->feed_forward_kind != FeedForward::kGelu;
-    if (!gated) put_stack(layer.gate_up, layer.gate_up_bias, {{name("ffn_up"), F}});
+    const bool mixture = config->experts > 0 && has(name("ffn_gate_inp.weight"));
+    if (mixture) put_mixture(layer.mixture.emplace(), name(""));
+    else if (!gated) put_stack(layer.gate_up, layer.gate_up_bias, {{name("ffn_up"), F}});
     else if (!has(name("ffn_gate.weight"))) put_stack(layer.gate_up, layer.gate_up_bias, {{name("ffn_up"), 2 * F}});
     else put_stack(layer.gate_up, layer.gate_up_bias, {{name("ffn_gate"), F}, {name("ffn_up"), F}});
-    assembly.put(layer.down, load.matrix(name("ffn_down.weight"), C, F));
-    put_biases(layer.down_bias, {{name("ffn_down"), C}});
+    if (!mixture) {
+      assembly.put(layer.down, load.matrix(name("ffn_down.weight"), C, F));
+      put_biases(layer.down_bias, {{name("ffn_down"), C}});
+    }
     if (has(name("post_ffw_norm.weight"))) put_norm(layer.post_feed_forward_norm, name("post_ffw_norm"), C);
     model->layers.push_back(std::move(layer));
   }
   if (assembly.error()) return *assembly.error();
-  for (const LayerWeights& layer : model->layers) {
-    model->has_int8 = model->has_int8 || layer.attention_output.has_int8() || layer.down.has_int8();
-    for (const StackedMatrix* stacked : {&layer.qkv, &layer.gate_up})
-      for (const StackedMatrix::Part& part : stacked->parts) model->has_int8 = model->has_int8 || part.matrix.has_int8();
-  }
+  for (const LayerWeights& layer : model->layers)
+    for_matrices(layer, [&](const StackedMatrix& stacked) {
+      for (const StackedMatrix::Part& part : stacked.parts) model->has_int8 = model->has_int8 || part.matrix.has_int8();
+    });
   if (auto status = load.all_used(); !status) return status.error();
   model->weights_bytes = load.bytes();
   model->format = load.main_format();

@@ -4,6 +4,7 @@
 #include "backends/models/config.h"
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace quantfleet {
@@ -24,20 +25,31 @@ struct NormWeights {
   std::vector<float> bias;               // layer norms; may be empty
 };
 
+// A mixture of experts in the place of a feed-forward: each token goes through the k experts that the router likes best.
+struct MixtureWeights {
+  StackedMatrix router;                  // [E, C]
+  std::vector<StackedMatrix> gate_up;    // [E] of [2 F, C], F of an expert
+  std::vector<StackedMatrix> down;       // [E] of [C, F]
+  StackedMatrix shared_gate_up;          // [2 S, C]: the expert of all tokens; without rows where there is none
+  StackedMatrix shared_down;             // [C, S]
+  StackedMatrix shared_gate;             // [1, C]: its sigmoid is the shared expert's weight; without rows: 1
+};
+
 // Vectors that a model lacks are empty: no bias, no norm.
 struct LayerWeights {
   NormWeights attention_norm;            // [C]
   StackedMatrix qkv;                     // [H D + 2 G D, C]
   std::vector<float> qkv_bias;           // [H D + 2 G D]
   std::vector<float> q_norm, k_norm;     // [D], every head alike; or over all heads: [H D], [G D]
-  WeightMatrix attention_output;         // [C, H D]
+  StackedMatrix attention_output;        // [C, H D]
   std::vector<float> attention_output_bias;       // [C]
   NormWeights post_attention_norm;       // [C], of what attention adds
   NormWeights feed_forward_norm;         // [C]
   StackedMatrix gate_up;                 // [2 F, C]; without gate [F, C]
   std::vector<float> gate_up_bias;       // as many
-  WeightMatrix down;                     // [C, F]
+  StackedMatrix down;                    // [C, F]
   std::vector<float> down_bias;          // [C]
+  std::optional<MixtureWeights> mixture; // instead of gate_up and down
   NormWeights post_feed_forward_norm;    // [C], of what the feed-forward adds
 };
 
@@ -48,11 +60,14 @@ struct Model {
   const GgufTensor* embedding = nullptr;   // [V, C]
   std::vector<LayerWeights> layers;
   const GgufTensor* position_embedding = nullptr;   // [positions, C], learned positions only
+  NormWeights embedding_norm;              // [C], of embeddings (BLOOM)
   NormWeights output_norm;                 // [C]
-  WeightMatrix output;                     // [V, C]
+  StackedMatrix output;                    // [V, C]
   std::vector<float> output_bias;          // [V] or empty
   std::vector<double> rotary_frequencies;  // [rotary_width / 2], radians per position
   std::vector<double> windowed_rotary_frequencies;  // of layers with a window, where they differ
+  std::vector<double> long_rotary_frequencies;      // of contexts above config.long_rotary_context, where it is not 0
+  std::vector<float> alibi_slopes;         // [H], ALiBi only
   const KernelFamily* family = nullptr;
   std::uint64_t weights_bytes = 0;         // packed matrices, norms and the embedding
   bool has_int8 = false;                   // some matrix of a layer has int8 activations

@@ -51,15 +51,28 @@ def configs():
     yield "mistral", t.MistralConfig(**common, sliding_window=16)
     yield "qwen2", t.Qwen2Config(**common)
     yield "qwen3", t.Qwen3Config(**common, head_dim=16)
+    yield "mixtral", t.MixtralConfig(**common, num_local_experts=4, num_experts_per_tok=2)
+    yield "qwen2_moe", t.Qwen2MoeConfig(**common, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, shared_expert_intermediate_size=32)
+    yield "qwen3_moe", t.Qwen3MoeConfig(**common, head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, norm_topk_prob=True,
+                                        mlp_only_layers=[1])
     yield "gemma", t.GemmaConfig(**common, head_dim=16)
     yield "gemma2", t.Gemma2Config(**common, head_dim=16, query_pre_attn_scalar=16, sliding_window=16)
     yield "gemma3", t.Gemma3TextConfig(**{**common, "num_hidden_layers": 6}, head_dim=16, query_pre_attn_scalar=16, sliding_window=16)
+    yield "phi", t.PhiConfig(**{**common, "num_key_value_heads": 4}, hidden_act="gelu_new")
     yield "phi3", t.Phi3Config(**common)
+    # More text than the original context of 32: transformers takes the long factors, as this program does with --context 128.
+    yield "phi3_long", t.Phi3Config(**common, original_max_position_embeddings=32,
+                                    rope_scaling=dict(type="longrope", short_factor=[1.0, 1.1, 1.3, 1.5], long_factor=[1.0, 1.4, 2.5, 4.0]))
     yield "olmo2", t.Olmo2Config(**common)
     yield "starcoder2", t.Starcoder2Config(**common, sliding_window=None)
     yield "gpt2", t.GPT2Config(vocab_size=288, n_embd=32, n_layer=2, n_head=4, n_positions=128, bos_token_id=0, eos_token_id=1)
     yield "gpt_neox", t.GPTNeoXConfig(vocab_size=288, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, hidden_act="gelu_new",
                                       max_position_embeddings=128, bos_token_id=0, eos_token_id=1)
+    yield "bloom", t.BloomConfig(vocab_size=288, hidden_size=48, n_layer=2, n_head=6, bos_token_id=0, eos_token_id=1)
+    falcon = dict(vocab_size=288, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=128, bos_token_id=0, eos_token_id=1,
+                  activation="gelu_pytorch_tanh", bias=False)
+    yield "falcon", t.FalconConfig(**falcon, multi_query=True)
+    yield "falcon_grouped", t.FalconConfig(**falcon, new_decoder_architecture=True, num_kv_heads=2)
 
 
 def randomize(model, seed):
@@ -80,8 +93,9 @@ def logits_of(model, ids):
 
 
 def our_logits(program, folder, ids):
+    context = ["--context", "128"] if folder.endswith("_long") else []
     with tempfile.NamedTemporaryFile(suffix=".f32") as out:
-        run = subprocess.run([program, "logits", folder, "--tokens", ",".join(map(str, ids)), "--out", out.name, "--activations", "f32"],
+        run = subprocess.run([program, "logits", folder, "--tokens", ",".join(map(str, ids)), "--out", out.name, "--activations", "f32", *context],
                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if run.returncode:
             print(run.stderr.decode())

@@ -71,6 +71,11 @@ struct AttentionTask {
   std::int64_t score_stride = 0;              // floats between rows: a multiple of 16, above every position
 };
 
+// The ALiBi slope of pair `pair`: queries, each with all heads of the task; null without ALiBi.
+static inline const float* slope_of(const AttentionTask& task, int pair) {
+  return task.args->slopes ? task.args->slopes + task.head_begin + pair % (task.head_end - task.head_begin) : nullptr;
+}
+
 inline constexpr std::int64_t kTaskTokens = 256;
 inline constexpr std::int64_t kMatmulScratchBytes = 1 << 18;
 inline constexpr int kAttentionRows = 16;

@@ -94,6 +94,7 @@ std::vector<float> logits_of(const std::shared_ptr<const GgufFile>& file, const 
   const auto model = load_model(file, *find_kernels("").value(), pool, true);
   if (!model) FAIL(model.error().detail);
   Transformer transformer(*model, ActivationKind::kF32, pool);
+  transformer.use_long_rotary(static_cast<int>(tokens.size()) > (*model)->config.long_rotary_context);
   KvCache cache((*model)->config);
   KvSequence sequence(cache);
   std::vector<float> all;
@@ -131,7 +132,8 @@ void check_logits(const std::string& name) {
 }
 
 TEST_CASE("a model of every architecture gives the logits of transformers", "[huggingface]") {
-  for (const char* name : {"llama", "llama3", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3", "olmo2", "starcoder2", "gpt2", "gpt_neox"})
+  for (const char* name : {"llama", "llama3", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3", "olmo2", "starcoder2", "gpt2", "gpt_neox",
+                           "mixtral", "qwen2_moe", "qwen3_moe", "phi", "phi3_long", "bloom", "falcon", "falcon_grouped"})
     check_logits(name);
 }
 

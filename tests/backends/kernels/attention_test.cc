@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -44,6 +45,7 @@ struct Question {
   int heads;
   std::int64_t window = 0;
   float softcap = 0;
+  std::vector<float> slopes = {};
 };
 
 std::vector<float> attend(const KernelFamily& family, const Cache& cache, const Question& question, ThreadPool& pool) {
@@ -68,6 +70,7 @@ std::vector<float> attend(const KernelFamily& family, const Cache& cache, const 
   args.scale = 0.5f;
   args.softcap = question.softcap;
   args.window = question.window;
+  args.slopes = question.slopes.empty() ? nullptr : question.slopes.data();
   args.out = out.data();
   args.out_stride = std::int64_t(width);
   MatmulScratch scratch;
@@ -86,6 +89,7 @@ TEST_CASE("attention is the softmax-weighted mean of the values it may see", "[a
   const Cache cache(40, 1, 8, 1);
   Question question{{33}, 1, 0, 0};
   question.window = GENERATE(0, 5);
+  if (GENERATE(false, true)) question.slopes = {0.25f};
   const auto out = attend(**find_kernels("scalar"), cache, question, pool);
   std::mt19937 random(1033);
   std::vector<double> q;
@@ -95,11 +99,17 @@ TEST_CASE("attention is the softmax-weighted mean of the values it may see", "[a
   for (std::size_t i = question.window ? 29 : 0; i <= 33; ++i) {
     double score = 0;
     for (std::size_t d = 0; d < 8; ++d) score += q[d] * double(cache.k[i * 8 + d]);
-    const double p = std::exp(0.5 * score);
+    const double p = std::exp(0.5 * score - (question.slopes.empty() ? 0 : 0.25 * double(33 - i)));
     sum += p;
     for (std::size_t d = 0; d < 8; ++d) expected[d] += p * double(cache.v[i * 8 + d]);
   }
   for (std::size_t d = 0; d < 8; ++d) CHECK(out[d] == Approx(expected[d] / sum).epsilon(1e-5));
+}
+
+TEST_CASE("slopes are powers of two, and heads beyond a power of two take those between", "[attention]") {
+  CHECK(alibi_slopes(8, 8) == std::vector<float>{0.5f, 0.25f, 0.125f, 0x1p-4f, 0x1p-5f, 0x1p-6f, 0x1p-7f, 0x1p-8f});
+  const auto twelve = alibi_slopes(12, 8);
+  for (std::size_t i = 0; i < 4; ++i) CHECK(twelve[8 + i] == Approx(std::pow(2.0, -0.5 - double(i))).epsilon(1e-6));
 }
 
 TEST_CASE("every family attends to the scalar kernels' bits", "[attention]") {
@@ -110,8 +120,9 @@ TEST_CASE("every family attends to the scalar kernels' bits", "[attention]") {
   for (const Shape shape : {Shape{1, 1, 64}, {8, 2, 32}, {3, 3, 80}, {20, 1, 16}, {6, 2, 130}, {16, 2, 64}}) {
     const Cache cache(150, shape.kv_heads, shape.head_dim, 3);
     for (const std::int64_t window : {0, 1, 20, 1000})
-      for (const float softcap : {0.0f, 5.0f}) {
-        Question question{{}, shape.heads, window, softcap};
+      for (const float softcap : {0.0f, 5.0f, -1.0f}) {
+        Question question{{}, shape.heads, window, std::max(softcap, 0.0f)};
+        if (softcap < 0) question.slopes = alibi_slopes(shape.heads, 8);
         for (std::int64_t p = 0; p < 150; p += p < 20 || p > 120 ? 1 : 17) question.positions.push_back(p);
         const auto truth = attend(**find_kernels("scalar"), cache, question, one);
         for (const KernelFamily* family : available_kernels())

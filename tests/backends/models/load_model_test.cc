@@ -55,7 +55,7 @@ TEST_CASE("a whole model loads, tied or with its own output matrix", "[models]")
   REQUIRE(model.has_value());
   CHECK((*model)->config.layers == 2);
   CHECK((*model)->config.head_width == 16);
-  CHECK((*model)->output.rows() == 300);
+  CHECK((*model)->output.rows == 300);
   CHECK((*model)->format == "F32");
   CHECK_FALSE((*model)->has_int8);
 }

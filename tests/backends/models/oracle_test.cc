@@ -132,7 +132,7 @@ TEST_CASE("every architecture gives the reference's logits, in chunks of any siz
   if (!test::has_shared(kModels)) return;
   const auto [name, tolerance] = GENERATE(table<std::string, double>({{"llama_yarn", 1e-3}, {"qwen2", 1e-3}, {"phi3", 1e-3}, {"olmo2", 1e-3},
       {"gemma", 1e-2}, {"gemma2", 2.5e-2}, {"gpt2", 1e-2}, {"gptneox_par", 1e-2}, {"phi2", 1e-2}, {"falcon", 1e-2}, {"falcon_norm2", 1e-2},
-      {"starcoder2", 1e-2}}));
+      {"starcoder2", 1e-2}, {"bloom", 1e-2}, {"mixtral_like", 1e-3}, {"qwen2moe", 1e-3}}));
   const auto loaded = load(file_of("arch/" + name + ".gguf.zst"));
   for (const char* prompt : {"short8", "mid48", "long96"}) {
     const Golden golden = read_golden(test::shared_root() / (kModels + "arch/logits/" + name + "." + prompt));
@@ -211,6 +211,23 @@ TEST_CASE("quantized models agree with F32 mathematics closely and with native k
   CHECK(difference < 1e-3);
   CHECK(to_native <= 1.2 * q.reference_kl);
   CHECK(to_dequantized <= 1.2 * q.reference_kl);
+}
+
+TEST_CASE("mixtures of experts whose tensors are quantized agree like dense models", "[models][oracle]") {
+  if (!test::has_shared(kModels)) return;
+  const std::string tag = GENERATE("Q8_0", "Q4_K_M");
+  const auto loaded = load(file_of("arch/quantized/mixtral_like." + tag + ".gguf"));
+  const fs::path folder = test::shared_root() / (kModels + "arch/quantized");
+  const Golden dequantized = read_golden(folder / ("mixtral_like." + tag + ".dequantized_f32math.mid48"));
+  const Golden native = read_golden(folder / ("mixtral_like." + tag + ".native.mid48"));
+  const auto f32 = logits_of(*loaded, ActivationKind::kF32, dequantized.tokens), int8 = logits_of(*loaded, ActivationKind::kInt8, dequantized.tokens);
+  const double difference = max_difference(f32, dequantized.logits), reference_kl = mean_kl(dequantized.logits, native.logits, 512);
+  const double to_native = mean_kl(native.logits, int8, 512), to_dequantized = mean_kl(dequantized.logits, int8, 512);
+  std::printf("mixtral %-8s f32: max |difference| %.2e; int8: KL to native %.2e, to f32 math %.2e (reference's own %.2e)\n", tag.c_str(), difference,
+              to_native, to_dequantized, reference_kl);
+  CHECK(difference < 1e-3);
+  CHECK(to_native <= 1.2 * reference_kl);
+  CHECK(to_dequantized <= 1.2 * reference_kl);
 }
 
 }  // namespace

@@ -346,6 +346,35 @@ TEST_CASE("importance matrices: both layouts, lengths checked, the sentence name
   }
 }
 
+TEST_CASE("every expert is encoded with its own importance", "[quantizers][imatrix]") {
+  const Folder folder;
+  const auto in = folder.path / "in.gguf", out = folder.path / "out.gguf", file = folder.path / "imatrix.dat";
+  std::vector<Tensor> tensors = small_model();
+  tensors.push_back({"blk.0.ffn_up_exps.weight", {256, 4, 2}});
+  write_model(in, tensors, 2, 0.5f, "llama", 2);
+  const auto encoded = [&](const std::vector<float>& first, const std::vector<float>& second) {
+    ImportanceMatrix matrix;
+    std::vector<float> both = first;
+    both.insert(both.end(), second.begin(), second.end());
+    matrix.entries["blk.0.ffn_up_exps.weight"] = {both, 1};
+    REQUIRE(write_importance_matrix(file, matrix).has_value());
+    QuantizeOptions options = with_format("Q4_K_M");
+    options.importance_matrix = file;
+    REQUIRE(quantize_model(in, out, options).has_value());
+    const auto quantized = GgufFile::open(out).value();
+    const GgufTensor& tensor = *quantized->find_tensor("blk.0.ffn_up_exps.weight");
+    CHECK(tensor.shape == std::vector<std::int64_t>{256, 4, 2});
+    const std::string bytes(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+    return std::pair(bytes.substr(0, bytes.size() / 2), bytes.substr(bytes.size() / 2));
+  };
+  std::vector<float> rising, falling;
+  for (int i = 0; i < 256; ++i) rising.push_back(1.0f + static_cast<float>(i * i)), falling.push_back(1.0f + static_cast<float>((255 - i) * (255 - i)));
+  const auto [a0, a1] = encoded(rising, rising);
+  const auto [b0, b1] = encoded(rising, falling);
+  CHECK(a0 == b0);
+  CHECK(a1 != b1);
+}
+
 TEST_CASE("the oracle's importance matrix is read", "[quantizers][oracle][imatrix]") {
   if (!test::has_shared("oracle/models/main/imatrix.dat")) return;
   const auto matrix = read_importance_matrix(test::shared_root() / "oracle/models/main/imatrix.dat").value();

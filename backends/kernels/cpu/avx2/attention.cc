@@ -35,10 +35,11 @@ template <int kRows>
   }
 }
 
-float softmax_row(const Row& row, float scale, float softcap) {
+float softmax_row(const Row& row, float scale, float softcap, const float* slope) {
   float max = -__builtin_inff();
   for (std::int64_t i = row.first; i <= row.last; ++i) {
     float s = row.scores[i] * scale;
+    if (slope) s += *slope * static_cast<float>(i - row.last);
     if (softcap > 0) s = softcap * elementary::tanh(s / softcap);
     row.scores[i] = s;
     max = s > max ? s : max;
@@ -141,7 +142,7 @@ void attend(const AttentionTask& task) {
   }
 
   float sums[kAttentionRows];
-  for (r = 0; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap);
+  for (r = 0; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap, slope_of(task, r));
 
   r = 0;
   for (; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim);

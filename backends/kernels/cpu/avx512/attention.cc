@@ -61,10 +61,15 @@ __mmask16 visible(const Row& row, std::int64_t position) {
   return lanes;
 }
 
-float softmax_row(const Row& row, float scale, float softcap) {
+float softmax_row(const Row& row, float scale, float softcap, const float* slope) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   __m512 max = _mm512_set1_ps(-__builtin_inff());
   for (std::int64_t i = row.first / 16 * 16; i <= row.last; i += 16) {
     __m512 s = _mm512_mul_ps(_mm512_load_ps(row.scores + i), _mm512_set1_ps(scale));
+    if (slope) {
+      const __m512i distance = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(i - row.last)));
+      s = _mm512_add_ps(s, _mm512_mul_ps(_mm512_set1_ps(*slope), _mm512_cvtepi32_ps(distance)));
+    }
     _mm512_store_ps(row.scores + i, s);
     if (softcap > 0) {
       for (int lane = 0; lane < 16; ++lane)
@@ -164,7 +169,7 @@ void attend(const AttentionTask& task) {
   for (; r < count; ++r) score<1>(rows + r, pages, k_place, args.head_dim, page, page_end);
 
   float sums[kAttentionRows];
-  for (r = 0; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap);
+  for (r = 0; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap, slope_of(task, r));
 
   r = 0;
   for (; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim);

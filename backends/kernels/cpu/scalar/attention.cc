@@ -23,6 +23,7 @@ void attend_one(const AttentionArgs& args, std::int64_t query, int head, int kv_
     float score = 0;
     for (int d = 0; d < args.head_dim; ++d) score = std::fma(q[d], k[d * kPagePositions], score);
     score *= args.scale;
+    if (args.slopes) score += args.slopes[head] * static_cast<float>(i - last);
     if (args.softcap > 0) score = args.softcap * elementary::tanh(score / args.softcap);
     scores[i] = score;
     max = score > max ? score : max;
