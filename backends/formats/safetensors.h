@@ -39,6 +39,25 @@ class SafetensorsFile {
   virtual std::uint64_t size_bytes() const = 0;
 };
 
+// Writes one file, array after array, without knowing beforehand what will come: the header's place is reserved and filled at
+// the end (the format allows spaces behind it). Arrays begin at multiples of 8 bytes: what is no such multiple itself is kept
+// until finish() and put behind the others, because the format has no holes.
+class SafetensorsWriter {
+ public:
+  // header_bytes: the sum of safetensors_header_bytes of all arrays and of the metadata; a multiple of 8 is made of it.
+  static Result<std::unique_ptr<SafetensorsWriter>> create(const std::filesystem::path& path, std::uint64_t header_bytes);
+  virtual ~SafetensorsWriter() = default;
+  // The next array, row-major; its bytes follow in any number of pieces.  Errors: kBadShape (fewer or more bytes than promised).
+  virtual Status begin(std::string name, std::string dtype, std::vector<std::int64_t> shape) = 0;
+  virtual Status write(std::span<const std::byte> bytes) = 0;
+  virtual std::uint64_t data_bytes() const = 0;  // promised so far
+  // Writes the header and syncs.
+  virtual Status finish(const std::map<std::string, std::string>& metadata) = 0;
+};
+
+// What an array's entry takes in the header at most.
+std::uint64_t safetensors_header_bytes(std::string_view name);
+
 // Bits of one value of a dtype; 0: not a dtype of safetensors.
 int safetensors_bits(std::string_view dtype);
 

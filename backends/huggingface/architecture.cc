@@ -337,6 +337,22 @@ void read_rope_scaling(JsonReader& reader, const std::string& prefix, const Json
 
 std::span<const HfArchitecture> all_hf_architectures() { return kArchitectures; }
 
+std::int64_t stored_row(RowOrder order, const Shape& shape, std::int64_t row) {
+  const std::int64_t D = shape.head_width, H = shape.heads;
+  switch (order) {
+    case RowOrder::kAsStored: return row;
+    case RowOrder::kQueryPairs:
+    case RowOrder::kKeyPairs: return row / D * D + row % 2 * (D / 2) + row % D / 2;
+    case RowOrder::kInterleavedQkv: {
+      const std::int64_t G = shape.kv_heads, queries = H / G, head = row / D;  // of a group: its queries, one key, one value
+      const std::int64_t group = head < H ? head / queries : (head - H) % G;
+      const std::int64_t place = head < H ? head % queries : queries + (head - H) / G;
+      return (group * (queries + 2) + place) * D + row % D;
+    }
+  }
+  return row;
+}
+
 Result<const HfArchitecture*> read_config(const Json& whole, const std::string& place, Metadata& metadata, Shape& shape) {
   JsonReader outer(whole, place);
   std::string type = outer.text("model_type");

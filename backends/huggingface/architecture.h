@@ -47,6 +47,9 @@ struct Shape {
   std::vector<float> short_divisors, long_divisors;  // Phi-3: the same, rope_factors_short.weight and rope_factors_long.weight
 };
 
+// Where row `row` of GGUF's matrix (or bias) stands in the checkpoint.
+std::int64_t stored_row(RowOrder order, const Shape& shape, std::int64_t row);
+
 using Metadata = std::vector<std::pair<std::string, GgufValue>>;
 
 // Reads config.json: adds "general.*" and "<architecture>.*" keys. Multimodal files keep their text model under text_config.

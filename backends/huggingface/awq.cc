@@ -78,6 +78,30 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
 
 }  // namespace
 
+Result<std::vector<StoredArray>> pack_awq(const std::string& module, const GroupedCodes& codes) {
+  const std::int64_t N = codes.rows, K = codes.columns, G = codes.groups(), words = N / 8;
+  if (codes.bits != 4) return Error{Code::kUnsupported, fmt::format("{}: AWQ of {} bits; it has 4", module, codes.bits)};
+  if (N % 8 != 0 || K % codes.group_size != 0 || !codes.g_idx.empty())
+    return Error{Code::kBadShape, fmt::format("{}: {} outputs and {} inputs in groups of {} do not fit AWQ, which packs 8 outputs a word", module, N, K, codes.group_size)};
+  std::vector<std::uint32_t> qweight(static_cast<std::size_t>(K * words)), qzeros(static_cast<std::size_t>(G * words));
+  std::vector<float> scales(static_cast<std::size_t>(G * N));
+  for (std::int64_t n = 0; n < N; ++n) {
+    const int shift = 4 * kFieldOfColumn[n % 8];
+    for (std::int64_t k = 0; k < K; ++k)
+      qweight[static_cast<std::size_t>(k * words + n / 8)] |= std::uint32_t(codes.codes[static_cast<std::size_t>(n * K + k)]) << shift;
+    for (std::int64_t g = 0; g < G; ++g) {
+      const auto at = static_cast<std::size_t>(n * G + g);
+      qzeros[static_cast<std::size_t>(g * words + n / 8)] |= std::uint32_t(codes.zeros[at]) << shift;
+      scales[static_cast<std::size_t>(g * N + n)] = codes.scales[at];
+    }
+  }
+  std::vector<StoredArray> arrays;
+  arrays.push_back(stored_array("qweight", "I32", {K, words}, qweight));
+  arrays.push_back(stored_array("qzeros", "I32", {G, words}, qzeros));
+  arrays.push_back(stored_halves("scales", {G, N}, scales));
+  return arrays;
+}
+
 const LinearFormat kAwq = {"awq", describe, read, kSuffixes};
 
 }  // namespace quantfleet::huggingface

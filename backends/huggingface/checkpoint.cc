@@ -106,29 +106,13 @@ class Checkpoint final : public GgufFile {
  private:
   Error bad(Code code, std::string sentence) const { return {code, directory_.string() + ": " + std::move(sentence)}; }
 
-  std::int64_t stored_row(RowOrder order, std::int64_t row) const {
-    const std::int64_t D = shape_.head_width, H = shape_.heads;
-    switch (order) {
-      case RowOrder::kAsStored: return row;
-      case RowOrder::kQueryPairs:
-      case RowOrder::kKeyPairs: return row / D * D + row % 2 * (D / 2) + row % D / 2;
-      case RowOrder::kInterleavedQkv: {
-        const std::int64_t G = shape_.kv_heads, queries = H / G, head = row / D;  // of a group: its queries, one key, one value
-        const std::int64_t group = head < H ? head / queries : (head - H) % G;
-        const std::int64_t place = head < H ? head % queries : queries + (head - H) / G;
-        return (group * (queries + 2) + place) * D + row % D;
-      }
-    }
-    return row;
-  }
-
   // Reads only what read() checked.
   void make_row(const Source& source, const GgufTensor& tensor, std::int64_t row, std::int64_t columns, std::byte* target) const {
     if (!source.experts.empty()) {
       const std::int64_t rows = tensor.shape[1];
       return make_row(source.experts[static_cast<std::size_t>(row / rows)], tensor, row % rows, columns, target);
     }
-    const std::int64_t stored = tensor.shape.size() == 1 ? 0 : stored_row(source.order, row);
+    const std::int64_t stored = tensor.shape.size() == 1 ? 0 : stored_row(source.order, shape_, row);
     if (source.linear) {
       std::vector<float> values(static_cast<std::size_t>(columns));
       source.linear->decode(stored, values.data());
@@ -137,7 +121,7 @@ class Checkpoint final : public GgufFile {
       std::memcpy(target, source.values.data(), source.values.size() * sizeof(float));
     } else if (tensor.shape.size() == 1) {  // F32 always
       for (std::int64_t k = 0; k < columns; ++k) {
-        const float value = float_at(*source.array, stored_row(source.order, k)) + (source.add_one ? 1.0f : 0.0f);
+        const float value = float_at(*source.array, stored_row(source.order, shape_, k)) + (source.add_one ? 1.0f : 0.0f);
         std::memcpy(target + 4 * k, &value, 4);
       }
     } else if (source.transposed) {
@@ -335,7 +319,6 @@ class Checkpoint final : public GgufFile {
       auto linear = format_->read(arrays, quantization);
       if (!linear) return at(directory_.string(), linear.error());
       if (*linear) {
-        if (module.transposed) return bad(Code::kUnsupported, fmt::format("{} is quantized and stored transposed", arrays.name));
         Source source;
         source.order = module.order;
         const std::vector<std::int64_t> shape = {(*linear)->columns(), (*linear)->rows()};

@@ -216,6 +216,25 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
 
 }  // namespace
 
+Result<std::vector<StoredArray>> pack_compressed(const std::string& module, const GroupedCodes& codes, bool symmetric) {
+  const int bits = codes.bits;
+  const std::int64_t N = codes.rows, K = codes.columns, G = codes.groups(), row_words = (K * bits + 31) / 32;
+  if (K % codes.group_size != 0) return Error{Code::kBadShape, fmt::format("{}: {} inputs do not divide into groups of {}", module, K, codes.group_size)};
+  std::vector<std::uint32_t> packed(static_cast<std::size_t>(N * row_words));
+  for (std::int64_t n = 0; n < N; ++n)
+    for (std::int64_t k = 0; k < K; ++k) put_bits(packed.data() + n * row_words, 1, k * bits, bits, codes.codes[static_cast<std::size_t>(n * K + k)]);
+  std::vector<StoredArray> arrays;
+  arrays.push_back(stored_array("weight_packed", "I32", {N, row_words}, packed));
+  arrays.push_back(stored_halves("weight_scale", {N, G}, codes.scales));
+  arrays.push_back(stored_array("weight_shape", "I64", {2}, std::vector<std::int64_t>{N, K}));
+  if (symmetric) return arrays;
+  std::vector<std::uint32_t> zeros(static_cast<std::size_t>((N * bits + 31) / 32 * G));
+  for (std::int64_t g = 0; g < G; ++g)
+    for (std::int64_t n = 0; n < N; ++n) put_bits(zeros.data() + g, G, n * bits, bits, codes.zeros[static_cast<std::size_t>(n * G + g)]);
+  arrays.push_back(stored_array("weight_zero_point", "I32", {(N * bits + 31) / 32, G}, zeros));
+  return arrays;
+}
+
 const LinearFormat kCompressedTensors = {"compressed-tensors", describe, read, kSuffixes};
 
 }  // namespace quantfleet::huggingface

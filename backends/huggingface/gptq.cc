@@ -120,6 +120,38 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
 
 }  // namespace
 
+Result<std::vector<StoredArray>> pack_gptq(const std::string& module, const GroupedCodes& codes, bool version_2) {
+  const int bits = codes.bits;
+  const std::int64_t N = codes.rows, K = codes.columns, G = codes.groups();
+  if (bits != 2 && bits != 3 && bits != 4 && bits != 8) return Error{Code::kUnsupported, fmt::format("{}: GPTQ of {} bits; 2, 3, 4 and 8 are possible", module, bits)};
+  if (K * bits % 32 != 0 || N * bits % 32 != 0)
+    return Error{Code::kBadShape, fmt::format("{}: {} outputs and {} inputs of {} bits do not fill whole 32-bit words", module, N, K, bits)};
+  std::vector<std::uint32_t> qweight(static_cast<std::size_t>(K * bits / 32 * N)), qzeros(static_cast<std::size_t>(G * (N * bits / 32)));
+  for (std::int64_t n = 0; n < N; ++n)
+    for (std::int64_t k = 0; k < K; ++k) put_bits(qweight.data() + n, N, k * bits, bits, codes.codes[static_cast<std::size_t>(n * K + k)]);
+  std::vector<float> scales(static_cast<std::size_t>(G * N));
+  const std::int64_t zero_words = N * bits / 32;
+  for (std::int64_t g = 0; g < G; ++g) {
+    std::uint32_t* words = qzeros.data() + g * zero_words;
+    for (std::int64_t n = 0; n < N; ++n) {
+      const auto at = static_cast<std::size_t>(n * G + g);
+      scales[static_cast<std::size_t>(g * N + n)] = codes.scales[at];
+      const std::uint32_t zero = !version_2 && bits == 3 ? (codes.zeros[at] + 7u) & 7 : codes.zeros[at];
+      put_bits(words, 1, n * bits, bits, zero);
+    }
+    if (!version_2 && bits != 3)
+      for (std::int64_t i = 0; i < zero_words; ++i) words[i] -= 0xffffffffu / ((1u << bits) - 1);
+  }
+  std::vector<std::int32_t> g_idx = codes.g_idx;
+  for (std::int64_t k = 0; codes.g_idx.empty() && k < K; ++k) g_idx.push_back(static_cast<std::int32_t>(k / codes.group_size));
+  std::vector<StoredArray> arrays;
+  arrays.push_back(stored_array("qweight", "I32", {K * bits / 32, N}, qweight));
+  arrays.push_back(stored_array("qzeros", "I32", {G, zero_words}, qzeros));
+  arrays.push_back(stored_halves("scales", {G, N}, scales));
+  arrays.push_back(stored_array("g_idx", "I32", {K}, g_idx));
+  return arrays;
+}
+
 const LinearFormat kGptq = {"gptq", describe, read, kSuffixes};
 
 }  // namespace quantfleet::huggingface

@@ -35,7 +35,7 @@ T number_at(const SafetensorsArray& array, std::int64_t index) {
 }  // namespace
 
 std::span<const LinearFormat* const> all_linear_formats() {
-  static constexpr std::array kFormats = {&kGptq, &kAwq, &kBitsandbytes, &kCompressedTensors, &kFp8, &kExl2};
+  static constexpr std::array kFormats = {&kGptq, &kAwq, &kBitsandbytes, &kCompressedTensors, &kFp8, &kExl2, &kHqq};
   return kFormats;
 }
 
@@ -63,6 +63,13 @@ Result<const SafetensorsArray*> ModuleArrays::get(std::string_view suffix, std::
   for (const std::int64_t size : array->shape) given += (given.empty() ? "" : ", ") + std::to_string(size);
   if (!same) return bad(Code::kBadShape, fmt::format("array {}.{} has shape [{}]; [{}] is needed", name, suffix, given, wanted));
   return array;
+}
+
+StoredArray stored_halves(std::string suffix, std::vector<std::int64_t> shape, std::span<const float> values) {
+  std::vector<std::uint16_t> halves;
+  halves.reserve(values.size());
+  for (const float value : values) halves.push_back(float_to_half(value));
+  return stored_array(std::move(suffix), "F16", std::move(shape), halves);
 }
 
 float float_at(const SafetensorsArray& array, std::int64_t index) {

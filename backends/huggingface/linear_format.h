@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace quantfleet::huggingface {
 
@@ -37,6 +38,53 @@ class LinearWeight {
   std::int64_t rows_, columns_;
 };
 
+// One array that stands for (a part of) a module's weight: what quantizers make and checkpoint_writer.h stores.
+struct StoredArray {
+  std::string suffix;  // behind the module's name: "qweight", "weight.absmax"
+  std::string dtype;
+  std::vector<std::int64_t> shape;
+  std::vector<std::byte> bytes;
+};
+
+// Any vector of numbers as an array; `dtype` names what its bytes are.
+template <class T>
+StoredArray stored_array(std::string suffix, std::string dtype, std::vector<std::int64_t> shape, const std::vector<T>& values) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
+  return {std::move(suffix), std::move(dtype), std::move(shape), {bytes, bytes + values.size() * sizeof(T)}};
+}
+StoredArray stored_halves(std::string suffix, std::vector<std::int64_t> shape, std::span<const float> values);  // rounds to F16
+
+// Codes under one scale and zero point per group of inputs: value(n, k) = scales[n, g] (codes[n, k] - zeros[n, g]).
+struct GroupedCodes {
+  int bits = 4;
+  std::int64_t rows = 0, columns = 0, group_size = 0;  // N, K; group_size divides K
+  std::vector<std::uint8_t> codes;                     // [N, K]
+  std::vector<float> scales;                           // [N, G]: already rounded to what is stored (F16)
+  std::vector<std::uint8_t> zeros;                     // [N, G]
+  std::vector<std::int32_t> g_idx;                     // [K]: the group of each input; empty: k / group_size
+
+  std::int64_t groups() const { return (columns + group_size - 1) / group_size; }
+};
+
+// gptq.cc: qweight, qzeros, scales (F16), g_idx, as GPTQModel writes them. bits 2, 3, 4, 8. Version 1 stores zero points less one.
+// Errors: kBadShape (K or N not whole words), kBadValue (bits).
+Result<std::vector<StoredArray>> pack_gptq(const std::string& module, const GroupedCodes& codes, bool version_2);
+// awq.cc: qweight, qzeros, scales (F16) of version "gemm"; 4 bits, N a multiple of 8, no g_idx.
+Result<std::vector<StoredArray>> pack_awq(const std::string& module, const GroupedCodes& codes);
+// compressed_tensors.cc: weight_packed, weight_scale (F16), weight_shape; with zero points weight_zero_point. Codes are unsigned,
+// 2^(bits - 1) above the signed ones of the format. 2 to 8 bits.
+Result<std::vector<StoredArray>> pack_compressed(const std::string& module, const GroupedCodes& codes, bool symmetric);
+
+// Groups of the flattened weight: value = (code - zero) scale.
+struct HqqCodes {
+  int bits = 4;
+  std::int64_t rows = 0, columns = 0, group_size = 0;  // N, K; group_size divides N K
+  std::vector<std::uint8_t> codes;                     // [N, K]
+  std::vector<float> scales, zeros;                    // [N K / group_size]; stored as F16
+};
+// hqq.cc: W_q, scale, zero and the settings as arrays, axis 1, as the package's encoded state.  1, 2, 3, 4 and 8 bits.
+Result<std::vector<StoredArray>> pack_hqq(const std::string& module, const HqqCodes& codes);
+
 struct LinearFormat {
   std::string_view quant_method;  // quantization_config.quant_method
   // The format's name with its numbers, "GPTQ-4bit-128g".
@@ -53,6 +101,7 @@ extern const LinearFormat kBitsandbytes;       // bitsandbytes.cc
 extern const LinearFormat kCompressedTensors;  // compressed_tensors.cc
 extern const LinearFormat kFp8;                // fp8.cc
 extern const LinearFormat kExl2;               // exl2.cc
+extern const LinearFormat kHqq;                // hqq.cc
 
 // The one visible list (linear_format.cc).
 std::span<const LinearFormat* const> all_linear_formats();
@@ -74,6 +123,14 @@ inline std::uint32_t bits_at(const std::byte* words, std::int64_t stride, std::i
   if (shift + bits > 32) __builtin_memcpy(&high, words + 4 * (word + 1) * stride, 4);
   const std::uint64_t both = low | static_cast<std::uint64_t>(high) << 32;
   return static_cast<std::uint32_t>(both >> shift) & ((1u << bits) - 1);
+}
+
+// The inverse: writes `bits` bits into words that are zero there.
+inline void put_bits(std::uint32_t* words, std::int64_t stride, std::int64_t place, int bits, std::uint32_t value) {
+  const std::int64_t word = place / 32;
+  const int shift = static_cast<int>(place % 32);
+  words[word * stride] |= value << shift;
+  if (shift + bits > 32) words[(word + 1) * stride] |= value >> (32 - shift);
 }
 
 }  // namespace quantfleet::huggingface

@@ -263,6 +263,12 @@ std::string token_text(const Json* value) {
 
 }  // namespace
 
+std::string_view split_expression(std::string_view pre) {
+  for (const KnownSplit& one : kKnownSplits)
+    if (one.pre == pre) return one.expression;
+  return {};
+}
+
 Status read_tokenizer(const fs::path& directory, const Json& config, std::int64_t count_tokens, Metadata& metadata) {
   const fs::path path = directory / "tokenizer.json";
   std::optional<Json> json, options, generation;
