@@ -19,10 +19,11 @@ void decode(const std::byte* blocks, std::int64_t count_blocks, float* values) {
     std::memcpy(&block, blocks + i * std::int64_t(sizeof block), sizeof block);
     const float d = half_to_float(block.d);
     const float dmin = half_to_float(block.dmin);
-    for (int e = 0; e < 256; ++e) {
-      const int code = (block.qs[32 * (e / 128) + e % 32] >> (2 * (e % 128 / 32))) & 3;
-      const std::uint8_t scale = block.scales[e / 16];
-      values[e] = (d * static_cast<float>(scale & 15)) * static_cast<float>(code) - dmin * static_cast<float>(scale >> 4);
+    for (int s = 0; s < 16; ++s) {
+      const std::uint8_t* qs = block.qs + 32 * (s / 8) + 16 * (s % 2);
+      const int plane = 2 * (s % 8 / 2);
+      const float scale = d * static_cast<float>(block.scales[s] & 15), minimum = dmin * static_cast<float>(block.scales[s] >> 4);
+      for (int l = 0; l < 16; ++l) values[16 * s + l] = scale * static_cast<float>((qs[l] >> plane) & 3) - minimum;
     }
   }
 }

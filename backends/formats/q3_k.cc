@@ -20,10 +20,15 @@ void decode(const std::byte* blocks, std::int64_t count_blocks, float* values) {
     const float d = half_to_float(block.d);
     std::int8_t scales[16];
     unpack_scales_q3_k(block.scales, scales);
-    for (int e = 0; e < 256; ++e) {
-      const int low = (block.qs[32 * (e / 128) + e % 32] >> (2 * (e % 128 / 32))) & 3;
-      const int code = low - ((block.hmask[e % 32] >> (e / 32)) & 1 ? 0 : 4);
-      values[e] = (d * static_cast<float>(scales[e / 16])) * static_cast<float>(code);
+    for (int s = 0; s < 16; ++s) {
+      const std::uint8_t* qs = block.qs + 32 * (s / 8) + 16 * (s % 2);
+      const std::uint8_t* high = block.hmask + 16 * (s % 2);
+      const int plane = 2 * (s % 8 / 2), bit = s / 2;
+      const float scale = d * static_cast<float>(scales[s]);
+      for (int l = 0; l < 16; ++l) {
+        const int code = ((qs[l] >> plane) & 3) | ((high[l] >> bit) & 1) << 2;
+        values[16 * s + l] = scale * static_cast<float>(code - 4);
+      }
     }
   }
 }

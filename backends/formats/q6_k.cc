@@ -18,11 +18,16 @@ void decode(const std::byte* blocks, std::int64_t count_blocks, float* values) {
     BlockQ6_K block;
     std::memcpy(&block, blocks + i * std::int64_t(sizeof block), sizeof block);
     const float d = half_to_float(block.d);
-    for (int e = 0; e < 256; ++e) {
-      const int h = e / 128, k = e % 128 / 32, l = e % 32;
-      const int low = (block.ql[64 * h + 32 * (k % 2) + l] >> (k < 2 ? 0 : 4)) & 15;
-      const int high = (block.qh[32 * h + l] >> (2 * k)) & 3;
-      values[e] = (d * static_cast<float>(block.scales[e / 16])) * static_cast<float>((low | (high << 4)) - 32);
+    for (int s = 0; s < 16; ++s) {
+      const int half = s / 8, quarter = s % 8 / 2;  // of 128 and of 32 values
+      const std::uint8_t* low = block.ql + 64 * half + 32 * (quarter % 2) + 16 * (s % 2);
+      const std::uint8_t* high = block.qh + 32 * half + 16 * (s % 2);
+      const int nibble = 4 * (quarter / 2), plane = 2 * quarter;
+      const float scale = d * static_cast<float>(block.scales[s]);
+      for (int l = 0; l < 16; ++l) {
+        const int code = ((low[l] >> nibble) & 15) | ((high[l] >> plane) & 3) << 4;
+        values[16 * s + l] = scale * static_cast<float>(code - 32);
+      }
     }
   }
 }

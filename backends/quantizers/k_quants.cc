@@ -37,16 +37,9 @@ float quantize_to_largest(std::span<const float> values, int code_max, std::uint
 
 template <class Block>
 void encode_6bit_scales(const float x[256], Block& block, int code_max, Candidates candidates) {
-  float scales[8], mins[8], weights[256];
+  float scales[8], mins[8];
   std::uint8_t codes[256], scale_codes[8], min_codes[8];
-  for (int j = 0; j < 8; ++j) {
-    const float* part = x + 32 * j;
-    float sum_squares = 0;
-    for (int l = 0; l < 32; ++l) sum_squares += part[l] * part[l];
-    const float rms = std::sqrt(sum_squares / 32);
-    for (int l = 0; l < 32; ++l) weights[32 * j + l] = rms + std::fabs(part[l]);
-  }
-  fit_all_with_minimum(x, weights, 8, code_max, candidates, scales, mins, codes);
+  fit_all_with_minimum(x, nullptr, 8, code_max, candidates, scales, mins, codes);
   block.d = scale_to_half(quantize_to_largest(scales, 63, scale_codes));
   block.dmin = scale_to_half(quantize_to_largest(mins, 63, min_codes));
   pack_scales_6bit(scale_codes, min_codes, block.scales);
@@ -57,10 +50,9 @@ void encode_6bit_scales(const float x[256], Block& block, int code_max, Candidat
 
 void encode_q2_k(const float* row, std::int64_t count_values, std::byte* out) {
   for_each_block<BlockQ2_K>(row, count_values, out, [](const float* x, BlockQ2_K& block) {
-    float scales[16], mins[16], weights[256];
+    float scales[16], mins[16];
     std::uint8_t codes[256], scale_codes[16], min_codes[16];
-    for (int i = 0; i < 256; ++i) weights[i] = std::fabs(x[i]);
-    fit_all_with_minimum(x, weights, 16, 3, {-0.5f, 0.1f, 15, true}, scales, mins, codes);
+    fit_all_with_minimum(x, nullptr, 16, 3, {-0.5f, 0.1f, 15, true}, scales, mins, codes);
     block.d = scale_to_half(quantize_to_largest(scales, 15, scale_codes));
     block.dmin = scale_to_half(quantize_to_largest(mins, 15, min_codes));
     for (int s = 0; s < 16; ++s) block.scales[s] = static_cast<std::uint8_t>(scale_codes[s] | min_codes[s] << 4);

@@ -10,9 +10,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <future>
 #include <limits>
 #include <optional>
 #include <thread>
@@ -21,7 +23,8 @@ namespace quantfleet {
 
 namespace {
 
-constexpr std::int64_t kChunkValues = std::int64_t{1} << 22;  // decoded at a time: 16 MiB
+constexpr std::int64_t kChunkValues = std::int64_t{1} << 22;  // encoded, then written, at a time
+constexpr std::int64_t kGrainValues = std::int64_t{1} << 14;  // a thread's part: its values stay in the cache
 constexpr float kTooLargeForHalf = 65520.0f;                  // from here on binary16 rounds to infinity
 
 // Rows of one tensor that are worked on together.
@@ -31,13 +34,6 @@ struct Chunk {
   const BlockFormat* target;
   const std::vector<float>* importance;  // whole tensor's, or nullptr
   std::int64_t first_row, count_rows;
-};
-
-// Buffers for one chunk, kept from chunk to chunk.
-struct Buffers {
-  std::vector<float> values, decoded;   // decoded: what the target's blocks mean
-  std::vector<std::byte> blocks;
-  std::vector<double> squared_error;    // per row: summed in row order, so that threads do not change the sum
 };
 
 // Columns of importance zero would be free to become anything: they count a millionth of the mean. All zero: empty.
@@ -57,33 +53,57 @@ bool is_bad(float value, const BlockFormat* target) {
   return !std::isfinite(value) || (has_halves && std::fabs(value) >= kTooLargeForHalf);
 }
 
+// As is_bad, of any of them; for loops that a compiler can turn into vectors.
+bool any_is_bad(std::span<const float> values, const BlockFormat* target) {
+  const bool has_halves = target != &kF32 && target != &kBF16;
+  const std::int32_t limit = std::bit_cast<std::int32_t>(has_halves ? kTooLargeForHalf : std::numeric_limits<float>::infinity());
+  std::int32_t bad = 0;
+  for (const float value : values) bad |= (std::bit_cast<std::int32_t>(value) & 0x7fffffff) >= limit;
+  return bad != 0;
+}
+
+// Sum of squared differences in eight partial sums, joined in order: the same double on every CPU.
+double squared_difference(const float* a, const float* b, std::int64_t count) {
+  double sums[8] = {};
+  std::int64_t i = 0;
+  for (; i + 8 <= count; i += 8)
+    for (int j = 0; j < 8; ++j) {
+      const double difference = static_cast<double>(a[i + j]) - static_cast<double>(b[i + j]);
+      sums[j] += difference * difference;
+    }
+  for (; i < count; ++i) {
+    const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
+    sums[i % 8] += difference * difference;
+  }
+  double sum = 0;
+  for (const double part : sums) sum += part;
+  return sum;
+}
+
 class TensorEncoder {
  public:
   explicit TensorEncoder(int threads) : threads_(std::max(1, threads)) {}
 
-  // Fills buffers().blocks with the chunk's rows in the target format and adds the rows' squared errors to `squared_error`.
-  Status encode(const Chunk& chunk, double& squared_error) {
+  // Fills `blocks` with the chunk's rows in the target format and adds the rows' squared errors to `squared_error`.
+  Status encode(const Chunk& chunk, std::vector<std::byte>& blocks, double& squared_error) {
     const std::int64_t columns = chunk.tensor->columns();
-    const auto count_values = static_cast<std::size_t>(columns * chunk.count_rows);
-    const auto count_bytes = static_cast<std::size_t>(chunk.target->row_bytes(columns) * chunk.count_rows);
-    if (buffers_.values.size() < count_values) buffers_.values.resize(count_values);
-    if (buffers_.decoded.size() < count_values) buffers_.decoded.resize(count_values);
-    if (buffers_.blocks.size() < count_bytes) buffers_.blocks.resize(count_bytes);
-    buffers_.squared_error.assign(static_cast<std::size_t>(chunk.count_rows), 0.0);
-    count_bytes_ = count_bytes;
+    blocks.resize(static_cast<std::size_t>(chunk.target->row_bytes(columns) * chunk.count_rows));
+    row_errors_.assign(static_cast<std::size_t>(chunk.count_rows), 0.0);  // summed in row order: threads do not change the sum
 
     std::atomic<std::int64_t> next{0}, bad_row{std::numeric_limits<std::int64_t>::max()};
-    const std::int64_t grain = std::max<std::int64_t>(1, 16384 / columns);
+    const std::int64_t grain = std::max<std::int64_t>(1, kGrainValues / columns);
     const std::int64_t source_bytes = chunk.tensor->format->row_bytes(columns);
     const auto work = [&] {
       std::vector<std::byte> buffer;
+      std::vector<float> values(static_cast<std::size_t>(columns)), decoded(static_cast<std::size_t>(columns));
       for (;;) {
         const std::int64_t begin = next.fetch_add(grain);
         if (begin >= chunk.count_rows) return;
         const std::int64_t end = std::min(begin + grain, chunk.count_rows);
         const std::byte* source = chunk.model->rows(*chunk.tensor, chunk.first_row + begin, chunk.first_row + end, buffer).data();
         for (std::int64_t row = begin; row < end; ++row, source += source_bytes) {
-          if (encode_one(chunk, row, source)) continue;
+          std::byte* target = blocks.data() + row * chunk.target->row_bytes(columns);
+          if (encode_row_of(chunk, row, source, values, decoded, target)) continue;
           std::int64_t seen = bad_row.load();
           while (row < seen && !bad_row.compare_exchange_weak(seen, row)) {}
         }
@@ -96,25 +116,21 @@ class TensorEncoder {
       work();
     }
     if (bad_row.load() < chunk.count_rows) return describe_bad(chunk, bad_row.load());
-    for (const double error : buffers_.squared_error) squared_error += error;
+    for (const double error : row_errors_) squared_error += error;
     return {};
   }
 
-  std::span<const std::byte> blocks() const { return std::span(buffers_.blocks).first(count_bytes_); }
-
  private:
   // Decodes row `row` of the chunk, encodes it and measures the error. false: a value is bad; nothing is encoded.
-  bool encode_one(const Chunk& chunk, std::int64_t row, const std::byte* source) {
+  // values, decoded: space for a row.
+  bool encode_row_of(const Chunk& chunk, std::int64_t row, const std::byte* source, std::span<float> values, std::span<float> decoded,
+                     std::byte* blocks) {
     const GgufTensor& tensor = *chunk.tensor;
     const std::int64_t columns = tensor.columns(), tensor_row = chunk.first_row + row;
-    const std::int64_t source_bytes = tensor.format->row_bytes(columns), target_bytes = chunk.target->row_bytes(columns);
-    float* values = buffers_.values.data() + row * columns;
-    std::byte* blocks = buffers_.blocks.data() + row * target_bytes;
-    tensor.format->decode(source, columns / tensor.format->values_per_block, values);
-    for (std::int64_t i = 0; i < columns; ++i)
-      if (is_bad(values[i], chunk.target)) return false;
+    tensor.format->decode(source, columns / tensor.format->values_per_block, values.data());
+    if (any_is_bad(values, chunk.target)) return false;
     if (tensor.format == chunk.target) {
-      std::memcpy(blocks, source, static_cast<std::size_t>(source_bytes));
+      std::memcpy(blocks, source, static_cast<std::size_t>(tensor.format->row_bytes(columns)));
       return true;
     }
     const float* importance = nullptr;
@@ -123,34 +139,52 @@ class TensorEncoder {
       const std::int64_t slice = slices > 1 ? tensor_row / tensor.shape[1] % slices : 0;
       importance = chunk.importance->data() + slice * columns;
     }
-    encode_row(*chunk.target, values, columns, importance, blocks);
-    float* decoded = buffers_.decoded.data() + row * columns;
-    chunk.target->decode(blocks, columns / chunk.target->values_per_block, decoded);
-    double sum = 0;
-    for (std::int64_t i = 0; i < columns; ++i) {
-      const double difference = static_cast<double>(decoded[i]) - static_cast<double>(values[i]);
-      sum += difference * difference;
-    }
-    buffers_.squared_error[static_cast<std::size_t>(row)] = sum;
+    encode_row(*chunk.target, values.data(), columns, importance, blocks);
+    chunk.target->decode(blocks, columns / chunk.target->values_per_block, decoded.data());
+    row_errors_[static_cast<std::size_t>(row)] = squared_difference(decoded.data(), values.data(), columns);
     return true;
   }
 
   Error describe_bad(const Chunk& chunk, std::int64_t row) const {
-    const std::int64_t columns = chunk.tensor->columns();
-    const float* values = buffers_.values.data() + row * columns;
-    std::int64_t column = 0;
-    while (column + 1 < columns && !is_bad(values[column], chunk.target)) ++column;
+    const std::int64_t columns = chunk.tensor->columns(), tensor_row = chunk.first_row + row;
+    std::vector<std::byte> buffer;
+    std::vector<float> values(static_cast<std::size_t>(columns));
+    const BlockFormat& source = *chunk.tensor->format;
+    source.decode(chunk.model->rows(*chunk.tensor, tensor_row, tensor_row + 1, buffer).data(), columns / source.values_per_block, values.data());
+    std::size_t column = 0;
+    while (column + 1 < values.size() && !is_bad(values[column], chunk.target)) ++column;
     if (std::isfinite(values[column]))
       return Error{Code::kBadValue, fmt::format("tensor {}, row {}, column {}: {} is too large for {}; use BF16 or F32",
-                                                chunk.tensor->name, chunk.first_row + row, column, values[column],
-                                                chunk.target->name)};
+                                                chunk.tensor->name, tensor_row, column, values[column], chunk.target->name)};
     return Error{Code::kNonFinite, fmt::format("tensor {}, row {}, column {}: {} where a finite weight is needed",
-                                               chunk.tensor->name, chunk.first_row + row, column, values[column])};
+                                               chunk.tensor->name, tensor_row, column, values[column])};
   }
 
   int threads_;
-  std::size_t count_bytes_ = 0;
-  Buffers buffers_;
+  std::vector<double> row_errors_;
+};
+
+// Writes chunks behind the encoder's back: while one is written, the next is encoded.
+class WriteBehind {
+ public:
+  explicit WriteBehind(GgufWriter& writer) : writer_(writer) {}
+
+  std::vector<std::byte>& free_buffer() { return buffers_[current_]; }
+  // Hands the free buffer over; the status is that of the buffer before.
+  Status write() {
+    Status before = wait();
+    const std::vector<std::byte>& full = buffers_[current_];
+    current_ = 1 - current_;
+    writing_ = std::async(std::launch::async, [this, &full] { return writer_.write(full); });
+    return before;
+  }
+  Status wait() { return writing_.valid() ? writing_.get() : Status{}; }
+
+ private:
+  GgufWriter& writer_;
+  std::vector<std::byte> buffers_[2];
+  int current_ = 0;
+  std::future<Status> writing_;  // the last member: its destructor waits for the write
 };
 
 using Metadata = std::vector<std::pair<std::string, GgufValue>>;
@@ -201,6 +235,7 @@ std::string known_names() { return fmt::format("{}", fmt::join(quantize_format_n
 Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat*>& formats, const ImportanceMatrix* matrix,
                       const QuantizeOptions& options, GgufWriter& writer, QuantizeReport& report) {
   TensorEncoder encoder(options.threads);
+  WriteBehind output(writer);
   std::uint64_t bytes_total = 0, bytes_done = 0;
   for (const GgufTensor& tensor : model.tensors()) bytes_total += tensor.size_bytes();
   for (std::size_t i = 0; i < formats.size(); ++i) {
@@ -219,8 +254,8 @@ Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat
     for (std::int64_t row = 0; row < tensor.rows(); row += rows_at_once) {
       const Chunk chunk{&model, &tensor, formats[i], importance.empty() ? nullptr : &importance, row,
                         std::min(rows_at_once, tensor.rows() - row)};
-      if (Status status = encoder.encode(chunk, squared_error); !status) return status;
-      if (Status status = writer.write(encoder.blocks()); !status) return status;
+      if (Status status = encoder.encode(chunk, output.free_buffer(), squared_error); !status) return status;
+      if (Status status = output.write(); !status) return status;
       const std::int64_t row_bytes = tensor.format->row_bytes(tensor.columns());
       if (!tensor.bytes.empty()) model.forget(tensor.bytes.subspan(static_cast<std::size_t>(row * row_bytes), static_cast<std::size_t>(chunk.count_rows * row_bytes)));
       bytes_done += static_cast<std::uint64_t>(chunk.count_rows * row_bytes);
@@ -230,7 +265,7 @@ Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat
     const auto count = static_cast<std::uint64_t>(tensor.count_values());
     report.tensors.push_back({tensor.name, formats[i], count, std::sqrt(squared_error / static_cast<double>(count))});
   }
-  return {};
+  return output.wait();
 }
 
 }  // namespace

@@ -31,6 +31,11 @@ int nearest_code(float value) {
   return static_cast<int>(bits & 0x007fffffu) - 0x00400000;
 }
 
+int nearest_code_within(float value, int low, int high) {
+  value = value > static_cast<float>(low) ? value : static_cast<float>(low);
+  return nearest_code(value < static_cast<float>(high) ? value : static_cast<float>(high));
+}
+
 float fit_symmetric(std::span<const float> x, int code_limit, const float* weights, std::uint8_t* codes) {
   const float extreme = signed_extreme(x);
   if (std::fabs(extreme) < kNothing) {
@@ -38,7 +43,7 @@ float fit_symmetric(std::span<const float> x, int code_limit, const float* weigh
     return 0;
   }
   const auto code_of = [&](float value, float inverse) {
-    return std::clamp(nearest_code(inverse * value), -code_limit, code_limit - 1);
+    return nearest_code_within(inverse * value, -code_limit, code_limit - 1);
   };
   float scale = 0, best = 0;
   for (int candidate = 0; candidate < 19; ++candidate) {
@@ -122,7 +127,7 @@ ScaleAndMinimum fit_with_minimum(std::span<const float> x, const float* weights,
   const auto last_code = static_cast<float>(code_max);
   const auto round_all = [&](float inverse, float minimum, std::uint8_t* out) {
     for (std::size_t i = 0; i < n; ++i)
-      out[i] = static_cast<std::uint8_t>(std::clamp(nearest_code(inverse * (x[i] - minimum)), 0, code_max));
+      out[i] = static_cast<std::uint8_t>(nearest_code_within(inverse * (x[i] - minimum), 0, code_max));
   };
   const auto error_of = [&](float scale, float minimum, const std::uint8_t* from) {
     float error = 0;

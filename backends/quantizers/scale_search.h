@@ -11,6 +11,8 @@ namespace quantfleet {
 
 // Rounds half to even; for |value| <= 4194303. Anything else, NaN included, gives some code but no undefined behaviour.
 int nearest_code(float value);
+// The same of the value kept within low .. high first; NaN gives low.
+int nearest_code_within(float value, int low, int high);
 
 // x ~ scale * (code - code_limit), code in 0 .. 2 * code_limit - 1; nineteen candidate scales.
 // weights: one per value, or nullptr for the value's own square. Values all below 1e-15: codes 0, returns 0.

@@ -3,6 +3,7 @@
 #include "backends/formats/half_float.h"
 #include "backends/quantizers/block_packing.h"
 #include "backends/quantizers/scale_search.h"
+#include "backends/quantizers/scale_search_lanes.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,27 +13,17 @@ namespace quantfleet {
 
 namespace {
 
-// code = (x + minimum) / scale over one sub-block.
-void assign_unsigned(const float* x, int count, float scale, float minimum, int code_max, std::uint8_t* codes) {
-  if (scale == 0) return;
-  for (int l = 0; l < count; ++l)
-    codes[l] = static_cast<std::uint8_t>(std::clamp(nearest_code((x[l] + minimum) / scale), 0, code_max));
-}
-
-// code = x / scale + code_limit over one sub-block.
-void assign_signed(const float* x, int count, float scale, int code_limit, std::uint8_t* codes) {
-  if (scale == 0) return;
-  for (int l = 0; l < count; ++l)
-    codes[l] = static_cast<std::uint8_t>(std::clamp(nearest_code(x[l] / scale), -code_limit, code_limit - 1) + code_limit);
-}
-
 template <class Block>
 void assign_with_6bit_scales(const float x[256], std::uint8_t codes[256], Block& block, int code_max) {
   const float d = half_to_float(block.d), dmin = half_to_float(block.dmin);
-  std::uint8_t scales[8], mins[8];
-  unpack_scales_6bit(block.scales, scales, mins);
-  for (int j = 0; j < 8; ++j)
-    assign_unsigned(x + 32 * j, 32, d * static_cast<float>(scales[j]), dmin * static_cast<float>(mins[j]), code_max, codes + 32 * j);
+  std::uint8_t scale_codes[8], min_codes[8];
+  unpack_scales_6bit(block.scales, scale_codes, min_codes);
+  float scales[8], mins[8];
+  for (int j = 0; j < 8; ++j) {
+    scales[j] = d * static_cast<float>(scale_codes[j]);
+    mins[j] = dmin * static_cast<float>(min_codes[j]);
+  }
+  assign_all_unsigned(x, 8, scales, mins, code_max, codes);
   pack_codes(codes, block);
 }
 
@@ -40,17 +31,22 @@ void assign_with_6bit_scales(const float x[256], std::uint8_t codes[256], Block&
 
 void assign_codes(const float x[256], std::uint8_t codes[256], BlockQ2_K& block) {
   const float d = half_to_float(block.d), dmin = half_to_float(block.dmin);
-  for (int s = 0; s < 16; ++s)
-    assign_unsigned(x + 16 * s, 16, d * static_cast<float>(block.scales[s] & 15), dmin * static_cast<float>(block.scales[s] >> 4), 3,
-                    codes + 16 * s);
+  float scales[16], mins[16];
+  for (int s = 0; s < 16; ++s) {
+    scales[s] = d * static_cast<float>(block.scales[s] & 15);
+    mins[s] = dmin * static_cast<float>(block.scales[s] >> 4);
+  }
+  assign_all_unsigned(x, 16, scales, mins, 3, codes);
   pack_codes(codes, block);
 }
 
 void assign_codes(const float x[256], std::uint8_t codes[256], BlockQ3_K& block) {
   const float d = half_to_float(block.d);
-  std::int8_t scales[16];
-  unpack_scales_q3_k(block.scales, scales);
-  for (int s = 0; s < 16; ++s) assign_signed(x + 16 * s, 16, d * static_cast<float>(scales[s]), 4, codes + 16 * s);
+  std::int8_t scale_codes[16];
+  unpack_scales_q3_k(block.scales, scale_codes);
+  float scales[16];
+  for (int s = 0; s < 16; ++s) scales[s] = d * static_cast<float>(scale_codes[s]);
+  assign_all_signed(x, scales, 4, codes);
   pack_codes(codes, block);
 }
 
@@ -60,7 +56,9 @@ void assign_codes(const float x[256], std::uint8_t codes[256], BlockQ5_K& block)
 
 void assign_codes(const float x[256], std::uint8_t codes[256], BlockQ6_K& block) {
   const float d = half_to_float(block.d);
-  for (int s = 0; s < 16; ++s) assign_signed(x + 16 * s, 16, d * static_cast<float>(block.scales[s]), 32, codes + 16 * s);
+  float scales[16];
+  for (int s = 0; s < 16; ++s) scales[s] = d * static_cast<float>(block.scales[s]);
+  assign_all_signed(x, scales, 32, codes);
   pack_codes(codes, block);
 }
 
