@@ -3,6 +3,8 @@
 // cannot promise what is not checked. (Debian's only packaged validator drags in Qt; see docs/decisions.)
 #pragma once
 
+#include "tests/paths.h"
+
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -77,7 +79,7 @@ inline void collect_violations(const nlohmann::json& schema, const nlohmann::jso
 
 // Violations of docs/schemas/<name>.json by `value`; empty when it conforms.
 inline std::vector<std::string> schema_violations(const std::string& name, const nlohmann::json& value) {
-  std::ifstream in(std::string(QUANTFLEET_SOURCE_DIR) + "/docs/schemas/" + name + ".json");
+  std::ifstream in(test::source_dir().string() + "/docs/schemas/" + name + ".json");
   REQUIRE(in);
   std::vector<std::string> found;
   collect_violations(nlohmann::json::parse(in), value, "", found);

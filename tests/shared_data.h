@@ -2,6 +2,8 @@
 // needs one skips aloud; in CI (CI=true) a missing folder is a failure, not a skip.
 #pragma once
 
+#include "tests/paths.h"
+
 #include <catch2/catch.hpp>
 #include <unistd.h>
 
@@ -13,7 +15,7 @@ namespace quantfleet::test {
 
 inline std::filesystem::path shared_root() {
   const char* root = std::getenv("QUANTFLEET_SHARED");
-  return root ? std::filesystem::path(root) : std::filesystem::path(QUANTFLEET_SHARED_DEFAULT);
+  return root ? std::filesystem::path(root) : shared_default();
 }
 
 // True when `relative` exists below the shared folder; otherwise says so, and fails in CI.
@@ -34,7 +36,7 @@ inline std::filesystem::path unpacked(const std::string& relative) {
   std::string stem = relative.substr(0, relative.size() - (is_tar ? 8 : 4));
   for (char& c : stem)
     if (c == '/') c = '_';
-  const fs::path target = fs::path(QUANTFLEET_BINARY_DIR) / "oracle" / stem;
+  const fs::path target = test::binary_dir() / "oracle" / stem;
   if (fs::exists(target)) return target;
   fs::create_directories(target.parent_path());
   const fs::path temporary = target.string() + ".tmp" + std::to_string(::getpid());

@@ -1,5 +1,6 @@
 // The authors' own solutions of HumanEval and MBPP, marked as if a model had written them: all must pass, and a solution cut short
 // must not. Every eighth item, to be quick.
+#include "tests/paths.h"
 #include "agent/sandbox/sandbox.h"
 #include "suites/import.h"
 #include "suites/suite.h"
@@ -26,7 +27,7 @@ void check_solutions(const std::string& name, const std::string& data, const std
   }
   const fs::path folder = fs::temp_directory_path() / fmt::format("quantfleet-published-{}", ::getpid()) / name;
   fs::create_directories(folder);
-  std::ifstream file(fs::path(QUANTFLEET_SOURCE_DIR) / "suites/tasks" / name / "task.yaml");
+  std::ifstream file(test::source_dir() / "suites/tasks" / name / "task.yaml");
   const std::string yaml{std::istreambuf_iterator<char>(file), {}};
   const Task task = parse_task_yaml(yaml, name).value();
   const auto write = [&](const std::string& target, const std::string& text) { std::ofstream(folder / target, std::ios::binary) << text; };

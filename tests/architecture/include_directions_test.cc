@@ -1,5 +1,7 @@
 // The arrows of docs/architecture.md as data: which folder may include which. A wrong include is a red test with a sentence.
 // Also two rules on names: no folder called util, common, helpers or misc, and no cyclic pair of top-level folders.
+#include "tests/paths.h"
+
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
 
@@ -91,7 +93,7 @@ std::vector<std::string> complaints(const std::string& file, const std::vector<s
 }  // namespace
 
 TEST_CASE("includes go only where the table of arrows allows", "[architecture]") {
-  const fs::path root = QUANTFLEET_SOURCE_DIR;
+  const fs::path root = quantfleet::test::source_dir();
   int files = 0;
   for (const std::string& top : kTopLevel) {
     if (top == "tests" || !fs::exists(root / top)) continue;
@@ -122,7 +124,7 @@ TEST_CASE("a wrong arrow is noticed and named", "[architecture]") {
 }
 
 TEST_CASE("no folder is called after nothing", "[architecture]") {
-  const fs::path root = QUANTFLEET_SOURCE_DIR;
+  const fs::path root = quantfleet::test::source_dir();
   for (const std::string& top : kTopLevel) {
     if (!fs::exists(root / top)) continue;
     for (const auto& entry : fs::recursive_directory_iterator(root / top)) {

@@ -1,4 +1,5 @@
 // The commands that measure accuracy and judge it, as programs with the reference model: JSON against its schema, exit codes.
+#include "tests/paths.h"
 #include "tests/json_schema.h"
 
 #include <catch2/catch.hpp>
@@ -29,7 +30,7 @@ struct Outcome {
 
 Outcome run_in(const Folder& folder, const std::string& arguments) {
   const fs::path out = folder.path / "out", error = folder.path / "error";
-  const int status = std::system(fmt::format("cd {} && {}/bin/quantfleet {} >{} 2>{} </dev/null", folder.path.string(), QUANTFLEET_BINARY_DIR,
+  const int status = std::system(fmt::format("cd {} && {}/bin/quantfleet {} >{} 2>{} </dev/null", folder.path.string(), test::binary_dir().string(),
                                              arguments, out.string(), error.string()).c_str());
   const auto contents = [](const fs::path& path) {
     std::ifstream file(path, std::ios::binary);
@@ -44,7 +45,7 @@ void check_schema(const std::string& name, const nlohmann::json& value) {
   CHECK(violations.empty());
 }
 
-const std::string kModel = QUANTFLEET_SOURCE_DIR "/models/reference/reference.gguf";
+const std::string kModel = (test::source_dir() / "models/reference/reference.gguf").string();
 
 }  // namespace
 

@@ -1,4 +1,5 @@
 // The commands that run a model, as programs: output, JSON against its schema, exit codes.
+#include "tests/paths.h"
 #include "tests/json_schema.h"
 
 #include <catch2/catch.hpp>
@@ -17,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::string kBin = std::string(QUANTFLEET_BINARY_DIR) + "/bin/";
+const std::string kBin = test::binary_dir().string() + "/bin/";
 
 struct Folder {
   fs::path path = fs::temp_directory_path() / ("quantfleet_cli_" + std::to_string(::getpid()));

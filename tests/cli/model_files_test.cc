@@ -1,4 +1,5 @@
 // quantfleet inspect, quantize and convert as a script sees them: JSON that its schema describes, exit codes, one sentence.
+#include "tests/paths.h"
 #include "tests/json_schema.h"
 
 #include <catch2/catch.hpp>
@@ -34,7 +35,7 @@ std::string read_text(const std::filesystem::path& path) {
 
 Outcome run(const Folder& folder, const std::string& arguments) {
   const char* program = std::getenv("QUANTFLEET_PROGRAM");  // default: the one beside this test
-  const std::string command = "'" + std::string(program ? program : QUANTFLEET_BINARY_DIR "/bin/quantfleet") + "' " + arguments + " >'" +
+  const std::string command = "'" + std::string(program ? program : (quantfleet::test::binary_dir() / "bin/quantfleet").string()) + "' " + arguments + " >'" +
                               (folder.path / "out").string() + "' 2>'" + (folder.path / "err").string() + "'";
   const int status = std::system(command.c_str());
   REQUIRE(WIFEXITED(status));
@@ -42,7 +43,7 @@ Outcome run(const Folder& folder, const std::string& arguments) {
 }
 
 // One F32 matrix and one Q8_0 vector, also a seed of the fuzzer.
-const std::string kModel = "'" QUANTFLEET_SOURCE_DIR "/tests/fuzz/corpus/gguf/two_tensors.gguf'";
+const std::string kModel = "'" + (quantfleet::test::source_dir() / "tests/fuzz/corpus/gguf/two_tensors.gguf").string() + "'";
 
 bool is_one_sentence(const std::string& text) {
   return text.starts_with("quantfleet: ") && !text.empty() && text.find('\n') == text.size() - 1;

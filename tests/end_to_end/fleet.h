@@ -2,6 +2,7 @@
 // keys, a tiny random model, the built-in suites. Everything lies below one temporary folder and ends with the object.
 #pragma once
 
+#include "tests/paths.h"
 #include "coordinator/store/results_reader.h"
 #include "tests/random_model.h"
 
@@ -49,7 +50,7 @@ inline void wait_until(const std::string& what, const std::function<bool()>& con
 class Process {
  public:
   Process(const std::string& program, std::vector<std::string> arguments, fs::path log_file) : log(std::move(log_file)) {
-    const std::string path = std::string(QUANTFLEET_BINARY_DIR) + "/bin/" + program;
+    const std::string path = test::binary_dir().string() + "/bin/" + program;
     std::vector<char*> argv = {const_cast<char*>(path.c_str())};
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);

@@ -1,4 +1,5 @@
 // Real processes: a run over encrypted sockets finishes, survives kill -9 of either side, and refuses strangers in a sentence.
+#include "tests/paths.h"
 #include "tests/end_to_end/fleet.h"
 #include "tests/json_schema.h"
 
@@ -57,7 +58,7 @@ TEST_CASE("what the fleet's commands print as JSON follows its schema", "[fleet]
   CHECK(submit.wait() == 0);
   INFO(fleet.logs());
   CHECK(answer("devices")["devices"][0]["selftest"] ==
-        nlohmann::json::parse(text_of(fs::path(QUANTFLEET_SOURCE_DIR) / "models/reference/selftest.json"))["digests"]);
+        nlohmann::json::parse(text_of(test::source_dir() / "models/reference/selftest.json"))["digests"]);
   for (const auto& [command, schema] : {std::pair{"devices", "devices"}, {"status", "run"}, {"runs", "runs"}})
     check_schema(schema, answer(command));
   Process results("quantfleet", {"results", "latest", "--json", "--db", fleet.database()}, fleet.root / "results.out");

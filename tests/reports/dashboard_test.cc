@@ -1,3 +1,4 @@
+#include "tests/paths.h"
 #include "reports/grafana/dashboard.h"
 
 #include <catch2/catch.hpp>
@@ -10,7 +11,7 @@
 using namespace quantfleet::reports;
 
 TEST_CASE("the dashboard in the repository is the one the program generates", "[grafana]") {
-  std::ifstream in(std::string(QUANTFLEET_SOURCE_DIR) + "/reports/grafana/quantfleet.json");
+  std::ifstream in(quantfleet::test::source_dir().string() + "/reports/grafana/quantfleet.json");
   std::stringstream text;
   text << in.rdbuf();
   CHECK(text.str() == grafana_dashboard_json());

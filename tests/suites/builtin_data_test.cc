@@ -1,5 +1,6 @@
 // The built-in suites as data: that they load, are large enough, and that no constant answer makes them easy. That their items
 // are the generator's is checked in tests/models/reference.
+#include "tests/paths.h"
 #include "suites/suite.h"
 
 #include <catch2/catch.hpp>
@@ -13,7 +14,7 @@
 namespace quantfleet {
 namespace {
 
-const std::filesystem::path kRoot = std::filesystem::path(QUANTFLEET_SOURCE_DIR) / "suites/tasks";
+const std::filesystem::path kRoot = test::source_dir() / "suites/tasks";
 constexpr const char* kAreas[] = {"reasoning", "coding", "math", "language", "knowledge", "safety"};
 
 TEST_CASE("each area has a built-in suite of at least 300 items", "[suites][data]") {

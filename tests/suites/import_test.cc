@@ -1,5 +1,6 @@
 // `suites import`: the authors' files become items exactly, or one sentence names the file and the line. The traps are those of
 // the published files (CRLF, quoted newlines, no final newline, .json that is JSON lines, gzip).
+#include "tests/paths.h"
 #include "suites/import.h"
 #include "suites/suite.h"
 #include "tests/shared_data.h"
@@ -156,7 +157,7 @@ TEST_CASE("the published files give the items that the tasks mean", "[import]") 
                                                       {"piqa", "piqa"},        {"openbookqa", "openbookqa"}, {"aqua_rat", "aqua-rat"}, {"humaneval", "humaneval"},
                                                       {"mbpp", "mbpp"},        {"xstest", "xstest"},       {"bbh", "bbh"},       {"simplesafetytests", "simplesafetytests"},
                                                       {"harmbench", "harmbench"}};
-  const fs::path tasks = fs::path(QUANTFLEET_SOURCE_DIR) / "suites/tasks";
+  const fs::path tasks = test::source_dir() / "suites/tasks";
   for (const auto& [name, data] : folders) {
     if (!test::has_shared("datasets/" + data)) return;
     INFO(name);

@@ -1,6 +1,7 @@
 // The same item and the same answer get the same score, and the same question is asked, as in lm-evaluation-harness. The cases are
 // what tests/interop/scoring.py wrote with the harness' own task files over invented items; QUANTFLEET_SCORING_CASES names further
 // ones (over published items).
+#include "tests/paths.h"
 #include "suites/import.h"
 #include "suites/suite.h"
 
@@ -30,7 +31,7 @@ void check_cases(const std::string& name, const std::vector<Json>& cases) {
   const fs::path folder = fs::temp_directory_path() / fmt::format("quantfleet-scoring-{}", ::getpid());
   fs::remove_all(folder);
   fs::create_directories(folder / name);
-  fs::copy_file(fs::path(QUANTFLEET_SOURCE_DIR) / "suites/tasks" / name / "task.yaml", folder / name / "task.yaml");
+  fs::copy_file(test::source_dir() / "suites/tasks" / name / "task.yaml", folder / name / "task.yaml");
   std::ifstream yaml_file(folder / name / "task.yaml");
   const std::string yaml{std::istreambuf_iterator<char>(yaml_file), {}};
   const Task task = parse_task_yaml(yaml, name).value();
@@ -103,7 +104,7 @@ void check_file(const fs::path& path) {
 }
 
 TEST_CASE("requests and scores equal the harness' on invented items", "[scoring]") {
-  check_file(fs::path(QUANTFLEET_SOURCE_DIR) / "tests/golden/scoring.jsonl");
+  check_file(test::source_dir() / "tests/golden/scoring.jsonl");
   if (const char* more = std::getenv("QUANTFLEET_SCORING_CASES")) check_file(more);
 }
 

@@ -1,4 +1,5 @@
 // From task files to requests and marks.
+#include "tests/paths.h"
 #include "suites/suite.h"
 
 #include "suites/prompt.h"
@@ -304,7 +305,7 @@ TEST_CASE("a suite is found by name, and an unknown name lists the known ones", 
 }
 
 TEST_CASE("the built-in suites load, cover six areas and every request is well-formed", "[suite]") {
-  const auto all = load_suites(std::filesystem::path(QUANTFLEET_SOURCE_DIR) / "suites/tasks");
+  const auto all = load_suites(test::source_dir() / "suites/tasks");
   INFO((all.has_error() ? all.error().detail : ""));
   REQUIRE(all.has_value());
   std::set<std::string> areas;

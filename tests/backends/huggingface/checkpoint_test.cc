@@ -1,6 +1,7 @@
 // Hugging Face folders: tiny random models that transformers wrote, some quantized by the packages that define the formats
 // (tests/interop/huggingface.py made them), must give the logits that transformers computes. And what is wrong with a folder is
 // said in one sentence that names the array.
+#include "tests/paths.h"
 #include "backends/huggingface/checkpoint.h"
 #include "backends/formats/safetensors.h"
 #include "backends/models/transformer.h"
@@ -25,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-const fs::path kGolden = fs::path(QUANTFLEET_SOURCE_DIR) / "tests/golden/huggingface";
+const fs::path kGolden = test::source_dir() / "tests/golden/huggingface";
 
 std::string read_file(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);

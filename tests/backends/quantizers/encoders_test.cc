@@ -1,4 +1,5 @@
 // The quantizers: as good as the reference, the same bytes everywhere, finite on rows that break others.
+#include "tests/paths.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/file_hash.h"
 #include "backends/quantizers/catalog.h"
@@ -155,7 +156,7 @@ TEST_CASE("the seeded row has the golden bytes", "[quantizers][golden]") {
       made += fmt::format("{}\t{}\t{}\t{}\n", encoder.format->name, weighted ? "weighted" : "plain", hex(bytes),
                           sha256_of_bytes(std::as_bytes(std::span(decoded))));
     }
-  const auto path = std::filesystem::path(QUANTFLEET_SOURCE_DIR) / "tests/golden/encoded_rows.tsv";
+  const auto path = test::source_dir() / "tests/golden/encoded_rows.tsv";
   if (std::getenv("QUANTFLEET_WRITE_GOLDEN")) std::ofstream(path, std::ios::binary) << made;
   std::ifstream in(path, std::ios::binary);
   REQUIRE(in);

@@ -1,5 +1,6 @@
 // What training computes and what inference computes are two programs for one model: an exported file gives the logits that
 // the trainer has for the rounded weights.
+#include "tests/paths.h"
 #include "tests/backends/training/toy.h"
 
 #include "backends/formats/half_float.h"
@@ -25,7 +26,7 @@ TEST_CASE("inference over an exported model gives the trainer's logits", "[train
     REQUIRE(trainer->train_step(tokens).has_value());
   }
   const std::filesystem::path path =
-      std::filesystem::path(QUANTFLEET_BINARY_DIR) / ("training_export_" + std::to_string(::getpid()) + ".gguf");
+      test::binary_dir() / ("training_export_" + std::to_string(::getpid()) + ".gguf");
   REQUIRE(trainer->export_gguf(path, {}, "toy").has_value());
   for (const training::TensorPlace& tensor : trainer->tensors())
     if (!tensor.is_norm)

@@ -1,4 +1,5 @@
 // What a user of the trainer relies on: the same bytes everywhere, resuming, refusing damaged files, learning, scoring, export.
+#include "tests/paths.h"
 #include "tests/backends/training/toy.h"
 
 #include "backends/formats/half_float.h"
@@ -20,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string place(const char* name) {
-  const fs::path folder = fs::path(QUANTFLEET_BINARY_DIR) / "training_test";
+  const fs::path folder = test::binary_dir() / "training_test";
   fs::create_directories(folder);
   return (folder / (std::to_string(::getpid()) + name)).string();
 }
@@ -40,7 +41,7 @@ std::string digest_after_20_steps(const TrainOptions& options) {
 }
 
 std::string golden_digest() {
-  std::ifstream file(fs::path(QUANTFLEET_SOURCE_DIR) / "tests/golden/training_20_steps.sha256");
+  std::ifstream file(test::source_dir() / "tests/golden/training_20_steps.sha256");
   std::string digest;
   REQUIRE(file >> digest);
   return digest;

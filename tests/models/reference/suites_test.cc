@@ -1,3 +1,4 @@
+#include "tests/paths.h"
 #include "models/reference/corpus/suites.h"
 
 #include <catch2/catch.hpp>
@@ -15,7 +16,7 @@ std::string file_text(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-std::string task_file(const std::string& suite) { return std::string(QUANTFLEET_SOURCE_DIR) + "/suites/tasks/" + suite + "/items.jsonl"; }
+std::string task_file(const std::string& suite) { return test::source_dir().string() + "/suites/tasks/" + suite + "/items.jsonl"; }
 
 TEST_CASE("a suite's committed items are what the generator writes: 300, and no answer that pays when given always", "[suites]") {
   const Corpus corpus;
