@@ -29,6 +29,7 @@ constexpr KernelFamily kScalar = {
     .matmul_f32 = scalar::matmul_f32,
     .matmul_int8 = scalar::matmul_int8,
     .attend = scalar::attend,
+    .load_kv = scalar::load_kv,
 };
 
 #if defined(__x86_64__)
@@ -48,6 +49,7 @@ constexpr KernelFamily kAvx512Vnni = {
     .matmul_f32 = avx512::matmul_f32,
     .matmul_int8 = avx512::matmul_int8,
     .attend = avx512::attend,
+    .load_kv = avx512::load_kv,
 };
 
 constexpr KernelFamily kAvx2 = {
@@ -66,6 +68,7 @@ constexpr KernelFamily kAvx2 = {
     .matmul_f32 = avx2::matmul_f32,
     .matmul_int8 = avx2::matmul_int8,
     .attend = avx2::attend,
+    .load_kv = avx2::load_kv,
 };
 
 constexpr const KernelFamily* kFamilies[] = {&kAvx512Vnni, &kAvx2, &kScalar};

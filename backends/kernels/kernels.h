@@ -50,6 +50,9 @@ class WeightMatrix {
   static Result<WeightMatrix> pack_floats(const KernelFamily& family, std::span<const float> values, std::int64_t rows,
                                           std::int64_t columns, ThreadPool& pool);
 
+  // The size that pack gives.
+  static std::size_t packed_bytes(const KernelFamily& family, const BlockFormat& format, std::int64_t rows, std::int64_t columns);
+
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
   const KernelFamily& family() const { return *family_; }
@@ -121,6 +124,7 @@ void attention(const KernelFamily& family, const AttentionArgs& args, ThreadPool
 
 struct MatmulTask;     // cpu/tasks.h
 struct AttentionTask;  // cpu/tasks.h
+struct KvPageTask;     // cpu/tasks.h
 
 struct KernelFamily {
   std::string_view name;
@@ -145,6 +149,7 @@ struct KernelFamily {
   void (*matmul_f32)(const MatmulTask& task);
   void (*matmul_int8)(const MatmulTask& task);
   void (*attend)(const AttentionTask& task);
+  void (*load_kv)(const KvPageTask& task) = nullptr;  // null: the scalar one
 };
 
 // Index of the largest value, the first of equals; n >= 1. NaN is never the largest.

@@ -63,6 +63,11 @@ bool has_int8_activations(const BlockFormat& format) {
   return format.activation_block > 0 && find_integer_format(format.ggml_type) != nullptr;
 }
 
+std::size_t WeightMatrix::packed_bytes(const KernelFamily& family, const BlockFormat& format, std::int64_t rows, std::int64_t columns) {
+  const PanelLayout* layout = family.uses_panels ? find_panel_layout(format.ggml_type) : nullptr;
+  return static_cast<std::size_t>(layout ? (rows + kPanelRows - 1) / kPanelRows * panel_bytes(*layout, columns) : rows * format.row_bytes(columns));
+}
+
 struct MatmulDriver {
   static Result<WeightMatrix> pack(const KernelFamily& family, const BlockFormat& format, const std::byte* bytes,
                                    std::int64_t rows, std::int64_t columns, ThreadPool& pool) {
@@ -77,7 +82,7 @@ struct MatmulDriver {
     w.panels_ = layout != nullptr;
     const std::int64_t count_panels = (rows + kPanelRows - 1) / kPanelRows;
     const std::int64_t panel_size = layout ? panel_bytes(*layout, columns) : 0;
-    w.data_.reserve(static_cast<std::size_t>(layout ? count_panels * panel_size : rows * row_bytes));
+    w.data_.reserve(WeightMatrix::packed_bytes(family, format, rows, columns));
     const IntegerFormat* integers = find_integer_format(format.ggml_type);
     std::atomic<std::int64_t> bad_row{rows};
     pool.parallel_for(count_panels, 1, [&](std::int64_t panel, std::int64_t, int) {

@@ -1,5 +1,7 @@
 #include "backends/models/kv_cache.h"
 
+#include "backends/kernels/kv_pages.h"
+
 #include <cstring>
 #include <utility>
 
@@ -10,10 +12,11 @@ std::size_t pages_for(std::int64_t length) { return static_cast<std::size_t>((le
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config)
-    : head_floats_(2ll * kPagePositions * config.head_width),
-      layer_floats_(head_floats_ * config.kv_heads),
-      page_floats_(layer_floats_ * config.layers) {}
+KvCache::KvCache(const ModelConfig& config, KvKind kind)
+    : kind_(kind),
+      head_bytes_(kv_head_bytes(kind, config.head_width)),
+      layer_bytes_(head_bytes_ * config.kv_heads),
+      page_bytes_(layer_bytes_ * config.layers) {}
 
 KvCache::~KvCache() = default;
 
@@ -26,8 +29,8 @@ KvCache::Page* KvCache::take() {
     return page;
   }
   auto page = std::make_unique<Page>();
-  page->floats.reserve(static_cast<std::size_t>(page_floats_) * sizeof(float));
-  std::memset(page->floats.data(), 0, static_cast<std::size_t>(page_floats_) * sizeof(float));
+  page->bytes.reserve(static_cast<std::size_t>(page_bytes_));
+  std::memset(page->bytes.data(), 0, static_cast<std::size_t>(page_bytes_));
   page->holders = 1;
   ++pages_allocated_;
   pages_.push_back(std::move(page));
@@ -77,15 +80,15 @@ void KvSequence::truncate(std::int64_t length) {
 void KvSequence::extend(std::int64_t count) {
   if (count > 0 && length_ % kPagePositions != 0 && pages_.back()->holders > 1) {
     KvCache::Page* copy = cache_->take();
-    std::memcpy(copy->floats.data(), pages_.back()->floats.data(), static_cast<std::size_t>(cache_->page_floats()) * sizeof(float));
+    std::memcpy(copy->bytes.data(), pages_.back()->bytes.data(), static_cast<std::size_t>(cache_->page_bytes()));
     cache_->release(pages_.back());
     pages_.back() = copy;
-    table_.back() = reinterpret_cast<const float*>(copy->floats.data());
+    table_.back() = reinterpret_cast<const float*>(copy->bytes.data());
   }
   length_ += count;
   while (pages_.size() < pages_for(length_)) {
     pages_.push_back(cache_->take());
-    table_.push_back(reinterpret_cast<const float*>(pages_.back()->floats.data()));
+    table_.push_back(reinterpret_cast<const float*>(pages_.back()->bytes.data()));
   }
 }
 

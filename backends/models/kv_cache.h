@@ -11,31 +11,34 @@
 
 namespace quantfleet {
 
-// A page holds all layers: for each layer and key-value head K as [D][16], then V as [16][D] (kernels.h, attention).
+// A page holds all layers: for each layer and key-value head K as [D][16], then V as [16][D] (kernels.h, attention), as floats
+// or rounded (kv_pages.h).
 class KvCache {
  public:
-  explicit KvCache(const ModelConfig& config);
+  // Q4_0 needs heads of even width.
+  explicit KvCache(const ModelConfig& config, KvKind kind = KvKind::kF32);
   ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
-  std::int64_t page_floats() const { return page_floats_; }
-  std::int64_t layer_offset(int layer) const { return layer * layer_floats_; }    // floats from a page's start to K of head 0
-  std::int64_t v_offset() const { return head_floats_ / 2; }                      // floats from a head's K to its V
-  std::int64_t head_stride() const { return head_floats_; }
+  KvKind kind() const { return kind_; }
+  std::int64_t head_bytes() const { return head_bytes_; }
+  std::int64_t layer_bytes() const { return layer_bytes_; }
+  std::int64_t page_bytes() const { return page_bytes_; }
   std::int64_t pages_in_use() const { return pages_in_use_; }
-  std::int64_t size_bytes() const { return pages_allocated_ * page_floats_ * static_cast<std::int64_t>(sizeof(float)); }
+  std::int64_t size_bytes() const { return pages_allocated_ * page_bytes_; }
 
  private:
   friend class KvSequence;
   struct Page {
-    AlignedBuffer floats;
+    AlignedBuffer bytes;
     std::int64_t holders = 0;
   };
   Page* take();
   void release(Page* page);
 
-  std::int64_t head_floats_, layer_floats_, page_floats_;
+  KvKind kind_;
+  std::int64_t head_bytes_, layer_bytes_, page_bytes_;
   std::int64_t pages_in_use_ = 0, pages_allocated_ = 0;
   std::vector<std::unique_ptr<Page>> pages_;
   std::vector<Page*> free_;
@@ -51,13 +54,14 @@ class KvSequence {
   KvSequence& operator=(KvSequence other) noexcept;
   ~KvSequence();
 
+  const KvCache& cache() const { return *cache_; }
   std::int64_t length() const { return length_; }
   void truncate(std::int64_t length);
 
   // Makes positions length .. length+count-1 writable and part of the sequence. Pointers into table() change.
   void extend(std::int64_t count);
   const float* const* table() const { return table_.data(); }         // entry i: positions 16 i .. 16 i + 15
-  float* page_of(std::int64_t position) { return const_cast<float*>(table_[static_cast<std::size_t>(position / kPagePositions)]); }
+  std::byte* page_of(std::int64_t position) { return pages_[static_cast<std::size_t>(position / kPagePositions)]->bytes.data(); }
 
  private:
   KvCache* cache_;

@@ -1,6 +1,7 @@
 #include "backends/models/transformer.h"
 
 #include "backends/kernels/elementary.h"
+#include "backends/kernels/kv_pages.h"
 
 #include <fmt/format.h>
 
@@ -53,7 +54,7 @@ void Transformer::normalize(const NormWeights& weights, const float* x, float* y
   }
 }
 
-void Transformer::attend(int layer, std::int64_t queries) {
+void Transformer::attend(int layer, std::int64_t queries, const KvCache& cache) {
   const ModelConfig& config = model_->config;
   const std::int64_t head_floats = 2ll * kPagePositions * config.head_width;
   const std::int64_t layer_floats = head_floats * config.kv_heads;
@@ -69,6 +70,8 @@ void Transformer::attend(int layer, std::int64_t queries) {
   args.k_offset = layer * layer_floats;
   args.v_offset = layer * layer_floats + head_floats / 2;
   args.kv_head_stride = head_floats;
+  args.kv = cache.kind();
+  args.layer_offset = layer * cache.layer_bytes();
   args.scale = config.attention_scale;
   args.softcap = config.attention_softcap;
   args.window = config.window_of(layer);
@@ -127,7 +130,7 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
   const auto count = static_cast<std::int64_t>(rows.size());
   const std::int64_t C = config.width, F = config.feed_forward, V = config.vocabulary_tokens, D = config.head_width;
   const std::int64_t q_floats = config.heads * D, kv_floats = config.kv_heads * D, qkv_floats = q_floats + 2 * kv_floats;
-  const std::int64_t head_floats = 2ll * kPagePositions * D;
+  const KvCache& cache = rows[0].sequence->cache();
 
   const auto room = [](std::vector<float>& buffer, std::int64_t floats) {
     if (static_cast<std::int64_t>(buffer.size()) < floats) buffer.resize(static_cast<std::size_t>(floats));
@@ -177,11 +180,9 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
       if (config.has_rotary_positions())
         kernels.rotate(q, config.heads + config.kv_heads, config.head_width, config.rotary_width, config.rotary_pairing,
                        rotary.cos(position), rotary.sin(position));
-      float* page = rows[r].sequence->page_of(position) + index * head_floats * config.kv_heads;
-      for (int head = 0; head < config.kv_heads; ++head, page += head_floats) {
-        store_k(k + head * D, config.head_width, position, page);
-        store_v(v + head * D, config.head_width, position, page + head_floats / 2);
-      }
+      std::byte* place = rows[r].sequence->page_of(position) + index * cache.layer_bytes();
+      for (int head = 0; head < config.kv_heads; ++head, place += cache.head_bytes())
+        store_kv(cache.kind(), k + head * D, v + head * D, config.head_width, position, place);
     });
     if (index + 1 == config.layers && static_cast<std::int64_t>(wanted.size()) < active) {
       // Behind the last layer's keys and values only the wanted rows matter.
@@ -196,7 +197,7 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
       }
       if (active == 0) return {};
     }
-    attend(index, active);
+    attend(index, active, cache);
     multiply(layer.attention_output, attended_.data(), active, q_floats, output_.data());
 
     // x = h + W_down act(W_gate n, W_up n),  n = norm(h); with parallel residuals n = norm(x)

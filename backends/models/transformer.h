@@ -20,7 +20,7 @@ class Transformer {
   // layers together; memory grows with it, results do not change.
   Transformer(std::shared_ptr<const Model> model, ActivationKind activations, ThreadPool& pool, std::int64_t chunk_rows = 256);
 
-  // Tokens that follow what the sequence holds. Each sequence at most once per call.
+  // Tokens that follow what the sequence holds. Each sequence at most once per call, all of one cache.
   struct Segment {
     KvSequence* sequence = nullptr;
     std::span<const std::int32_t> tokens;
@@ -49,7 +49,7 @@ class Transformer {
     bool wanted;
   };
   Status run_chunk(std::span<const Row> rows, const Sink& sink);
-  void attend(int layer, std::int64_t queries);
+  void attend(int layer, std::int64_t queries, const KvCache& cache);
   void normalize(const NormWeights& weights, const float* x, float* y);  // one row; y = x without weights; y may be x
   void multiply(const StackedMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y);  // y [rows, w.rows]
   void activate(float* gate_up, std::int64_t width);                     // one row: act(gate) * up in place of the gate

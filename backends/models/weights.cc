@@ -394,4 +394,16 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
   return std::shared_ptr<const Model>(std::move(model));
 }
 
+std::uint64_t weights_size(const GgufFile& file, const KernelFamily& family) {
+  std::uint64_t bytes = 0;
+  const bool tied = !file.find_tensor("output.weight");
+  for (const GgufTensor& tensor : file.tensors()) {
+    const bool embedding = tensor.name == "token_embd.weight";
+    if (embedding || tensor.name == "position_embd.weight") bytes += tensor.size_bytes();  // stay in the file
+    if (embedding ? tied : tensor.rows() > 1) bytes += WeightMatrix::packed_bytes(family, *tensor.format, tensor.rows(), tensor.columns());
+    else if (tensor.rows() == 1) bytes += static_cast<std::uint64_t>(tensor.count_values()) * sizeof(float);
+  }
+  return bytes;
+}
+
 }  // namespace quantfleet

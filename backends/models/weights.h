@@ -77,6 +77,9 @@ struct Model {
   void embed(std::int32_t token, std::int64_t position, float* x) const;
 };
 
+// Bytes that the file's weights will take (Model::weights_bytes), from the shapes of its tensors alone.
+std::uint64_t weights_size(const GgufFile& file, const KernelFamily& family);
+
 // release_pages: the file is mapped (GgufFile::open), and its pages may be given back to the system once packed.
 // Errors name the file and the tensor: kNotFound, kBadShape, kNonFinite; kUnsupported for a tensor that the architecture
 // does not know (a bias that would be ignored, for example).

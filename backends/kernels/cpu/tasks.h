@@ -76,6 +76,15 @@ static inline const float* slope_of(const AttentionTask& task, int pair) {
   return task.args->slopes ? task.args->slopes + task.head_begin + pair % (task.head_end - task.head_begin) : nullptr;
 }
 
+// One KV head of a page as floats: K [head_dim][16], V [16][head_dim]. Families other than scalar: head_dim % 32 = 0.
+struct KvPageTask {
+  KvKind kind = KvKind::kF16;                 // not F32
+  int head_dim = 0;
+  const unsigned char* head = nullptr;        // kv_page_layout.h
+  float* k = nullptr;
+  float* v = nullptr;
+};
+
 inline constexpr std::int64_t kTaskTokens = 256;
 inline constexpr std::int64_t kMatmulScratchBytes = 1 << 18;
 inline constexpr int kAttentionRows = 16;

@@ -17,5 +17,6 @@ void quantize_activations(const float* x, std::int64_t columns, int block, int s
 void matmul_f32(const MatmulTask& task);
 void matmul_int8(const MatmulTask& task);
 void attend(const AttentionTask& task);
+void load_kv(const KvPageTask& task);
 
 }  // namespace quantfleet::avx2

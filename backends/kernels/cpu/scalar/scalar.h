@@ -18,6 +18,7 @@ void quantize_activations(const float* x, std::int64_t columns, int block, int s
 void matmul_f32(const MatmulTask& task);
 void matmul_int8(const MatmulTask& task);
 void attend(const AttentionTask& task);
+void load_kv(const KvPageTask& task);
 
 // The tree of rule 3: sixteen partial sums joined by 8, 4, 2, 1.
 inline float join(float (&partial)[16]) {
