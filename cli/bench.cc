@@ -1,6 +1,7 @@
 // quantfleet bench: prefill and decode speed of one model on this machine, against what the machine can do.
 // One repetition warms up and is not counted; the others are all reported.
 #include "backends/kernels/ceilings.h"
+#include "cli/bench_suite.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 
@@ -13,14 +14,6 @@
 
 namespace quantfleet::cli {
 namespace {
-
-nlohmann::ordered_json spread(std::vector<double> samples) {
-  std::vector<double> sorted = samples;
-  std::sort(sorted.begin(), sorted.end());
-  const std::size_t middle = sorted.size() / 2;
-  const double median = sorted.size() % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-  return {{"median", median}, {"min", sorted.front()}, {"max", sorted.back()}, {"samples", samples}};
-}
 
 // Of all layers' matrices; attention itself is left out (small for prompts much shorter than the width times the layers).
 double multiply_adds_per_token(const ModelConfig& config) {
@@ -97,6 +90,8 @@ std::function<int()> add_bench(CLI::App& app) {
     int prompt = 512, generated = 128, repetitions = 5, batch = 1;
     std::uint64_t seed = 1;
     bool json = false;
+    bool suite = false;
+    SuiteBench work;
   };
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model);
@@ -106,8 +101,20 @@ std::function<int()> add_bench(CLI::App& app) {
   app.add_option("--batch", options->batch, "texts side by side")->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--seed", options->seed, "of the synthetic tokens")->capture_default_str();
   app.add_flag("--json", options->json, "one JSON document on stdout");
-  return [options] {
+  auto* suite = app.add_flag("--suite", options->suite,
+                             "instead: items per second of a synthetic suite, all requests together against one at a time; -p and -n are the generations'");
+  app.add_option("--items", options->work.items, "multiple-choice items of --suite")->check(CLI::Range(1, 1 << 16))->capture_default_str()->needs(suite);
+  app.add_option("--items-alone", options->work.items_alone, "of these, answered one at a time")->check(CLI::Range(1, 1 << 16))->capture_default_str()->needs(suite);
+  app.add_option("--header-tokens", options->work.header_tokens, "tokens in front of every question")->check(CLI::Range(1, 1 << 20))->capture_default_str()->needs(suite);
+  app.add_option("--sequences", options->work.sequences, "texts that --suite generates together")->check(CLI::Range(1, 1024))->capture_default_str()->needs(suite);
+  return [options, &app] {
     auto engine = open_model(engine_options(options->model));
+    if (options->suite) {
+      if (app.count("-p") > 0) options->work.prompt_tokens = options->prompt;
+      if (app.count("-n") > 0) options->work.generated_tokens = options->generated;
+      if (app.count("-r") > 0) options->work.repetitions = options->repetitions;
+      return bench_suite(*engine, options->work, options->json);
+    }
     const EngineInfo& info = engine->info();
     std::vector<double> prefill, decode, first;
     EnergyCounter energy;
@@ -130,7 +137,7 @@ std::function<int()> add_bench(CLI::App& app) {
     }
     nlohmann::ordered_json document = {
         {"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format}, {"kernels", info.kernels},
-        {"activations", info.activations}, {"threads", info.threads}, {"batch", options->batch}, {"prompt_tokens", options->prompt},
+        {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads}, {"batch", options->batch}, {"prompt_tokens", options->prompt},
         {"generated_tokens", options->generated}, {"repetitions", options->repetitions}, {"prefill_tokens_per_s", spread(prefill)},
         {"decode_tokens_per_s", spread(decode)}, {"first_token_ms", spread(first)["median"]}, {"peak_memory_bytes", peak_memory_bytes()},
         {"weights_bytes", info.weights_bytes}, {"kv_cache_bytes", engine->kv_cache_bytes()}};

@@ -4,6 +4,7 @@
 #include "backends/engines/engine.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/model_options.h"
 #include "cli/progress.h"
 #include "cli/suites_root.h"
 #include "contract/error.h"
@@ -38,7 +39,9 @@ struct Measured {
   std::shared_ptr<const Suite> suite;
   std::vector<ItemResult> rows;  // in the suite's order
   std::string not_run;           // why, or empty
-  double seconds = 0;
+  double seconds = 0;            // of all but the prompts
+  double prompt_seconds = 0;     // building the requests
+  double scoring_seconds = 0;    // inside `seconds`
 };
 
 // Mean of a 0/1 score and its standard error s/sqrt(n), s with n - 1.
@@ -104,6 +107,10 @@ Measured measure(Engine& engine, std::shared_ptr<const Suite> suite, int limit) 
     row.index = index;
     row.error = error;
   };
+  const auto since = [](std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  const auto building = std::chrono::steady_clock::now();
   for (int i = 0; i < count; ++i) {
     auto request = measured.suite->request(i, engine.info().chat_template);
     if (!request) {
@@ -113,16 +120,19 @@ Measured measure(Engine& engine, std::shared_ptr<const Suite> suite, int limit) 
     requests.push_back(std::move(*request));
     asked.push_back(i);
   }
+  measured.prompt_seconds = since(building);
   Progress progress(info.name, "items");
   std::uint64_t done = 0;
   const auto begin = std::chrono::steady_clock::now();
   engine.answer(requests, [&](std::size_t at, Result<Response> response) {
+    const auto scoring = std::chrono::steady_clock::now();
     if (!response) fail(asked[at], response.error());
     else measured.rows[static_cast<std::size_t>(asked[at])] = measured.suite->score(asked[at], *response, &sandbox);
+    measured.scoring_seconds += since(scoring);
     progress.update(++done, requests.size());
     return !interrupted();
   });
-  measured.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  measured.seconds = since(begin);
   return measured;
 }
 
@@ -166,6 +176,8 @@ Json to_json(const Measured& measured) {
     if (const Mean norm = mean_of(measured.rows, "accuracy_norm"); norm.items > 0) json["accuracy_norm"] = norm.value;
   }
   json["seconds"] = measured.seconds;
+  json["prompt_seconds"] = measured.prompt_seconds;
+  json["scoring_seconds"] = measured.scoring_seconds;
   json["items_per_s"] = measured.seconds > 0 ? Json(static_cast<double>(measured.rows.size()) / measured.seconds) : Json(nullptr);
   json["rows"] = Json::array();
   for (const ItemResult& row : measured.rows) json["rows"].push_back(to_json(row));
@@ -173,8 +185,8 @@ Json to_json(const Measured& measured) {
 }
 
 void print_table(const EngineInfo& info, const std::vector<Measured>& all) {
-  fmt::print("{} ({}), {} activations, {} kernels, {} thread{}\n\n", info.model_name, info.format, info.activations, info.kernels, info.threads,
-             info.threads == 1 ? "" : "s");
+  fmt::print("{} ({}), {} activations, {} KV cache, {} kernels, {} thread{}\n\n", info.model_name, info.format, info.activations, info.kv, info.kernels,
+             info.threads, info.threads == 1 ? "" : "s");
   std::size_t width = 5;
   for (const Measured& measured : all) width = std::max(width, measured.suite->info().name.size());
   fmt::print("{:<{}}  {:<9}  {:>6}  {:>17}  {:>8}  {:>6}  {:>8}\n", "suite", width, "area", "items", "accuracy", "chance", "errors", "items/s");
@@ -230,7 +242,7 @@ int evaluate(Options& options) {
   const EngineInfo& info = (*engine)->info();
   if (options.json) {
     Json document = {{"program_version", program_version()}, {"model", info.model_name}, {"model_sha256", info.model_sha256}, {"format", info.format},
-                     {"engine", info.engine}, {"kernels", info.kernels}, {"activations", info.activations}, {"threads", info.threads}};
+                     {"engine", info.engine}, {"kernels", info.kernels}, {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads}};
     document["suites"] = Json::array();
     for (const Measured& measured : all) document["suites"].push_back(to_json(measured));
     fmt::print("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
@@ -256,6 +268,7 @@ std::function<int()> add_evaluate(CLI::App& app) {
   app.add_option("--threads", options->engine.threads, "threads of the engine")->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--kernels", options->engine.kernels, "scalar, avx2, avx512_vnni, neon_dotprod (default: QUANTFLEET_KERNELS, else the best of this CPU)");
   app.add_option("--activations", options->activations, "f32 or int8 (default: int8 for quantized models)")->check(CLI::IsMember({"f32", "int8"}));
+  add_kv_option(app, options->engine.kv);
   app.add_flag("--json", options->json, "one JSON document on stdout, with a row per item");
   return [options] { return evaluate(*options); };
 }

@@ -49,6 +49,8 @@ std::function<int()> add_logits(CLI::App& app) {
   return [options] {
     const std::vector<std::int32_t> tokens = parse_tokens(options->tokens);
     auto engine = open_model(engine_options(options->model));
+    if (static_cast<std::int64_t>(tokens.size()) > engine->info().context_tokens)
+      throw BadResult({Code::kTooLarge, fmt::format("--tokens: {} tokens; the model's context has room for {}", tokens.size(), engine->info().context_tokens)});
     const bool to_stdout = options->out == "-";
     const std::string temporary = options->out.string() + ".part";
     std::FILE* file = to_stdout ? stdout : std::fopen(temporary.c_str(), "wb");
@@ -69,7 +71,7 @@ std::function<int()> add_logits(CLI::App& app) {
     const EngineInfo& info = engine->info();
     if (options->json && !to_stdout)
       fmt::print("{}\n", nlohmann::ordered_json{{"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format},
-                                                {"kernels", info.kernels}, {"activations", info.activations}, {"threads", info.threads},
+                                                {"kernels", info.kernels}, {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads},
                                                 {"tokens", tokens.size()}, {"vocabulary", info.vocabulary_tokens},
                                                 {"logits_digest", digest.hex32()}}.dump(2));
     return 0;

@@ -45,6 +45,13 @@ void add_context_option(CLI::App& app, ModelOptions& options) {
 void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("MODEL", options.model, "GGUF file or Hugging Face folder")->required();
   add_compute_options(app, options);
+  add_kv_option(app, options.kv);
+}
+
+void add_kv_option(CLI::App& app, std::string& kv) {
+  app.add_option("--kv", kv, "what the KV cache holds: f32, or rounded to f16, q8_0 or q4_0, which takes a half, about a quarter, about a seventh")
+      ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}))
+      ->capture_default_str();
 }
 
 EngineOptions engine_options(const ModelOptions& options) {
@@ -53,6 +60,7 @@ EngineOptions engine_options(const ModelOptions& options) {
   engine.threads = options.threads;
   engine.kernels = options.kernels;
   engine.context_tokens = options.context;
+  engine.kv = options.kv;
   engine.activations = options.activations == "f32"    ? Activations::kF32
                        : options.activations == "int8" ? Activations::kInt8
                                                        : Activations::kDefault;

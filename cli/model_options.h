@@ -18,11 +18,13 @@ struct ModelOptions {
   std::string kernels;        // empty: the best this CPU has
   std::string activations;    // empty: by the file's format
   int context = 0;            // 0: the model's own
+  std::string kv = "f32";     // what the KV cache holds
 };
 
-void add_model_options(CLI::App& app, ModelOptions& options);      // MODEL and the ones below
+void add_model_options(CLI::App& app, ModelOptions& options);      // MODEL, --kv and the ones below
 void add_compute_options(CLI::App& app, ModelOptions& options);    // --threads --kernels --activations
 void add_context_option(CLI::App& app, ModelOptions& options);     // --context
+void add_kv_option(CLI::App& app, std::string& kv);
 
 EngineOptions engine_options(const ModelOptions& options);
 // Throws BadResult (main turns it into a sentence and an exit code).

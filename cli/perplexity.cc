@@ -114,7 +114,7 @@ std::function<int()> add_perplexity(CLI::App& app) {
     const double perplexity_error = perplexity * mean_error(answer.nll_sum, answer.nll_squared_sum, n);
     nlohmann::ordered_json document = {
         {"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format}, {"kernels", info.kernels},
-        {"activations", info.activations}, {"threads", info.threads}, {"context", request.context_tokens},
+        {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads}, {"context", request.context_tokens},
         {"tokens", answer.count_tokens}, {"perplexity", perplexity}, {"perplexity_standard_error", perplexity_error},
         {"logits_digest", response.logits_digest}, {"seconds", response.total_ms / 1e3}};
     std::string table = fmt::format("perplexity            {:.4f} +/- {:.4f}   ({} tokens scored, windows of {})\n", perplexity,

@@ -19,9 +19,13 @@ enum class Activations { kDefault, kF32, kInt8 };  // numerics.md rule 0
 struct EngineOptions {
   std::filesystem::path model;
   Activations activations = Activations::kDefault;
+  std::string kv = "f32";          // what the KV cache holds: "f32", "f16", "q8_0", "q4_0" (numerics.md rule 4)
   int threads = 1;
   std::string kernels;             // "" = best of this CPU; else "scalar", "avx2", "avx512_vnni"; an error where it lacks it
   int context_tokens = 0;          // 0 = the model's own; of models with factors for long contexts (Phi-3) that of the short ones
+  // Memory that requests may fill with keys and values; 0: 1 GiB, or half of what the weights leave. What they share is read
+  // again where it does not fit; a single text may take more.
+  std::int64_t kv_cache_bytes = 0;
   // Rolling requests: write reference logits there / compare with the ones stored there (one of the two, or neither).
   std::filesystem::path reference_logits_out;
   std::filesystem::path reference_logits_in;
@@ -34,6 +38,7 @@ struct EngineInfo {
   std::string model_name;
   std::string format;              // file-level label: "Q4_K_M"
   std::string activations;         // "f32" | "int8": what is really used
+  std::string kv;                  // "f32" | "f16" | "q8_0" | "q4_0"
   std::string kernels;             // family in use
   std::string chat_template;       // Jinja text, or empty
   std::uint64_t weights_bytes = 0;

@@ -1,8 +1,11 @@
 #include "backends/engines/native.h"
 
 #include "backends/engines/delivery.h"
+#include "backends/engines/memory.h"
+#include "backends/engines/native_evaluation.h"
 #include "backends/formats/file_hash.h"
 #include "backends/huggingface/checkpoint.h"
+#include "backends/kernels/kv_pages.h"
 #include "backends/models/sampler.h"
 
 #include <fmt/format.h>
@@ -13,6 +16,28 @@
 
 namespace quantfleet {
 namespace {
+
+constexpr std::uint64_t kKvCacheBytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t kWorkingBytes = 32u << 20;   // rows of a batch, logits, the tokenizer
+constexpr std::int64_t kLeastTokens = 512;           // of which keys and values must fit
+
+// What requests may fill with keys and values: 1 GiB, or half of what the weights leave. Errors: kOutOfMemory where the weights,
+// the keys and values of a short text and the working memory are more than this process may take.
+Result<std::int64_t> cache_bytes_that_fit(const GgufFile& file, const ModelConfig& config, KvKind kv, const KernelFamily& family,
+                                          const EngineOptions& options) {
+  const std::uint64_t available = available_memory_bytes(), weights = weights_size(file, family);
+  const std::int64_t tokens = std::min<std::int64_t>(config.context_tokens, kLeastTokens);
+  const auto least = static_cast<std::uint64_t>((tokens + kPagePositions - 1) / kPagePositions * KvCache(config, kv).page_bytes());
+  if (available > 0 && weights + least + kWorkingBytes > available) {
+    const auto mb = [](std::uint64_t bytes) { return static_cast<double>(bytes) / 1e6; };
+    return Error{Code::kOutOfMemory, fmt::format("{}: needs {:.1f} MB of memory (weights {:.1f} MB, KV cache of {} tokens {:.1f} MB, working "
+                                                 "memory {:.1f} MB); {:.1f} MB of memory can be had here",
+                                                 file.path().string(), mb(weights + least + kWorkingBytes), mb(weights), tokens, mb(least),
+                                                 mb(kWorkingBytes), mb(available))};
+  }
+  if (options.kv_cache_bytes > 0) return options.kv_cache_bytes;
+  return static_cast<std::int64_t>(available == 0 ? kKvCacheBytes : std::clamp((available - weights) / 2, least, std::max(least, kKvCacheBytes)));
+}
 
 // A split model's identity: the hash over its parts' hashes.
 Result<std::string> model_hash(const GgufFile& file) {
@@ -40,6 +65,10 @@ void LogitsDigest::add(std::span<const float> logits) {
   EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), logits.data(), logits.size_bytes());
 }
 
+void LogitsDigest::add(std::span<const unsigned char> bytes) {
+  EVP_DigestUpdate(static_cast<EVP_MD_CTX*>(context_), bytes.data(), bytes.size());
+}
+
 std::string LogitsDigest::hex32() {
   unsigned char digest[32];
   unsigned size = 0;
@@ -58,8 +87,12 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
     return Error{Code::kBadValue, fmt::format("{} threads; 1 to 1024 are possible", options.threads)};
   if (options.context_tokens < 0 || options.context_tokens > 1 << 24)
     return Error{Code::kBadValue, fmt::format("a context of {} tokens; 0 (the model's own) to 16777216 are possible", options.context_tokens)};
+  if (options.kv_cache_bytes < 0)
+    return Error{Code::kBadValue, fmt::format("{} bytes for the KV cache; 0 (the default) or more are possible", options.kv_cache_bytes)};
   if (!options.reference_logits_in.empty() && !options.reference_logits_out.empty())
     return Error{Code::kUsage, "reference logits are either written or compared with, not both"};
+  const auto kv = find_kv_kind(options.kv);
+  if (!kv) return Error{Code::kUnknownName, fmt::format("no KV cache holds \"{}\"; f32, f16, q8_0 and q4_0 are possible", options.kv)};
   const auto family = find_kernels(options.kernels);
   if (!family) return family.error();
   auto file = open_model_file(options.model);
@@ -69,6 +102,10 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   auto tokenizer = Tokenizer::from_gguf(**file);
   if (!tokenizer) return at(options.model.string(), tokenizer.error());
   engine->tokenizer_ = *tokenizer;
+  auto shape = read_model_config(**file);
+  if (!shape) return shape.error();
+  auto cache_bytes = cache_bytes_that_fit(**file, *shape, *kv, **family, options);
+  if (!cache_bytes) return cache_bytes.error();
   engine->pool_ = std::make_unique<ThreadPool>(options.threads);
   auto model = load_model(*file, **family, *engine->pool_, true);
   if (!model) return model.error();
@@ -77,10 +114,12 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
     return Error{Code::kBadShape, fmt::format("{}: the tokenizer has {} tokens, the embedding {} rows", options.model.string(),
                                               engine->tokenizer_->size(), config.vocabulary_tokens)};
   const bool int8 = (*model)->has_int8 && options.activations != Activations::kF32;
-  const std::int64_t chunk_rows = 128;
   engine->transformer_ =
-      std::make_unique<Transformer>(*model, int8 ? ActivationKind::kInt8 : ActivationKind::kF32, *engine->pool_, chunk_rows);
-  engine->cache_ = std::make_unique<KvCache>(config);
+      std::make_unique<Transformer>(*model, int8 ? ActivationKind::kInt8 : ActivationKind::kF32, *engine->pool_, Evaluation::kRowsTogether);
+  if (*kv == KvKind::kQ4_0 && config.head_width % 2 != 0)
+    return Error{Code::kUnsupported, fmt::format("{}: heads of width {}; a q4_0 KV cache needs an even width", options.model.string(), config.head_width)};
+  engine->cache_ = std::make_unique<KvCache>(config, *kv);
+  engine->pages_max_ = std::max<std::int64_t>(1, *cache_bytes / engine->cache_->page_bytes());
   engine->kept_ = std::make_unique<KvSequence>(*engine->cache_);
 
   auto hash = model_hash(**file);
@@ -92,6 +131,7 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   info.model_name = config.name;
   info.format = (*model)->format;
   info.activations = int8 ? "int8" : "f32";
+  info.kv = name_of(*kv);
   info.kernels = (*family)->name;
   const auto chat = (*file)->string_or("tokenizer.chat_template", "");
   if (!chat) return chat.error();
@@ -125,29 +165,17 @@ std::vector<std::int32_t> NativeEngine::encode(std::string_view text, bool parse
   return ids;
 }
 
-KvSequence NativeEngine::resume(std::span<const std::int32_t> tokens) const {
-  const std::size_t most = std::min(tokens.empty() ? 0 : tokens.size() - 1, kept_tokens_.size());
-  const auto common = std::mismatch(kept_tokens_.begin(), kept_tokens_.begin() + static_cast<std::ptrdiff_t>(most), tokens.begin());
-  return KvSequence(*kept_, common.first - kept_tokens_.begin());
-}
-
-void NativeEngine::keep(KvSequence sequence, std::vector<std::int32_t> tokens) {
-  *kept_ = std::move(sequence);
-  kept_tokens_ = std::move(tokens);
+void NativeEngine::forget() {
+  *kept_ = KvSequence(*cache_);
+  kept_tokens_.clear();
 }
 
 void NativeEngine::answer(std::span<const Request> requests, const std::function<bool(std::size_t, Result<Response>)>& done) {
   Delivery delivery(requests.size(), done);
-  std::vector<std::size_t> loglikelihoods, generations;
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    if (std::holds_alternative<Loglikelihood>(requests[i])) loglikelihoods.push_back(i);
-    if (std::holds_alternative<Generate>(requests[i])) generations.push_back(i);
-  }
-  answer_loglikelihoods(requests, loglikelihoods, delivery);
+  Evaluation(*this, requests, delivery, {}).run();
   for (std::size_t i = 0; i < requests.size() && !delivery.stopped(); ++i)
     if (const auto* rolling = std::get_if<RollingLoglikelihood>(&requests[i]))
       delivery.deliver(i, answer_rolling(*rolling, delivery.start));
-  answer_generations(requests, generations, delivery, {});
   delivery.finish();
 }
 
@@ -220,14 +248,13 @@ Result<TimingSample> NativeEngine::time_batch(int prompt_tokens, int generated_t
 
 Result<Response> NativeEngine::generate(const Generate& request, const std::function<void(std::string_view)>& text) {
   const Request requests[] = {request};
-  const std::size_t indices[] = {0};
   Result<Response> answer = Error{Code::kCancelled, "no answer"};
   const std::function<bool(std::size_t, Result<Response>)> done = [&](std::size_t, Result<Response> response) {
     answer = std::move(response);
     return true;
   };
   Delivery delivery(1, done);
-  answer_generations(requests, indices, delivery, text);
+  Evaluation(*this, requests, delivery, text).run();
   return answer;
 }
 

@@ -1,8 +1,7 @@
 // Our own transformer behind the Engine interface. Requests of one call are evaluated together, what they have in common
 // once; no answer depends on what it was evaluated with (docs/numerics.md), so all of this is only speed.
-//   loglikelihood   a context is read once, then all continuations of several items in one batch
-//   rolling         windows in batches
-//   generate        up to 16 texts decode together; a finished one makes room for the next
+//   loglikelihood, generate   one prefix tree over all requests, evaluated in full batches (native_evaluation.h)
+//   rolling                   windows in batches
 // One thread calls; the engine's own pool helps.
 #pragma once
 
@@ -45,34 +44,27 @@ class NativeEngine final : public Engine {
   void on_progress(std::function<void(double)> progress) { progress_ = std::move(progress); }
   const Model& model() const { return transformer_->model(); }
   std::int64_t kv_cache_bytes() const { return cache_->size_bytes(); }
+  std::int64_t tokens_read() const { return tokens_read_; }  // evaluated for requests, by now
+  // Lets go of what the latest call left for the next one to share.
+  void forget();
 
  private:
   using Clock = std::chrono::steady_clock;
   class Delivery;
-  struct Scored;
-  struct Branch;
-  struct Node;
-  struct Slot;
+  class Evaluation;
 
   NativeEngine() = default;
   std::vector<std::int32_t> encode(std::string_view text, bool parse_special) const;
-  Result<Scored> plan(const Loglikelihood& request, std::size_t index) const;
-  void answer_loglikelihoods(std::span<const Request> requests, std::span<const std::size_t> indices, Delivery& delivery);
-  Status score_group(std::span<Scored> group);
   Result<Response> answer_rolling(const RollingLoglikelihood& request, Clock::time_point start);
-  void answer_generations(std::span<const Request> requests, std::span<const std::size_t> indices, Delivery& delivery,
-                          const std::function<void(std::string_view)>& text);
-
-  // A sequence that holds as much of `tokens` as is in the cache already, less than all of them.
-  KvSequence resume(std::span<const std::int32_t> tokens) const;
-  void keep(KvSequence sequence, std::vector<std::int32_t> tokens);
 
   EngineInfo info_;
   std::unique_ptr<ThreadPool> pool_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<Transformer> transformer_;
   std::unique_ptr<KvCache> cache_;
-  std::unique_ptr<KvSequence> kept_;        // the latest prefix, for whoever shares it
+  std::int64_t tokens_read_ = 0;
+  std::int64_t pages_max_ = 0;              // of the KV cache, for requests
+  std::unique_ptr<KvSequence> kept_;        // the latest text, for whoever shares its beginning
   std::vector<std::int32_t> kept_tokens_;
   std::unique_ptr<ReferenceLogitsWriter> reference_out_;
   std::unique_ptr<ReferenceLogits> reference_in_;
@@ -87,6 +79,7 @@ class LogitsDigest {
   LogitsDigest(LogitsDigest&& other) noexcept;
   LogitsDigest& operator=(LogitsDigest&&) = delete;
   void add(std::span<const float> logits);
+  void add(std::span<const unsigned char> bytes);
   std::string hex32();  // the first 32 hexadecimal digits; once
 
  private:

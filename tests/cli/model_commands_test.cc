@@ -7,10 +7,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <string>
 
 namespace quantfleet {
@@ -106,6 +108,45 @@ TEST_CASE("bench prints what its schema says", "[cli]") {
   const auto json = nlohmann::json::parse(outcome.out);
   check_schema("bench", json);
   CHECK(json["prefill_tokens_per_s"]["samples"].size() == 2);
+}
+
+TEST_CASE("bench --suite measures both sides, and says so by its schema", "[cli]") {
+  const Outcome outcome = run("bench " + (folder() / "tiny.gguf") + " --suite --items 6 --header-tokens 20 --sequences 3 -p 8 -n 4 -r 2 -t 1 --kv q8_0 --json");
+  CAPTURE(outcome.error);
+  REQUIRE(outcome.code == 0);
+  const auto json = nlohmann::json::parse(outcome.out);
+  check_schema("bench_suite", json);
+  CHECK(json["kv"] == "q8_0");
+  CHECK(json["multiple_choice"]["times"]["samples"].size() == 2);
+  CHECK(json["multiple_choice"]["tokens_of_all_together"] < 6 * json["multiple_choice"]["tokens_of_one_item"].get<int>());
+  CHECK(run("bench " + (folder() / "tiny.gguf") + " --items 6").code == 2);
+}
+
+TEST_CASE("what the KV cache holds changes the answer, and is said", "[cli]") {
+  const std::string command = "logits " + (folder() / "tiny.gguf") + " --tokens 1,2,3,4,5,6 --out " + (folder() / "kv.f32") + " --json --kv ";
+  std::set<std::string> digests;
+  for (const std::string kv : {"f32", "f16", "q8_0", "q4_0"}) {
+    const Outcome outcome = run(command + kv);
+    REQUIRE(outcome.code == 0);
+    CHECK(nlohmann::json::parse(outcome.out)["kv"] == kv);
+    digests.insert(nlohmann::json::parse(outcome.out)["logits_digest"].get<std::string>());
+    CHECK(nlohmann::json::parse(run(command + kv + " --kernels scalar -t 2").out)["logits_digest"] == nlohmann::json::parse(outcome.out)["logits_digest"]);
+  }
+  CHECK(digests.size() == 4);
+  CHECK(run(command + "q2_k").code == 2);
+}
+
+TEST_CASE("a model that does not fit into memory, or a text into the context, is refused with the numbers", "[cli]") {
+  const Outcome large = run("logits " + (folder() / "tiny.gguf") + " --tokens 1 --out " + (folder() / "o.f32"), "QUANTFLEET_MEMORY_BYTES=1000000 ");
+  CHECK(large.code == 4);
+  CAPTURE(large.error);
+  CHECK(large.error.find("1.0 MB of memory can be had here") != std::string::npos);
+  CHECK(std::count(large.error.begin(), large.error.end(), '\n') == 1);
+  std::string tokens = "1";
+  for (int i = 0; i < 96; ++i) tokens += ",2";
+  const Outcome longer = run("logits " + (folder() / "tiny.gguf") + " --tokens " + tokens + " --out " + (folder() / "o.f32"));
+  CHECK(longer.code == 2);
+  CHECK(longer.error.find("97 tokens; the model's context has room for 96") != std::string::npos);
 }
 
 TEST_CASE("generate gives the same text every time", "[cli]") {

@@ -1,0 +1,77 @@
+#include "backends/engines/memory.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <string>
+
+namespace quantfleet {
+namespace {
+
+namespace fs = std::filesystem;
+using Bytes = std::uint64_t;
+
+// A file that holds one number ("max" is none).
+std::optional<Bytes> number_in(const fs::path& path) {
+  std::ifstream file(path);
+  Bytes number = 0;
+  if (file >> number) return number;
+  return std::nullopt;
+}
+
+// The number behind a word of a list of words and numbers.
+std::optional<Bytes> number_of(const fs::path& path, const std::string& name) {
+  std::ifstream file(path);
+  std::string word;
+  for (Bytes number = 0; file >> word;)
+    if (word == name && file >> number) return number;
+  return std::nullopt;
+}
+
+struct GroupFiles {
+  const char *limit, *usage, *droppable;
+};
+constexpr GroupFiles kVersion2{"memory.max", "memory.current", "inactive_file"};
+constexpr GroupFiles kVersion1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"};
+
+// What is left in the group `path` below `top`, and in every group above it.
+Bytes left_in_groups(const fs::path& top, const fs::path& path, const GroupFiles& files) {
+  Bytes least = std::numeric_limits<Bytes>::max();
+  for (fs::path group = path.relative_path();; group = group.parent_path()) {
+    const fs::path folder = top / group;
+    const auto limit = number_in(folder / files.limit), usage = number_in(folder / files.usage);
+    if (limit && usage) {
+      const Bytes used = *usage - std::min(*usage, number_of(folder / "memory.stat", files.droppable).value_or(0));
+      least = std::min(least, *limit - std::min(*limit, used));
+    }
+    if (group.empty()) return least;
+  }
+}
+
+}  // namespace
+
+Bytes available_memory_bytes(const fs::path& root) {
+  Bytes least = std::numeric_limits<Bytes>::max();
+  if (const auto kib = number_of(root / "proc/meminfo", "MemAvailable:")) least = *kib * 1024;
+  std::ifstream groups(root / "proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // "0::/path", or "4:memory:/path"
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
+    const fs::path top = root / "sys/fs/cgroup";
+    if (controllers.empty()) least = std::min(least, left_in_groups(top, path, kVersion2));
+    else if (controllers.find("memory") != std::string::npos) least = std::min(least, left_in_groups(top / "memory", path, kVersion1));
+  }
+  if (const char* text = std::getenv("QUANTFLEET_MEMORY_BYTES")) {
+    const std::string_view digits = text;
+    Bytes limit = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), limit);
+    if (error == std::errc() && end == digits.data() + digits.size()) least = std::min(least, limit);
+  }
+  return least == std::numeric_limits<Bytes>::max() ? 0 : least;
+}
+
+}  // namespace quantfleet

@@ -1,0 +1,14 @@
+// How much memory this process may still take, so that a model too large for it is refused instead of killed.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+namespace quantfleet {
+
+// The least of: what the system calls available (/proc/meminfo), what is left below the limits of the process' control group and
+// of the groups above it (version 1 or 2; file pages that the kernel can drop count as free), and the environment's
+// QUANTFLEET_MEMORY_BYTES. 0: nobody knows. `root`: where /proc and /sys are, for tests.
+std::uint64_t available_memory_bytes(const std::filesystem::path& root = "/");
+
+}  // namespace quantfleet

@@ -1,0 +1,66 @@
+// What the system and its control groups leave to this process, read from made-up /proc and /sys trees; and models that do not fit.
+#include "backends/engines/memory.h"
+#include "tests/backends/engines/engine_answers.h"
+
+#include <cstdlib>
+#include <fstream>
+
+namespace quantfleet {
+namespace {
+
+using namespace test;
+
+struct Tree {
+  Folder folder;
+  fs::path root = folder.path / "tree";
+  ~Tree() { fs::remove_all(root); }
+  void put(const std::string& path, const std::string& text) const {
+    fs::create_directories((root / path).parent_path());
+    std::ofstream(root / path) << text;
+  }
+};
+
+TEST_CASE("memory is what the system has available, or less where a control group says so", "[engines]") {
+  const Tree tree;
+  CHECK(available_memory_bytes(tree.root) == 0);
+  tree.put("proc/meminfo", "MemTotal:       16000 kB\nMemFree:  1 kB\nMemAvailable:    8000 kB\n");
+  CHECK(available_memory_bytes(tree.root) == 8000 * 1024);
+  SECTION("version 2, a limit above the own group") {
+    tree.put("proc/self/cgroup", "0::/lab/runner\n");
+    tree.put("sys/fs/cgroup/lab/runner/memory.max", "max\n");
+    tree.put("sys/fs/cgroup/lab/runner/memory.current", "100\n");
+    tree.put("sys/fs/cgroup/lab/memory.max", "5000000\n");
+    tree.put("sys/fs/cgroup/lab/memory.current", "3000000\n");
+    tree.put("sys/fs/cgroup/lab/memory.stat", "anon 7\ninactive_file 1000000\n");
+    CHECK(available_memory_bytes(tree.root) == 3000000);
+    tree.put("sys/fs/cgroup/lab/runner/memory.max", "1100\n");
+    CHECK(available_memory_bytes(tree.root) == 1000);
+    tree.put("sys/fs/cgroup/lab/runner/memory.current", "2000\n");
+    CHECK(available_memory_bytes(tree.root) == 0);
+  }
+  SECTION("version 1") {
+    tree.put("proc/self/cgroup", "7:cpu:/x\n4:hugetlb,memory:/job\n");
+    tree.put("sys/fs/cgroup/memory/job/memory.limit_in_bytes", "4000000\n");
+    tree.put("sys/fs/cgroup/memory/job/memory.usage_in_bytes", "1000000\n");
+    CHECK(available_memory_bytes(tree.root) == 3000000);
+  }
+}
+
+TEST_CASE("a model larger than memory is refused with the numbers before it is loaded", "[engines]") {
+  EngineOptions options;
+  options.model = model(shape_of("Q8_0"));
+  ::setenv("QUANTFLEET_MEMORY_BYTES", "100000", 1);
+  const auto refused = NativeEngine::open(options);
+  ::unsetenv("QUANTFLEET_MEMORY_BYTES");
+  REQUIRE(refused.has_error());
+  CHECK(refused.error().code == Code::kOutOfMemory);
+  CAPTURE(refused.error().detail);
+  CHECK(refused.error().detail.find("0.1 MB of memory") != std::string::npos);
+  const auto opened = NativeEngine::open(options);
+  REQUIRE(opened.has_value());
+  // The estimate is of the size that the weights then have.
+  CHECK(refused.error().detail.find(fmt::format("weights {:.1f} MB", static_cast<double>((*opened)->info().weights_bytes) / 1e6)) != std::string::npos);
+}
+
+}  // namespace
+}  // namespace quantfleet
