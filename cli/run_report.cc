@@ -26,6 +26,8 @@ std::string used_activations(const UnitRow& unit, const LeaseRow& lease) {
   return lease.provenance.activations.empty() ? unit.activations : lease.provenance.activations;
 }
 
+std::string used_kv(const UnitRow& unit, const LeaseRow& lease) { return lease.provenance.kv.empty() ? unit.kv : lease.provenance.kv; }
+
 reports::Row to_row(const quantfleet::RunResults& stored, const ResultRow& result) {
   const UnitRow& unit = stored.units[result.unit];
   const LeaseRow& lease = stored.leases[result.lease];
@@ -35,6 +37,7 @@ reports::Row to_row(const quantfleet::RunResults& stored, const ResultRow& resul
   row.model = unit.model;
   row.format = unit.format;
   row.activations = used_activations(unit, lease);
+  row.kv = used_kv(unit, lease);
   row.suite = unit.suite;
   row.kernels = lease.provenance.kernels;
   row.model_sha256 = lease.provenance.model_sha256;
@@ -74,6 +77,7 @@ Result<reports::RunResults> read_run(const std::filesystem::path& database, std:
   results.status = stored.run.status;
   results.created = iso_8601(stored.run.submitted_at);
   results.baseline = plan->baseline;
+  results.baseline_kv = plan->kv.front();
   results.seed = plan->seed;
   results.formats = plan->formats;
   results.suites = stored.suites;
@@ -87,7 +91,7 @@ Result<reports::RunResults> read_run(const std::filesystem::path& database, std:
       if (unit.id != lease.unit) continue;
       for (const TelemetrySeries& series : lease.telemetry)
         results.telemetry.push_back(
-            {lease.agent_name, unit.model, unit.format, used_activations(unit, lease), unit.kind, series});
+            {lease.agent_name, unit.model, unit.format, used_activations(unit, lease), used_kv(unit, lease), unit.kind, series});
       break;
     }
   }

@@ -42,6 +42,7 @@ struct Provenance {
   std::string model_sha256;      // of the file that was run
   std::string format;            // "Q4_K_M"
   std::string activations;       // "f32" | "int8"
+  std::string kv;                // what the KV cache held: "f32" | "f16" | "q8_0" | "q4_0"
   std::string engine;            // "native"
   std::string kernels;           // "avx512_vnni"
   std::string suite;             // name; empty for timing and quantize units

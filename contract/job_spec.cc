@@ -109,6 +109,7 @@ void check_whole(FieldReader& io, JobSpec& spec) {
   if (spec.models.empty()) return io.fail("models", Code::kBadValue, "needs at least one model");
   if (spec.formats.empty()) return io.fail("formats", Code::kBadValue, "needs at least one format");
   if (spec.activations.empty()) spec.activations = {"default"};
+  if (spec.kv.empty()) spec.kv = {"f32"};
   if (spec.baseline.empty()) spec.baseline = spec.formats.front();
   if (std::find(spec.formats.begin(), spec.formats.end(), spec.baseline) == spec.formats.end())
     return io.fail("baseline", Code::kBadValue, fmt::format("\"{}\" is not one of the formats", spec.baseline));
@@ -117,6 +118,11 @@ void check_whole(FieldReader& io, JobSpec& spec) {
     if (name != "f32" && name != "int8" && name != "default")
       return io.fail(entry("activations", i).c_str(), Code::kBadValue,
                      fmt::format("expected f32, int8 or default, found \"{}\"", name));
+  }
+  for (std::size_t i = 0; i < spec.kv.size(); ++i) {
+    const std::string& name = spec.kv[i];
+    if (name != "f32" && name != "f16" && name != "q8_0" && name != "q4_0")
+      return io.fail(entry("kv", i).c_str(), Code::kBadValue, fmt::format("expected f32, f16, q8_0 or q4_0, found \"{}\"", name));
   }
   std::set<std::string> names;
   for (std::size_t i = 0; i < spec.models.size(); ++i) {
@@ -166,6 +172,7 @@ void fields(FieldReader& io, JobSpec& spec) {
   read_names(io, "formats", spec.formats, 64);
   name_field(io, "baseline", spec.baseline);
   read_names(io, "activations", spec.activations, 3);
+  read_names(io, "kv", spec.kv, 4);
   read_suites(io, spec.suites);
   read_accuracy(io, spec.accuracy);
   read_timing(io, spec.timing);
@@ -218,6 +225,7 @@ std::string canonical_json(const JobSpec& spec) {
       {"formats", spec.formats},
       {"baseline", spec.baseline},
       {"activations", spec.activations},
+      {"kv", spec.kv},
       {"suites", std::move(suites)},
       {"accuracy", std::move(accuracy)},
       {"timing",

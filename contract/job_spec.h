@@ -61,6 +61,7 @@ struct JobSpec {
   std::vector<std::string> formats;      // "F16", "Q4_K_M", ...; "as-is" runs the file unchanged
   std::string baseline;                  // one of `formats`
   std::vector<std::string> activations;  // "f32" | "int8" | "default" (numerics: int8 for quantized GGUF types)
+  std::vector<std::string> kv{"f32"};    // what the KV cache holds: "f32" | "f16" | "q8_0" | "q4_0"; the first is the baseline's
   std::vector<SuiteSpec> suites;
   AccuracyPolicy accuracy = AccuracySpotCheck{};
   TimingSpec timing;

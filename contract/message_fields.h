@@ -92,6 +92,7 @@ void fields(Io& io, Provenance& p) {
   io.hash("model_sha256", p.model_sha256, true);
   io.text("format", p.format, fields_io::kWord);
   io.text("activations", p.activations, fields_io::kWord);
+  io.text("kv", p.kv, fields_io::kWord);
   io.text("engine", p.engine, fields_io::kWord);
   io.text("kernels", p.kernels, fields_io::kWord);
   io.text("suite", p.suite, fields_io::kWord);
@@ -153,6 +154,7 @@ void fields(Io& io, AccuracyWork& work) {
   io.hash("model_sha256", work.model_sha256);
   io.text("format", work.format, fields_io::kWord, 1);
   io.text("activations", work.activations, fields_io::kWord);
+  io.text("kv", work.kv, fields_io::kWord);
   io.text("suite", work.suite, fields_io::kWord, 1);
   item_range(io, work.item_begin, work.item_end);
   io.integers("items", work.items, 1'000'000, static_cast<int>(limits::kItemsMax));
@@ -165,6 +167,7 @@ void fields(Io& io, TimingWork& work) {
   io.hash("model_sha256", work.model_sha256);
   io.text("format", work.format, fields_io::kWord, 1);
   io.text("activations", work.activations, fields_io::kWord);
+  io.text("kv", work.kv, fields_io::kWord);
   io.object("timing", work.timing);
 }
 

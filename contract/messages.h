@@ -63,6 +63,7 @@ struct AccuracyWork {
   std::string model_sha256;
   std::string format;
   std::string activations;
+  std::string kv = "f32";
   std::string suite;
   int item_begin = 0, item_end = 0;
   std::vector<int> items;                  // spot check: these indices instead of the range; empty otherwise
@@ -76,6 +77,7 @@ struct TimingWork {
   std::string model_sha256;
   std::string format;
   std::string activations;
+  std::string kv = "f32";
   TimingSpec timing;
   bool operator==(const TimingWork&) const = default;
 };

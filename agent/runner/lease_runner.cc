@@ -21,6 +21,7 @@ constexpr std::size_t kRowsPerBatch = 32;
 constexpr std::size_t kBatchBytes = 1u << 20;      // about
 constexpr milliseconds kBatchDelay{250};           // a row waits at most this long for company
 constexpr int kDeathsMax = 5;                      // without a row between
+constexpr std::size_t kItemsSideBySide = 64;       // of those under way, as many as an engine has in a batch
 
 std::size_t bytes_about(const ItemResult& row) {
   std::size_t bytes = 512 + row.output.size();
@@ -114,7 +115,7 @@ class LeaseRun {
     if (waiting_) return std::nullopt;
     if (under_way_.empty()) return options_.start_timeout;
     if (const auto* accuracy = std::get_if<AccuracyWork>(&task_.lease.work))
-      return milliseconds(static_cast<std::int64_t>(accuracy->item_seconds * 1000 * static_cast<double>(under_way_.size())));
+      return milliseconds(static_cast<std::int64_t>(accuracy->item_seconds * 1000 * static_cast<double>(std::min(under_way_.size(), kItemsSideBySide))));
     return options_.repetition_timeout;
   }
 
@@ -203,6 +204,7 @@ class LeaseRun {
     row.error = std::move(evidence);
     add_row(std::move(row));
     deaths_ = deaths;  // an error row is no sign of health
+    task_.one_at_a_time = false;
     return std::nullopt;
   }
 

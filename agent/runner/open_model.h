@@ -11,7 +11,7 @@
 
 namespace quantfleet::agent {
 
-Result<EngineOptions> engine_options(const RunnerTask& task, std::string_view activations);
+Result<EngineOptions> engine_options(const RunnerTask& task, std::string_view activations, std::string_view kv);
 Provenance provenance_of(const RunnerTask& task, const EngineInfo& engine, const std::string& format);
 
 }  // namespace quantfleet::agent

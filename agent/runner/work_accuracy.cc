@@ -16,7 +16,9 @@
 namespace quantfleet::agent {
 namespace {
 
-constexpr std::size_t kItemsAtOnce = 32;  // requests that the engine may batch; a crash costs at most this many answers
+// Requests that the engine gets together: as a rule a whole unit, so that what its items share is read once. After a crash those
+// without an answer are asked again one at a time, until the one that crashes is known.
+constexpr std::size_t kItemsAtOnce = 1024;
 constexpr std::size_t kRowBytesMax = 4u << 20;
 
 struct Items {
@@ -101,7 +103,7 @@ Result<UnitFinished> carry_out(const RunnerTask& task, const AccuracyWork& work,
   std::optional<Sandbox> sandbox;
   if (suite.info().kind == "code") sandbox.emplace();
   const CodeRunner* code_runner = sandbox ? &*sandbox : nullptr;
-  Result<EngineOptions> options = engine_options(task, work.activations);
+  Result<EngineOptions> options = engine_options(task, work.activations, work.kv);
   if (!options) return options.error();
   options->reference_logits_in = task.reference_logits;
   Result<std::unique_ptr<Engine>> engine = open_engine("native", *options);
@@ -123,7 +125,7 @@ Result<UnitFinished> carry_out(const RunnerTask& task, const ReferenceLogitsWork
   if (!items) return items.error();
   UnitFinished finished;
   {
-    Result<EngineOptions> options = engine_options(task, work.activations);
+    Result<EngineOptions> options = engine_options(task, work.activations, "f32");
     if (!options) return options.error();
     options->reference_logits_out = task.output;
     Result<std::unique_ptr<Engine>> engine = open_engine("native", *options);

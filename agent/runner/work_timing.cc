@@ -45,7 +45,7 @@ ItemResult row_of(int index, const TimingSample& sample) {
 ItemId repetition_id(int index) { return ItemId{fmt::format("repetition-{}", index)}; }
 
 Result<UnitFinished> carry_out(const RunnerTask& task, const TimingWork& work, Report& report) {
-  const Result<EngineOptions> options = engine_options(task, work.activations);
+  const Result<EngineOptions> options = engine_options(task, work.activations, work.kv);
   if (!options) return options.error();
   Result<std::unique_ptr<Engine>> engine = open_engine("native", *options);
   if (!engine) return engine.error();

@@ -80,6 +80,7 @@ Json results_json(const RunResults& run) {
                {"model", unit.model},
                {"format", unit.format},
                {"activations", unit.activations},
+               {"kv", unit.kv},
                {"suite", unit.suite},
                {"agent", lease.agent_name},
                {"host_id", lease.host_id},

@@ -58,14 +58,14 @@ std::string metrics_text(const CoreNumbers& core, const LiveNumbers& live) {
   MetricFamily accuracy = family(metric::kAccuracyRatio, "Share of items answered right so far; no interval", MetricType::Gauge);
   for (const LiveAccuracy& a : live.accuracy)
     if (a.has_accuracy)
-      add(accuracy, {{"run", a.run}, {"model", a.model}, {"format", a.format}, {"activations", a.activations}, {"suite", a.suite}, {"area", a.area}},
+      add(accuracy, {{"run", a.run}, {"model", a.model}, {"format", a.format}, {"activations", a.activations}, {"kv", a.kv}, {"suite", a.suite}, {"area", a.area}},
           a.accuracy_ratio);
   MetricFamily prefill = family(metric::kPrefillTokensPerSecond, "Prompt tokens read per second", MetricType::Gauge);
   MetricFamily decode = family(metric::kDecodeTokensPerSecond, "Tokens generated per second", MetricType::Gauge);
   MetricFamily memory = family(metric::kPeakMemoryBytes, "Peak resident memory of the runner", MetricType::Gauge);
   MetricFamily energy = family(metric::kEnergyJoulesPerToken, "Energy per generated token, where it can be measured", MetricType::Gauge);
   for (const LiveTiming& t : live.timing) {
-    const Labels labels{{"run", t.run}, {"device", t.device}, {"model", t.model}, {"format", t.format}};
+    const Labels labels{{"run", t.run}, {"device", t.device}, {"model", t.model}, {"format", t.format}, {"kv", t.kv}};
     add(prefill, labels, t.prefill_tokens_per_s);
     add(decode, labels, t.decode_tokens_per_s);
     if (t.peak_memory_bytes > 0) add(memory, labels, t.peak_memory_bytes);

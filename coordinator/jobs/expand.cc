@@ -81,7 +81,7 @@ class Expansion {
     const std::size_t hosts = hosts_.size();
     std::size_t accuracy = 0;
     for (const SuiteUse& suite : suites_) accuracy += static_cast<std::size_t>(suite.items / spec_.limits.unit_items) + 1;
-    const std::size_t variants = spec_.formats.size() * spec_.activations.size();
+    const std::size_t variants = spec_.formats.size() * spec_.activations.size() * spec_.kv.size();
     const bool every = std::holds_alternative<AccuracyEveryDevice>(spec_.accuracy);
     if (units_.size() + variants * (accuracy * (every ? hosts : 1) + (suites_.size() + 1) * hosts) > kUnitsMax)
       return Error{Code::kTooLarge, fmt::format("the plan needs more than {} units; raise limits.unit_items", kUnitsMax)};
@@ -93,20 +93,32 @@ class Expansion {
     for (const SuiteUse& suite : suites_)
       if (suite.info.kind == "rolling") add_reference_logits(model, suite);
     for (const std::string& format : formats)
-      for (const std::string& activations : spec_.activations)
+      for (const Computation& computation : computations())
         for (const SuiteUse& suite : suites_) {
-          if (!every) add_accuracy(model, format, activations, suite, "");
-          else for (const std::string& host : hosts_) add_accuracy(model, format, activations, suite, host);
+          if (!every) add_accuracy(model, format, computation, suite, "");
+          else for (const std::string& host : hosts_) add_accuracy(model, format, computation, suite, host);
         }
     if (const auto* check = std::get_if<AccuracySpotCheck>(&spec_.accuracy); check && hosts > 1)
       for (const std::string& format : formats)
-        for (const std::string& activations : spec_.activations)
-          for (const std::string& host : hosts_) add_spot_check(model, format, activations, host, check->items);
+        for (const Computation& computation : computations())
+          for (const std::string& host : hosts_) add_spot_check(model, format, computation, host, check->items);
     if (spec_.timing.enabled)
       for (const std::string& host : hosts_)
         for (const std::string& format : formats)
-          for (const std::string& activations : spec_.activations) add_timing(model, format, activations, host);
+          for (const Computation& computation : computations()) add_timing(model, format, computation, host);
     return {};
+  }
+
+  // What besides its format decides a model's numbers.
+  struct Computation {
+    std::string activations, kv;
+    std::string name() const { return kv == "f32" ? activations : activations + "+kv_" + kv; }  // in the ids of units
+  };
+  std::vector<Computation> computations() const {
+    std::vector<Computation> all;
+    for (const std::string& activations : spec_.activations)
+      for (const std::string& kv : spec_.kv) all.push_back({activations, kv});
+    return all;
   }
 
   Unit& add(std::string name, Work work, const ModelSpec& model, const std::string& format) {
@@ -151,13 +163,14 @@ class Expansion {
                                spec_.activations.front()};
       Unit& unit = add(reference_name(model, suite, begin), std::move(work), model, spec_.baseline);
       unit.activations = spec_.activations.front();
+      unit.kv = "f32";
       unit.suite_sha256 = suite.info.sha256;
       needs_model(unit, spec_.baseline);
       skip_if_not_runnable(unit, suite);
     }
   }
 
-  void add_accuracy(const ModelSpec& model, const std::string& format, const std::string& activations, const SuiteUse& suite,
+  void add_accuracy(const ModelSpec& model, const std::string& format, const Computation& computation, const SuiteUse& suite,
                     const std::string& host) {
     const std::string where = host.empty() ? "" : "@" + host.substr(0, 16);
     for (int begin = 0; begin < suite.items; begin += spec_.limits.unit_items) {
@@ -165,14 +178,16 @@ class Expansion {
       AccuracyWork work;
       work.model_sha256 = model.sha256;
       work.format = format;
-      work.activations = activations;
+      work.activations = computation.activations;
+      work.kv = computation.kv;
       work.suite = suite.info.name;
       work.item_begin = begin;
       work.item_end = end;
       work.item_seconds = spec_.limits.item_seconds;
-      Unit& unit = add(fmt::format("accuracy/{}/{}/{}/{}/{}{}", model.name, format, activations, suite.info.name, begin, where),
+      Unit& unit = add(fmt::format("accuracy/{}/{}/{}/{}/{}{}", model.name, format, computation.name(), suite.info.name, begin, where),
                        std::move(work), model, format);
-      unit.activations = activations;
+      unit.activations = computation.activations;
+      unit.kv = computation.kv;
       unit.suite_sha256 = suite.info.sha256;
       unit.host_id = host;
       unit.items = end - begin;
@@ -186,7 +201,7 @@ class Expansion {
   }
 
   // K items over all suites that leave logits digests and run anywhere: the same items on every machine.
-  void add_spot_check(const ModelSpec& model, const std::string& format, const std::string& activations,
+  void add_spot_check(const ModelSpec& model, const std::string& format, const Computation& computation,
                       const std::string& host, int count) {
     std::vector<std::pair<std::size_t, int>> candidates;  // suite, item
     for (std::size_t s = 0; s < suites_.size(); ++s) {
@@ -205,16 +220,18 @@ class Expansion {
       AccuracyWork work;
       work.model_sha256 = model.sha256;
       work.format = format;
-      work.activations = activations;
+      work.activations = computation.activations;
+      work.kv = computation.kv;
       work.suite = suite.info.name;
       work.item_begin = items.front();
       work.item_end = items.back() + 1;
       work.items = items;
       work.item_seconds = spec_.limits.item_seconds;
-      Unit& unit = add(fmt::format("spot_check/{}/{}/{}/{}@{}", model.name, format, activations, suite.info.name,
+      Unit& unit = add(fmt::format("spot_check/{}/{}/{}/{}@{}", model.name, format, computation.name(), suite.info.name,
                                    host.substr(0, 16)),
                        std::move(work), model, format);
-      unit.activations = activations;
+      unit.activations = computation.activations;
+      unit.kv = computation.kv;
       unit.suite_sha256 = suite.info.sha256;
       unit.purpose = kSpotCheck;
       unit.host_id = host;
@@ -223,11 +240,12 @@ class Expansion {
     }
   }
 
-  void add_timing(const ModelSpec& model, const std::string& format, const std::string& activations, const std::string& host) {
-    TimingWork work{model.sha256, format, activations, spec_.timing};
-    Unit& unit = add(fmt::format("timing/{}/{}/{}@{}", model.name, format, activations, host.substr(0, 16)), std::move(work),
+  void add_timing(const ModelSpec& model, const std::string& format, const Computation& computation, const std::string& host) {
+    TimingWork work{model.sha256, format, computation.activations, computation.kv, spec_.timing};
+    Unit& unit = add(fmt::format("timing/{}/{}/{}@{}", model.name, format, computation.name(), host.substr(0, 16)), std::move(work),
                      model, format);
-    unit.activations = activations;
+    unit.activations = computation.activations;
+    unit.kv = computation.kv;
     unit.host_id = host;
     unit.items = spec_.timing.repetitions;
     needs_model(unit, format);

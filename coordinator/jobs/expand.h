@@ -2,7 +2,7 @@
 //
 //   per model and format other than "as-is":          one quantize unit (also for the baseline: its artifact is the model)
 //   per model, rolling suite and item range:          one reference-logits unit on the baseline
-//   per model, format, activations, suite, range:     one accuracy unit, needs its quantize unit (and reference logits)
+//   per model, format, activations, kv, suite, range:     one accuracy unit, needs its quantize unit (and reference logits)
 //   per machine, model, format, activations:          spot-check units over K seeded items, where there are several machines
 //   per machine, model, format, activations:          one timing unit, last
 //

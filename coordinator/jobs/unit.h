@@ -70,6 +70,7 @@ struct Unit {
   std::string model;                    // the plan's name
   std::string format;                   // as in the plan
   std::string activations;
+  std::string kv;                       // empty for quantize
   std::string suite_sha256;             // the version of the suite that the job was expanded for
   std::string purpose{kMeasure};        // or kSpotCheck
   std::string host_id;                  // the only machine that may run it; empty: any

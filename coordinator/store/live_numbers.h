@@ -11,14 +11,14 @@
 namespace quantfleet::coordinator {
 
 struct LiveAccuracy {
-  std::string run, model, format, activations, suite, area;
+  std::string run, model, format, activations, kv, suite, area;
   int items = 0, errors = 0;
   double accuracy_ratio = 0;
   bool has_accuracy = false;  // perplexity items have none
 };
 
 struct LiveTiming {
-  std::string run, device, model, format;
+  std::string run, device, model, format, kv;
   double prefill_tokens_per_s = 0, decode_tokens_per_s = 0, peak_memory_bytes = 0, energy_j_per_token = 0;
   bool has_energy = false;
 };

@@ -49,6 +49,7 @@ struct UnitRow {
   std::string model;        // the plan's name for it
   std::string format;       // as in the plan, "as-is" included; of reference logits: the baseline
   std::string activations;  // as in the plan: "f32" | "int8" | "default"; empty for quantize
+  std::string kv;           // "f32" | "f16" | "q8_0" | "q4_0"; empty for quantize
   std::string suite;        // empty for quantize and timing
   std::string suite_sha256;
   std::string host_id;      // the only machine that may run it; empty: any

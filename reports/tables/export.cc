@@ -33,6 +33,7 @@ ordered_json suite_object(const RunSummary& summary, const FormatSummary& f, con
   object["model"] = f.model;
   object["format"] = f.format;
   object["activations"] = f.activations;
+  object["kv"] = f.kv;
   object["suite"] = suite.suite.name;
   object["area"] = suite.suite.area;
   object["items"] = suite.items;
@@ -125,6 +126,7 @@ ordered_json summary_json(const RunSummary& summary) {
     o["model"] = f.model;
     o["format"] = f.format;
     o["activations"] = f.activations;
+    o["kv"] = f.kv;
     o["is_baseline"] = f.is_baseline;
     o["bits_per_weight"] = number(f.bits_per_weight);
     o["size_bytes"] = number(f.size_bytes);

@@ -1,5 +1,5 @@
 // A run's summary for machines: the JSON of `quantfleet results --json` (docs/schemas/results.json) and the same as CSV.
-// One object or line per (device, model, format, activations, suite).
+// One object or line per (device, model, format, activations, KV cache, suite).
 #pragma once
 
 #include "reports/tables/summary.h"

@@ -49,6 +49,7 @@ GateResult judge(const RunSummary& compared, const GatePolicy& policy) {
       continue;
     GateLine line;
     line.name = fmt::format("{} {} {}", f.model, f.format, f.activations);
+    if (f.kv != "f32") line.name += fmt::format(" kv {}", f.kv);
     if (f.pooled) {
       line.verdict = statistics::verdict_of(f.pooled->one_sided, policy.margin);
       line.sentence = fmt::format("{:+.2f} points [{:+.2f}, {:+.2f}], {} lost, {} gained", 100 * f.pooled->difference,

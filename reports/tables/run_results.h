@@ -18,6 +18,7 @@ struct Row {
   std::string model;        // the plan's name for it
   std::string format;
   std::string activations;  // "f32" | "int8", as used
+  std::string kv = "f32";   // what the KV cache held
   std::string suite;        // empty for timing
   std::string kernels;
   std::string model_sha256; // of the file that was run
@@ -36,7 +37,7 @@ struct FormatFile {
 };
 
 struct Telemetry {
-  std::string device, model, format, activations;
+  std::string device, model, format, activations, kv = "f32";
   std::string kind;               // of the unit: "timing", "accuracy", "quantize"
   TelemetrySeries series;
 };
@@ -53,6 +54,7 @@ struct RunResults {
   std::string status;             // derived from the units: "running", "done", "failed", "cancelled"
   std::string created;            // ISO 8601, UTC
   std::string baseline;           // format name
+  std::string baseline_kv = "f32";           // the baseline's KV cache
   std::uint64_t seed = 1;
   std::vector<std::string> formats;          // the plan's order
   std::vector<SuiteInfo> suites;             // of the plan; `not_runnable` says why one was not run

@@ -16,9 +16,9 @@ using statistics::quantile;
 constexpr const char* kAreaOrder[] = {"reasoning", "coding", "math", "language", "knowledge", "safety"};
 
 // What one line of the table stands for.
-using Line = std::tuple<std::string, std::string, std::string>;  // model, format, activations
+using Line = std::tuple<std::string, std::string, std::string, std::string>;  // model, format, activations, KV cache
 
-Line line_of(const Row& row) { return {row.model, row.format, row.activations}; }
+Line line_of(const Row& row) { return {row.model, row.format, row.activations, row.kv}; }
 
 // The rows of one line by suite and item: the first device by name stands for the item.
 using Items = std::map<std::string, const Row*>;                // by item id
@@ -160,7 +160,7 @@ statistics::Interval range(const std::vector<double>& values) {
 
 std::string energy_reason(const RunResults& results, const Line& line, const std::string& device) {
   for (const Telemetry& t : results.telemetry)
-    if (t.kind == "timing" && t.device == device && line == Line{t.model, t.format, t.activations} &&
+    if (t.kind == "timing" && t.device == device && line == Line{t.model, t.format, t.activations, t.kv} &&
         t.series.name == "energy_j" && t.series.coverage == 0)
       return t.series.reason;
   return "no energy counter was read";
@@ -186,7 +186,7 @@ Speed speed_of(const RunResults& results, const Line& line, const std::string& d
   const std::vector<double> memory = collect(rows, "peak_memory_bytes");
   speed.peak_memory_bytes = memory.empty() ? unmeasured(absent) : measured(*std::max_element(memory.begin(), memory.end()));
   for (const Telemetry& t : results.telemetry)
-    if (memory.empty() && t.kind == "timing" && t.device == device && line == Line{t.model, t.format, t.activations} &&
+    if (memory.empty() && t.kind == "timing" && t.device == device && line == Line{t.model, t.format, t.activations, t.kv} &&
         t.series.name == "peak_memory_bytes" && t.series.coverage > 0)
       speed.peak_memory_bytes = measured(t.series.max);
   const std::vector<double> energy = collect(rows, "energy_j_per_token");
@@ -217,7 +217,7 @@ std::vector<statistics::PairedArea> join_areas(const std::vector<statistics::Pai
 FormatSummary summarize_line(const RunResults& results, const Selected& selected, const Line& line, const BySuite* baseline,
                              bool is_baseline) {
   FormatSummary summary;
-  std::tie(summary.model, summary.format, summary.activations) = line;
+  std::tie(summary.model, summary.format, summary.activations, summary.kv) = line;
   summary.is_baseline = is_baseline;
   summary.bits_per_weight = summary.size_bytes = unmeasured("the file was not recorded");
   for (const FormatFile& file : results.files) {
@@ -284,8 +284,8 @@ std::vector<Line> ordered_lines(const RunResults& results, const Selected& selec
     return std::find(results.formats.begin(), results.formats.end(), format) - results.formats.begin();
   };
   std::stable_sort(lines.begin(), lines.end(), [&](const Line& a, const Line& b) {
-    return std::tuple(std::get<0>(a), rank(std::get<1>(a)), std::get<2>(a)) <
-           std::tuple(std::get<0>(b), rank(std::get<1>(b)), std::get<2>(b));
+    return std::tuple(std::get<0>(a), rank(std::get<1>(a)), std::get<2>(a), std::get<3>(a) != results.baseline_kv, std::get<3>(a)) <
+           std::tuple(std::get<0>(b), rank(std::get<1>(b)), std::get<2>(b), std::get<3>(b) != results.baseline_kv, std::get<3>(b));
   });
   return lines;
 }
@@ -320,13 +320,14 @@ void head_of(const RunResults& results, const Selected& selected, RunSummary& su
 }
 
 // The baseline of a line inside one run: the same model in the baseline format. Activations may differ between formats by
-// default (f32 for F16, int8 for quantized types), so the baseline's own kind is used where the same kind does not exist.
+// default (f32 for F16, int8 for quantized types), so the baseline's own kind is used where the same kind does not exist. The KV
+// cache is the plan's first kind: what a rounded one costs is seen against it.
 const BySuite* baseline_of(const RunResults& results, const Selected& selected, const Line& line) {
-  const auto& [model, format, activations] = line;
-  const auto same = selected.accuracy.find(Line{model, results.baseline, activations});
+  const auto& [model, format, activations, kv] = line;
+  const auto same = selected.accuracy.find(Line{model, results.baseline, activations, results.baseline_kv});
   if (same != selected.accuracy.end()) return &same->second;
   for (const auto& [other, items] : selected.accuracy)
-    if (std::get<0>(other) == model && std::get<1>(other) == results.baseline) return &items;
+    if (std::get<0>(other) == model && std::get<1>(other) == results.baseline && std::get<3>(other) == results.baseline_kv) return &items;
   return nullptr;
 }
 
@@ -338,7 +339,7 @@ RunSummary summarize(const RunResults& results) {
   head_of(results, selected, summary);
   for (const Line& line : ordered_lines(results, selected))
     summary.formats.push_back(summarize_line(results, selected, line, baseline_of(results, selected, line),
-                                             std::get<1>(line) == results.baseline));
+                                             std::get<1>(line) == results.baseline && std::get<3>(line) == results.baseline_kv));
   return summary;
 }
 
@@ -357,8 +358,8 @@ RunSummary summarize_against(const RunResults& baseline, const RunResults& candi
   for (const Line& line : ordered_lines(candidate, own)) {
     const auto same = base.accuracy.find(line);
     if (same == base.accuracy.end())
-      summary.notes.push_back(fmt::format("{} {} with {} activations is not in run {}: not compared", std::get<0>(line),
-                                          std::get<1>(line), std::get<2>(line), baseline.run));
+      summary.notes.push_back(fmt::format("{} {} with {} activations and a {} KV cache is not in run {}: not compared", std::get<0>(line),
+                                          std::get<1>(line), std::get<2>(line), std::get<3>(line), baseline.run));
     summary.formats.push_back(
         summarize_line(candidate, own, line, same == base.accuracy.end() ? nullptr : &same->second, false));
   }

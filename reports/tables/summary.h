@@ -1,4 +1,4 @@
-// From rows to one line per (model, format, activations): selection and pairing of what is comparable, then statistics.
+// From rows to one line per (model, format, activations, KV cache): selection and pairing of what is comparable, then statistics.
 //
 // Comparable means: the same item of the same suite (equal suite hash), the same activations kind as asked, baseline and
 // candidate from one program version. An item enters a comparison only when both sides answered it; errors are counted.
@@ -46,7 +46,7 @@ struct SuiteScore {
 };
 
 struct FormatSummary {
-  std::string model, format, activations;
+  std::string model, format, activations, kv = "f32";
   bool is_baseline = false;
   std::string model_sha256, program_version;
   Measured bits_per_weight, size_bytes;
@@ -78,8 +78,8 @@ struct RunSummary {
 
 RunSummary summarize(const RunResults& results);
 
-// The same of a candidate run against a baseline run: every (model, format, activations) of `candidate` against the same of
-// `baseline`. Rows that cannot be compared (other suite hash, other activations) are named in `notes`.
+// The same of a candidate run against a baseline run: every (model, format, activations, KV cache) of `candidate` against the same of
+// `baseline`. Rows that cannot be compared (other suite hash, other activations, another KV cache) are named in `notes`.
 RunSummary summarize_against(const RunResults& baseline, const RunResults& candidate);
 
 }  // namespace quantfleet::reports

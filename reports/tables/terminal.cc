@@ -19,7 +19,7 @@ struct Cell {
 
 // What a line is called: the format, with model and activations where a run has several.
 struct Naming {
-  bool models = false, activations = false, devices = false;
+  bool models = false, activations = false, kv = false, devices = false;
 };
 
 Naming naming_of(const RunSummary& summary) {
@@ -29,6 +29,7 @@ Naming naming_of(const RunSummary& summary) {
   for (const FormatSummary& f : summary.formats) {
     models.insert(f.model);
     if (!lines.insert({f.model, f.format}).second) naming.activations = true;
+    naming.kv = naming.kv || f.kv != "f32";
     for (const Speed& speed : f.speeds) devices.insert(speed.device);
   }
   naming.models = models.size() > 1;
@@ -41,6 +42,7 @@ std::vector<Cell> name_cells(const Naming& naming) {
   if (naming.models) cells.push_back({{"model", false}, [](const FormatSummary& f, const Speed*) { return f.model; }});
   cells.push_back({{"format", false}, [](const FormatSummary& f, const Speed*) { return f.format; }});
   cells.push_back({{"act.", false}, [](const FormatSummary& f, const Speed*) { return f.activations; }});
+  if (naming.kv) cells.push_back({{"kv", false}, [](const FormatSummary& f, const Speed*) { return f.kv; }});
   return cells;
 }
 
@@ -116,10 +118,12 @@ std::vector<Cell> joined(std::initializer_list<std::vector<Cell>> parts) {
 std::string footnotes(const RunSummary& summary) {
   std::set<std::string> energy, unmeasurable;
   bool several_kinds = false;
-  std::string baseline_kind;
+  bool several_caches = false;
+  std::string baseline_kind, baseline_kv;
   for (const FormatSummary& f : summary.formats)
-    if (f.is_baseline) baseline_kind = f.activations;
+    if (f.is_baseline) baseline_kind = f.activations, baseline_kv = f.kv;
   for (const FormatSummary& f : summary.formats) {
+    several_caches = several_caches || (!baseline_kv.empty() && f.kv != baseline_kv);
     several_kinds = several_kinds || (!baseline_kind.empty() && f.activations != baseline_kind);
     for (const Speed& speed : f.speeds)
       if (!speed.energy_j_per_token.value) energy.insert(speed.energy_j_per_token.reason);
@@ -133,6 +137,8 @@ std::string footnotes(const RunSummary& summary) {
     out += fmt::format("  {}: retention not measurable, the baseline's own interval touches chance; left out of the mean\n", area);
   if (several_kinds)
     out += fmt::format("  act.: activations the engine used; the baseline ran with {}, so other rows also pay for 8-bit activations\n", baseline_kind);
+  if (several_caches)
+    out += fmt::format("  kv: what the KV cache held; the baseline ran with {}, so other rows also pay for another cache\n", baseline_kv);
   for (const std::string& note : summary.notes) out += "  " + note + "\n";
   return out;
 }

@@ -74,6 +74,8 @@ TEST_CASE("a bad plan is refused with file, line, field and what was expected", 
   CHECK_THAT(problem(with("Q8_0, Q2_K", "Q8_0, Q8_0")), Catch::StartsWith("p.yaml:6: formats[2]: \"Q8_0\" is listed twice"));
   CHECK_THAT(problem(with("baseline: F16", "baseline: F32")), Catch::StartsWith("p.yaml:7: baseline:"));
   CHECK_THAT(problem(with("[default]", "[fp8]")), Catch::StartsWith("p.yaml:8: activations[0]: expected f32, int8 or default"));
+  CHECK_THAT(problem(with("[default]", "[default]\nkv: [f32, q5_0]")), Catch::StartsWith("p.yaml:9: kv[1]: expected f32, f16, q8_0 or q4_0"));
+  CHECK_THAT(problem(with("[default]", "[default]\nkv: [f16, f16]")), Catch::StartsWith("p.yaml:9: kv[1]: \"f16\" is listed twice"));
   CHECK_THAT(problem(with("limit: 40", "limit: -1")), Catch::StartsWith("p.yaml:11: suites[1].limit:"));
   CHECK_THAT(problem(with("{spot_check: 8}", "sometimes")), Catch::StartsWith("p.yaml:12: accuracy: expected once"));
   CHECK_THAT(problem(with("{prompt_tokens: 64", "{prompt_tokens: 0")), Catch::StartsWith("p.yaml:13: timing.prompt_tokens:"));

@@ -125,7 +125,7 @@ TEST_CASE("a message that breaks a rule is refused with the field's name", "[mes
   CHECK_THAT(problem(std::string(100, '[') + std::string(100, ']')), Catch::Contains("nested"));
   const auto range = decode_grant_lease(
       R"({"type":"grant_lease","unit":"u","epoch":1,"expires_in_seconds":30,"seed":1,"work":{"kind":"reference_logits",)"
-      R"("model_sha256":")" + kHash + R"(","suite":"s","item_begin":5,"item_end":4,"activations":"f32"}})");
+      R"("model_sha256":")" + kHash + R"(","suite":"s","item_begin":5,"item_end":4,"activations":"f32","kv":"f32"}})");
   REQUIRE_FALSE(range.has_value());
   CHECK_THAT(range.error().detail, Catch::Contains("work.item_end: is below item_begin"));
 }

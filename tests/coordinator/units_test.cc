@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+#include <set>
+
 using namespace quantfleet;
 using namespace quantfleet::coordinator;
 using namespace std::chrono_literals;
@@ -59,6 +61,22 @@ TEST_CASE("a plan becomes one quantize unit per format and accuracy units of at 
   CHECK(count(units, "accuracy", kSpotCheck) == 0);    // one machine has nobody to be compared with
   CHECK(count(units, "timing") == 2);
   for (const Unit& unit : units) CHECK(is<Queued>(unit.state) == (kind_of(unit.work) == "quantize"));
+}
+
+TEST_CASE("what the KV cache holds is an axis: accuracy and timing units for each, files and reference logits once", "[expand]") {
+  JobSpec spec = plan();
+  spec.kv = {"f32", "q8_0"};
+  const auto units = expanded(spec, {agent_on("h1")});
+  CHECK(count(units, "quantize") == 2);
+  CHECK(count(units, "reference_logits") == 2);
+  CHECK(count(units, "accuracy") == 2 * 2 * (3 + 2));
+  CHECK(count(units, "timing") == 2 * 2);
+  std::set<std::string> ids;
+  for (const Unit& unit : units) {
+    CHECK(ids.insert(unit.id.value).second);
+    if (const auto* accuracy = std::get_if<AccuracyWork>(&unit.work)) CHECK(accuracy->kv == unit.kv);
+    if (const auto* timing = std::get_if<TimingWork>(&unit.work)) CHECK(timing->kv == unit.kv);
+  }
 }
 
 TEST_CASE("accuracy is measured once for the lab, on every device, or once with spot checks", "[expand]") {

@@ -8,6 +8,7 @@
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 using namespace quantfleet;
@@ -90,6 +91,32 @@ const FormatSummary& line(const RunSummary& summary, const std::string& format) 
 }
 
 }  // namespace
+
+TEST_CASE("rows of another KV cache are a line of their own, compared with the baseline's", "[reports]") {
+  RunResults run = small_run();
+  for (int i = 0; i < 100; ++i) {
+    run.rows.push_back(answer("F16", "sums", i, i < 60));
+    run.rows.back().kv = "q4_0";
+  }
+  const RunSummary summary = summarize(run);
+  REQUIRE(summary.formats.size() == 3);
+  CHECK(summary.formats[0].is_baseline);
+  CHECK(summary.formats[0].kv == "f32");
+  CHECK(summary.formats[0].area_accuracy.at("math").value == Approx(0.8));
+  const FormatSummary& rounded = summary.formats[1];
+  CHECK_FALSE(rounded.is_baseline);
+  CHECK(rounded.kv == "q4_0");
+  CHECK(rounded.area_accuracy.at("math").value == Approx(0.6));
+  REQUIRE(rounded.pooled);
+  CHECK(rounded.pooled->lost == 20);
+  CHECK(summary.formats[2].format == "Q4_0");
+  CHECK(terminal_table(summary, 200).find("kv: what the KV cache held; the baseline ran with f32") != std::string::npos);
+  // Against a run without such a cache it is named, not compared.
+  const RunSummary against = summarize_against(small_run(), run);
+  CHECK(std::any_of(against.notes.begin(), against.notes.end(), [](const std::string& note) {
+    return note.find("tiny F16 with f32 activations and a q4_0 KV cache is not in run") != std::string::npos;
+  }));
+}
 
 TEST_CASE("a run becomes one line per format, the baseline first", "[summary]") {
   const RunSummary summary = summarize(small_run());

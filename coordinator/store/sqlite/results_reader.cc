@@ -158,7 +158,7 @@ class SqliteReader : public ResultsReader {
 
     Query units = db_.query(
         "SELECT unit_id, kind, purpose, state, model, format, activations, suite, suite_sha256, host_id, items, attempts, reason, "
-        "artifact, finished_at, (SELECT count(*) FROM results r WHERE r.unit_id = u.unit_id) FROM units u WHERE run_id = ? "
+        "artifact, finished_at, (SELECT count(*) FROM results r WHERE r.unit_id = u.unit_id), kv FROM units u WHERE run_id = ? "
         "ORDER BY ordinal");
     units.bind(run);
     while (units.next()) {
@@ -179,6 +179,7 @@ class SqliteReader : public ResultsReader {
       unit.artifact_sha256 = units.text(13);
       unit.finished_at = units.number(14);
       unit.rows = static_cast<int>(units.integer(15));
+      unit.kv = units.text(16);
     }
 
     Query artifacts = db_.query(

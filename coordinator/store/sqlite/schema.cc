@@ -9,6 +9,8 @@ namespace {
 
 constexpr const char* kMigrations[] = {
 #include "0001_jobs.inc"
+    ,
+#include "0002_kv.inc"
 };
 static_assert(std::size(kMigrations) == kSchemaVersion);
 

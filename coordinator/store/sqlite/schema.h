@@ -6,7 +6,7 @@
 namespace quantfleet::coordinator::sqlite {
 
 inline constexpr int kApplicationId = 0x71666c74;  // "qflt": says whose database it is
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
 Status migrate(Connection& connection);            // creates or upgrades
 Status check_schema(Connection& connection);       // for readers

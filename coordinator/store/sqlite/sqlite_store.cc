@@ -102,11 +102,11 @@ class SqliteStore : public Store {
     const auto reason = reason_of(unit);
     const auto id_of = [](const std::optional<UnitId>& id) { return id ? std::optional<std::string>(id->value) : std::nullopt; };
     db_.query(
-           "INSERT INTO units (unit_id, run_id, ordinal, kind, purpose, model, format, activations, suite, suite_sha256, host_id, "
+           "INSERT INTO units (unit_id, run_id, ordinal, kind, purpose, model, format, activations, kv, suite, suite_sha256, host_id, "
            "work, model_from, reference_from, items, attempts_max, lease_seconds, seed, state, epoch, attempts, queued_since, "
-           "finished_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+           "finished_at, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         .bind(unit.id.value, unit.job.value, unit.ordinal, kind_of(unit.work), unit.purpose, unit.model, unit.format,
-              unit.activations, suite_of(unit.work), unit.suite_sha256, unit.host_id, encode(unit.work), id_of(unit.model_from),
+              unit.activations, unit.kv, suite_of(unit.work), unit.suite_sha256, unit.host_id, encode(unit.work), id_of(unit.model_from),
               id_of(unit.reference_from), unit.items, unit.attempts_max, unit.lease_seconds, unit.seed, name_of(unit.state),
               number_of(unit.epoch), unit.attempts, seconds_of(unit.queued_since),
               is_final(unit.state) ? std::optional<double>(seconds_of(now)) : std::nullopt, reason)
@@ -222,7 +222,7 @@ class SqliteStore : public Store {
           "SELECT unit_id, ordinal, purpose, model, format, activations, suite_sha256, host_id, work, model_from, reference_from, "
           "items, attempts_max, lease_seconds, seed, state, epoch, attempts, refusals, agent_id, granted_at, expires_at, "
           "queued_since, reason, u.artifact, a.size_bytes, a.kind, a.facts, (SELECT l.host_id FROM leases l WHERE "
-          "l.unit_id = u.unit_id AND l.epoch = u.epoch) FROM units u LEFT JOIN artifacts a ON a.sha256 = u.artifact "
+          "l.unit_id = u.unit_id AND l.epoch = u.epoch), u.kv FROM units u LEFT JOIN artifacts a ON a.sha256 = u.artifact "
           "WHERE u.run_id = ? ORDER BY ordinal");
       q.bind(job.id.value);
       while (q.next()) snapshot.units.push_back(unit_of(q, job.id));
@@ -238,6 +238,7 @@ class SqliteStore : public Store {
     unit.model = q.text(3);
     unit.format = q.text(4);
     unit.activations = q.text(5);
+    unit.kv = q.text(29);
     unit.suite_sha256 = q.text(6);
     unit.host_id = q.text(7);
     Result<Work> work = decode_work(q.text(8));
