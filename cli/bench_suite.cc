@@ -14,29 +14,31 @@
 namespace quantfleet::cli {
 namespace {
 
-// Words of a seed until a text has at least `tokens` tokens. Every seed gives another text.
-std::string words(const Tokenizer& tokenizer, int tokens, std::uint64_t seed) {
+// A text of a seed that has `tokens` tokens: words, letter by letter.
+std::string text_of(const Tokenizer& tokenizer, int tokens, std::uint64_t seed) {
   static constexpr std::array<std::string_view, 32> kWords = {
       "river", "green", "seven", "above", "music", "stone", "paper", "cloud", "sugar", "train", "light", "under", "field", "glass", "north", "bread",
       "small", "quick", "round", "early", "water", "horse", "table", "voice", "metal", "grass", "ocean", "dream", "brown", "night", "chair", "plant"};
-  std::string text = fmt::format("{}", seed);
-  for (std::uint64_t step = 0; static_cast<int>(tokenizer.encode(text, false, false).size()) < tokens; ++step)
-    text += fmt::format(" {}", kWords[random_bits(seed, step) % kWords.size()]);
-  return text;
+  std::string text;
+  for (std::uint64_t step = 0;; ++step)
+    for (const char letter : std::string(kWords[random_bits(seed, step) % kWords.size()]) + " ") {
+      if (static_cast<int>(tokenizer.encode(text, false, false).size()) >= tokens && letter != ' ') return text;
+      text += letter;
+    }
 }
 
 std::vector<Request> multiple_choice(const Tokenizer& tokenizer, const SuiteBench& work) {
   std::string header;
   for (int example = 0; example < 5 && work.header_tokens >= 200; ++example)
-    header += fmt::format("Question: {}\nAnswer: {}\n\n", words(tokenizer, work.header_tokens / 5 - 24, 900 + static_cast<std::uint64_t>(example)),
-                          words(tokenizer, work.choice_tokens, 950 + static_cast<std::uint64_t>(example)));
-  while (static_cast<int>(tokenizer.encode(header, false, false).size()) < work.header_tokens) header.insert(0, "Choose. ");
+    header += fmt::format("{}\nA: {}\n\n", text_of(tokenizer, work.header_tokens / 5 - 16, 900 + static_cast<std::uint64_t>(example)),
+                          text_of(tokenizer, work.choice_tokens, 950 + static_cast<std::uint64_t>(example)));
+  while (static_cast<int>(tokenizer.encode(header, false, false).size()) < work.header_tokens) header.insert(0, "-");
   std::vector<Request> requests;
   for (int item = 0; item < work.items; ++item) {
     const auto seed = static_cast<std::uint64_t>(1000 + item);
-    Loglikelihood request{header + words(tokenizer, work.question_tokens, seed) + "\nAnswer:", {}};
+    Loglikelihood request{header + text_of(tokenizer, work.question_tokens, seed) + "\nA:", {}};
     for (int choice = 0; choice < work.choices; ++choice)
-      request.continuations.push_back(" " + words(tokenizer, work.choice_tokens - 1, seed * 10 + static_cast<std::uint64_t>(choice)));
+      request.continuations.push_back(" " + text_of(tokenizer, work.choice_tokens - 1, seed * 10 + static_cast<std::uint64_t>(choice)));
     requests.push_back(std::move(request));
   }
   return requests;
@@ -44,10 +46,8 @@ std::vector<Request> multiple_choice(const Tokenizer& tokenizer, const SuiteBenc
 
 std::vector<Request> generations(const Tokenizer& tokenizer, const SuiteBench& work) {
   std::vector<Request> requests;
-  for (int sequence = 0; sequence < work.sequences; ++sequence) {
-    const auto seed = static_cast<std::uint64_t>(100 + sequence);
-    requests.push_back(Generate{words(tokenizer, work.prompt_tokens, seed), {}, work.generated_tokens, 1.0f, seed});
-  }
+  for (int sequence = 0; sequence < work.sequences; ++sequence)
+    requests.push_back(Generate{text_of(tokenizer, work.prompt_tokens, 100 + static_cast<std::uint64_t>(sequence)), {}, work.generated_tokens, 0, 0});
   return requests;
 }
 

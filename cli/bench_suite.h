@@ -11,10 +11,10 @@ namespace quantfleet::cli {
 
 // Synthetic, deterministic work; lengths in tokens of the model's own tokenizer, at least.
 struct SuiteBench {
-  int items = 64;             // multiple choice, together
-  int items_alone = 2;        // of these, one at a time
+  int items = 128;            // multiple choice, together
+  int items_alone = 1;        // of these, one at a time
   int header_tokens = 1000;   // five examples, in front of every question
-  int question_tokens = 32;
+  int question_tokens = 24;
   int choices = 4;
   int choice_tokens = 4;
   int sequences = 16;         // texts that are generated together
