@@ -4,6 +4,7 @@
 
 #include "backends/formats/catalog.h"
 #include "backends/huggingface/checkpoint.h"
+#include "tests/paths.h"
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
@@ -18,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGolden = fs::path(QUANTFLEET_SOURCE_DIR) / "tests/golden/huggingface";
+const fs::path kGolden = test::source_dir() / "tests/golden/huggingface";
 
 class Scratch {
  public:
