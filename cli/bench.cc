@@ -1,5 +1,6 @@
 // quantfleet bench: prefill and decode speed of one model on this machine, against what the machine can do.
-// One repetition warms up and is not counted; the others are all reported.
+// One repetition warms up and is not counted; the others are all reported. Shared machines drift by a factor within minutes, so
+// every repetition is a share of ceilings measured just before and just after it, the larger of each.
 #include "backends/kernels/ceilings.h"
 #include "cli/bench_suite.h"
 #include "cli/commands.h"
@@ -116,30 +117,49 @@ std::function<int()> add_bench(CLI::App& app) {
       return bench_suite(*engine, options->work, options->json);
     }
     const EngineInfo& info = engine->info();
-    std::vector<double> prefill, decode, first;
+    const double layer_macs = multiply_adds_per_token(engine->model().config);
+    const double output_macs = static_cast<double>(info.vocabulary_tokens) * engine->model().config.width;
+    const double prompt_macs = layer_macs + output_macs / options->prompt;  // a token; the output layer works for the last one
+    // A decode step reads every matrix once, whatever the batch, and of a mixture the experts of one token; of the embedding one row a text.
+    const double step_bytes = static_cast<double>(info.weights_bytes - engine->model().embedding->size_bytes()) - unread_bytes_per_token(engine->model());
+    const bool int8 = info.activations == "int8";
+    std::vector<double> prefill, decode, first, prefill_share, decode_share, int8_macs, f32_fmas, read_bytes;
+    std::uint64_t peak_memory = 0;
     EnergyCounter energy;
     std::optional<double> joules;
     {
       ShareProgress progress("bench");
+      std::optional<CeilingMeter> meter;
+      Ceilings before;
       for (int repetition = -1; repetition < options->repetitions; ++repetition) {
+        energy.joules();
         const auto sample = engine->time_batch(options->prompt, options->generated, options->batch, options->seed + static_cast<std::uint64_t>(repetition + 1));
         if (!sample) throw BadResult(sample.error());
         if (repetition < 0) {
-          energy.joules();
+          peak_memory = peak_memory_bytes();  // without the meter's own
+          meter.emplace(info.threads);
+          before = meter->measure();
         } else {
+          if (const auto used = energy.joules()) joules = joules.value_or(0) + *used;
           prefill.push_back(sample->prompt_tokens / sample->prefill_seconds);
           decode.push_back(sample->generated_tokens / sample->decode_seconds);
           first.push_back(sample->first_token_ms);
+          const Ceilings after = meter->measure(), ceilings = larger(before, after);
+          before = after;
+          int8_macs.push_back(ceilings.int8_macs_per_s);
+          f32_fmas.push_back(ceilings.f32_fmas_per_s);
+          read_bytes.push_back(ceilings.read_bytes_per_s);
+          prefill_share.push_back(prefill.back() * prompt_macs / (int8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s));
+          decode_share.push_back(decode.back() / options->batch * step_bytes / ceilings.read_bytes_per_s);
         }
         progress.show((repetition + 2.0) / (options->repetitions + 1));
       }
-      joules = energy.joules();
     }
     nlohmann::ordered_json document = {
         {"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format}, {"kernels", info.kernels},
         {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads}, {"batch", options->batch}, {"prompt_tokens", options->prompt},
         {"generated_tokens", options->generated}, {"repetitions", options->repetitions}, {"prefill_tokens_per_s", spread(prefill)},
-        {"decode_tokens_per_s", spread(decode)}, {"first_token_ms", spread(first)["median"]}, {"peak_memory_bytes", peak_memory_bytes()},
+        {"decode_tokens_per_s", spread(decode)}, {"first_token_ms", spread(first)["median"]}, {"peak_memory_bytes", peak_memory},
         {"weights_bytes", info.weights_bytes}, {"kv_cache_bytes", engine->kv_cache_bytes()}};
     if (joules) {
       document["energy_j"] = *joules;
@@ -148,22 +168,15 @@ std::function<int()> add_bench(CLI::App& app) {
       document["energy_j"] = nullptr;
       document["energy_reason"] = energy.reason();
     }
-    // Against what a plain loop gets out of the same threads in the same minute.
-    const Ceilings ceilings = measure_ceilings(info.threads);
-    const double layer_macs = multiply_adds_per_token(engine->model().config);
-    const double output_macs = static_cast<double>(info.vocabulary_tokens) * engine->model().config.width;
-    const double macs_per_s = spread(prefill)["median"].get<double>() * (layer_macs + output_macs / options->prompt);
-    const bool int8 = info.activations == "int8";
-    document[int8 ? "int8_peak_share" : "f32_peak_share"] = macs_per_s / (int8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s);
+    const auto median = [](const std::vector<double>& samples) { return spread(samples)["median"].get<double>(); };
+    document[int8 ? "int8_peak_share" : "f32_peak_share"] = median(prefill_share);
     if (!int8) {
       document["int8_peak_share"] = nullptr;
       document["int8_peak_reason"] = "f32 activations: f32_peak_share is the share of the F32 peak";
     }
-    // A decode step reads every matrix once, whatever the batch, and of a mixture the experts of one token; of the embedding one row a text.
-    const double step_bytes = static_cast<double>(info.weights_bytes - engine->model().embedding->size_bytes()) - unread_bytes_per_token(engine->model());
-    document["bandwidth_share"] = spread(decode)["median"].get<double>() / options->batch * step_bytes / ceilings.read_bytes_per_s;
-    document["ceilings"] = {{"int8_macs_per_s", ceilings.int8_macs_per_s}, {"f32_fmas_per_s", ceilings.f32_fmas_per_s},
-                            {"read_bytes_per_s", ceilings.read_bytes_per_s}};
+    document["bandwidth_share"] = median(decode_share);
+    document["share_samples"] = {{"prefill", prefill_share}, {"decode", decode_share}};
+    document["ceilings"] = {{"int8_macs_per_s", median(int8_macs)}, {"f32_fmas_per_s", median(f32_fmas)}, {"read_bytes_per_s", median(read_bytes)}};
     if (options->json) {
       fmt::print("{}\n", document.dump(2));
       return 0;

@@ -1,18 +1,22 @@
 #include "backends/kernels/ceilings.h"
 
-#include "backends/kernels/aligned_buffer.h"
 #include "backends/kernels/cpu/peak.h"
 #include "backends/kernels/cpu_features.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <thread>
 #include <vector>
 
 namespace quantfleet {
 namespace {
+
+constexpr std::size_t kBytes = std::size_t(1) << 27;  // for each thread: more than the caches hold
 
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -37,30 +41,32 @@ double together(int threads, const std::function<double(int)>& rate) {
 
 }  // namespace
 
-Ceilings measure_ceilings(int threads) {
+Ceilings larger(const Ceilings& a, const Ceilings& b) {
+  return {std::max(a.int8_macs_per_s, b.int8_macs_per_s), std::max(a.f32_fmas_per_s, b.f32_fmas_per_s),
+          std::max(a.read_bytes_per_s, b.read_bytes_per_s)};
+}
+
+CeilingMeter::CeilingMeter(int threads) : threads_(threads), buffers_(static_cast<std::size_t>(threads)) {
+  for (AlignedBuffer& buffer : buffers_) std::memset(buffer.reserve(kBytes), 1, kBytes);
+}
+
+Ceilings CeilingMeter::measure() {
   const peak::Loops loops = peak::loops();
   constexpr std::int64_t kRounds = 4'000'000;
-  constexpr std::size_t kBytes = std::size_t(1) << 27;
   std::atomic<std::int64_t> sink{0};
+  const auto rate = [&](double work, const auto& loop) {
+    return together(threads_, [&](int thread) {
+      const double begin = seconds();
+      sink += loop(thread);
+      return work / (seconds() - begin);
+    });
+  };
+  const auto bytes = [&](int thread) { return reinterpret_cast<const unsigned char*>(buffers_[static_cast<std::size_t>(thread)].data()); };
   Ceilings ceilings;
-  ceilings.int8_macs_per_s = together(threads, [&](int) {
-    const double begin = seconds();
-    sink += loops.int8(kRounds);
-    return double(kRounds) * loops.int8_per_round / (seconds() - begin);
-  });
-  ceilings.f32_fmas_per_s = together(threads, [&](int) {
-    const double begin = seconds();
-    sink += loops.f32(kRounds);
-    return double(kRounds) * loops.f32_per_round / (seconds() - begin);
-  });
-  std::vector<AlignedBuffer> buffers(static_cast<std::size_t>(threads));
-  for (AlignedBuffer& buffer : buffers) std::memset(buffer.reserve(kBytes), 1, kBytes);
-  ceilings.read_bytes_per_s = together(threads, [&](int i) {
-    const auto* bytes = reinterpret_cast<const unsigned char*>(buffers[static_cast<std::size_t>(i)].data());
-    const double begin = seconds();
-    sink += loops.read(bytes, kBytes);
-    return double(kBytes) / (seconds() - begin);
-  });
+  ceilings.int8_macs_per_s = rate(double(kRounds) * loops.int8_per_round, [&](int) { return loops.int8(kRounds); });
+  ceilings.f32_fmas_per_s = rate(double(kRounds) * loops.f32_per_round, [&](int) { return loops.f32(kRounds); });
+  ceilings.read_bytes_per_s = std::max(rate(kBytes, [&](int thread) { return loops.read(bytes(thread), kBytes); }),
+                                       rate(kBytes, [&](int thread) { return loops.read_plain(bytes(thread), kBytes); }));
   return ceilings;
 }
 

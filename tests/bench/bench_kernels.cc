@@ -32,6 +32,7 @@ struct Shape {
 
 void measure(const KernelFamily& family, const BlockFormat& format, ActivationKind kind, ThreadPool& pool, int repetitions) {
   std::mt19937 random(1);
+  CeilingMeter meter(pool.threads());
   for (const Shape shape : {Shape{2048, 2048}, Shape{5632, 2048}, Shape{2048, 5632}}) {
     // Enough copies that decoding reads memory, not the last cache.
     const std::int64_t size = shape.rows * format.row_bytes(shape.columns);
@@ -46,17 +47,18 @@ void measure(const KernelFamily& family, const BlockFormat& format, ActivationKi
     const double macs = double(shape.rows) * double(shape.columns) * 256;
     std::vector<double> prompt_share, prompt_rate, decode_share, decode_rate;
     for (int i = 0; i < repetitions; ++i) {
-      const Ceilings ceilings = measure_ceilings(pool.threads());
+      const Ceilings before = meter.measure();
       matmul(weights[0], x.data(), 16, shape.columns, kind, y.data(), shape.rows, pool, scratch);  // warm
       double begin = seconds();
       matmul(weights[0], x.data(), 256, shape.columns, kind, y.data(), shape.rows, pool, scratch);
       prompt_rate.push_back(macs / (seconds() - begin));
-      prompt_share.push_back(prompt_rate.back() /
-                             (kind == ActivationKind::kInt8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s));
       begin = seconds();
       for (const WeightMatrix& w : weights)
         matmul(w, x.data(), 1, shape.columns, kind, y.data(), shape.rows, pool, scratch);
       decode_rate.push_back(double(size) * copies / (seconds() - begin));
+      const Ceilings ceilings = larger(before, meter.measure());
+      prompt_share.push_back(prompt_rate.back() /
+                             (kind == ActivationKind::kInt8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s));
       decode_share.push_back(decode_rate.back() / ceilings.read_bytes_per_s);
     }
     fmt::print("{:<12} {:<5} {:<4} {} thr {:>5}x{:<5} prompt {:6.1f} GMAC/s = {:4.2f} of peak   decode {:5.1f} GB/s = {:4.2f} of read\n",

@@ -46,10 +46,10 @@ std::int64_t read_plain(const unsigned char* bytes, std::uint64_t count) {
 
 Loops loops() {
 #if defined(__x86_64__)
-  if (cpu_has(Cpu::kAvx512Vnni)) return {avx512::int8_peak, 12 * 64, avx512::f32_peak, 12 * 16, avx2::read_streams};
-  if (cpu_has(Cpu::kAvx2)) return {avx2::int8_peak, 8 * 32, avx2::f32_peak, 12 * 8, avx2::read_streams};
+  if (cpu_has(Cpu::kAvx512Vnni)) return {avx512::int8_peak, 12 * 64, avx512::f32_peak, 12 * 16, avx2::read_streams, read_plain};
+  if (cpu_has(Cpu::kAvx2)) return {avx2::int8_peak, 8 * 32, avx2::f32_peak, 12 * 8, avx2::read_streams, read_plain};
 #endif
-  return {int8_plain, 16, f32_plain, 16, read_plain};
+  return {int8_plain, 16, f32_plain, 16, read_plain, read_plain};
 }
 
 }  // namespace quantfleet::peak

@@ -11,6 +11,7 @@ struct Loops {
   std::int64_t (*f32)(std::int64_t rounds);   // independent fused multiply-adds
   double f32_per_round;
   std::int64_t (*read)(const unsigned char* bytes, std::uint64_t count);  // four streams, prefetched
+  std::int64_t (*read_plain)(const unsigned char* bytes, std::uint64_t count);  // from one end to the other
 };
 
 Loops loops();  // of this CPU's best instruction set
