@@ -33,7 +33,7 @@ std::byte* AlignedBuffer::reserve(std::size_t size_bytes) {
   size_bytes_ = 0;
   if (size_bytes >= kMapFrom) {
     const std::size_t rounded = round_up(size_bytes, kPage);  // not to huge pages: a model has hundreds of buffers
-    const bool huge = rounded >= 2 * kHugePage;
+    const bool huge = rounded >= kHugePage;
     std::byte* data = map_aligned(rounded, huge ? kHugePage : kPage);
     if (huge) ::madvise(data, rounded, MADV_HUGEPAGE);  // a wish: failure changes only the speed
     data_ = std::unique_ptr<std::byte[], Free>(data, Free(rounded));

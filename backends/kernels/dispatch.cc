@@ -45,6 +45,7 @@ constexpr KernelFamily kAvx512Vnni = {
     .softmax = avx512::softmax,
     .log_sum_exp = avx512::log_sum_exp,
     .uses_panels = true,
+    .token_groups = true,
     .quantize_activations = avx512::quantize_activations,
     .matmul_f32 = avx512::matmul_f32,
     .matmul_int8 = avx512::matmul_int8,

@@ -130,6 +130,7 @@ struct MatmulDriver {
     auto* tiles = reinterpret_cast<unsigned char*>(
         scratch.tiles.reserve(static_cast<std::size_t>(pool.threads() * kMatmulScratchBytes)));
     if (kind == ActivationKind::kInt8) quantize(family, all, tokens, pool, scratch);
+    else if (w.panels_ && family.token_groups && tokens > kGroupTokens) group_floats(all, tokens, pool, scratch);
 
     // Formats without a panel layout stay rows, which the scalar kernels read: slower, the same bits.
     const bool own = w.panels_ || !family.uses_panels;
@@ -142,7 +143,10 @@ struct MatmulDriver {
     while (tokens_each > 32 && panels * ((tokens + tokens_each - 1) / tokens_each) < 4 * pool.threads()) tokens_each /= 2;
     const std::int64_t groups = (tokens + tokens_each - 1) / tokens_each;
     // Neighbouring panels of one group follow each other in memory. Long ranges help decoding stream, short ones balance.
-    const std::int64_t grain = pool.threads() == 1 ? panels : std::clamp<std::int64_t>(panels * groups / (8 * pool.threads()), 1, 16);
+    const bool streams = tokens <= kGroupTokens;
+    const std::int64_t grain = pool.threads() == 1 ? panels
+                                                   : std::clamp<std::int64_t>(panels * groups / ((streams ? 4 : 8) * pool.threads()), 1,
+                                                                              streams ? 64 : 16);
     pool.parallel_for(panels * groups, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
       MatmulTask task = all;
       task.scratch = tiles + thread * kMatmulScratchBytes;
@@ -166,24 +170,78 @@ struct MatmulDriver {
     const PanelLayout* layout = all.panels ? find_panel_layout(all.ggml_type) : nullptr;
     const auto aligned = [](std::int64_t bytes) { return (bytes + 63) / 64 * 64; };
     const std::int64_t codes_bytes = aligned(tokens * all.columns), scales_bytes = aligned(tokens * blocks * 4);
-    const std::int64_t sums_bytes = aligned(tokens * subs * 2);
+    const std::int64_t sums_bytes = aligned(tokens * subs * 2), corrections_bytes = aligned(tokens * subs * 4);
+    const bool grouped = layout && family.token_groups && tokens > kGroupTokens;
+    const std::int64_t count_groups = grouped ? (tokens + kGroupTokens - 1) / kGroupTokens : 0;
+    const std::int64_t pieces = (all.columns + kGroupColumns - 1) / kGroupColumns;
     std::byte* memory = scratch.activations.reserve(
-        static_cast<std::size_t>(codes_bytes + scales_bytes + sums_bytes + aligned(tokens * subs * 4)));
+        static_cast<std::size_t>(codes_bytes + scales_bytes + sums_bytes + corrections_bytes) +
+        static_cast<std::size_t>(count_groups * pieces) * sizeof(TokenGroup));
     auto* codes = reinterpret_cast<std::int8_t*>(memory);
     auto* scales = reinterpret_cast<float*>(memory + codes_bytes);
     auto* sums = reinterpret_cast<std::int16_t*>(memory + codes_bytes + scales_bytes);
     auto* corrections = reinterpret_cast<std::int32_t*>(memory + codes_bytes + scales_bytes + sums_bytes);
-    pool.parallel_for(tokens, 4, [&](std::int64_t begin, std::int64_t end, int) {
+    auto* groups = reinterpret_cast<TokenGroup*>(memory + codes_bytes + scales_bytes + sums_bytes + corrections_bytes);
+    all.corrections = corrections;
+    all.codes = codes;
+    all.scales = scales;
+    all.sums = sums;
+    if (grouped) all.groups = groups;
+    all.count_groups = count_groups;
+    pool.parallel_for(tokens, kGroupTokens, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t t = begin; t < end; ++t)
         family.quantize_activations(all.x + t * all.x_stride, all.columns, all.integers->block, all.integers->sub_block,
                                     codes + t * all.columns, scales + t * blocks, sums + t * subs);
       if (!layout) return;
       for (std::int64_t i = begin * subs; i < end * subs; ++i) corrections[i] = -layout->offset * sums[i];
+      for (std::int64_t piece = 0; grouped && piece < pieces; ++piece)
+        group_tokens(all, begin, end, piece * kGroupColumns, groups[piece * count_groups + begin / kGroupTokens]);
     });
-    all.corrections = corrections;
-    all.codes = codes;
-    all.scales = scales;
-    all.sums = sums;
+  }
+
+  static void group_floats(MatmulTask& all, std::int64_t tokens, ThreadPool& pool, MatmulScratch& scratch) {
+    const std::int64_t count_groups = (tokens + kGroupTokens - 1) / kGroupTokens;
+    const std::int64_t pieces = (all.columns + kFloatGroupColumns - 1) / kFloatGroupColumns;
+    auto* groups = reinterpret_cast<FloatTokenGroup*>(
+        scratch.activations.reserve(static_cast<std::size_t>(count_groups * pieces) * sizeof(FloatTokenGroup)));
+    pool.parallel_for(count_groups, 1, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t group = begin; group < end; ++group)
+        for (std::int64_t piece = 0; piece < pieces; ++piece) {
+          FloatTokenGroup& target = groups[piece * count_groups + group];
+          const std::int64_t first = group * kGroupTokens, column = piece * kFloatGroupColumns;
+          const std::int64_t count = std::min<std::int64_t>(kFloatGroupColumns, all.columns - column);
+          const std::int64_t count_tokens = std::min<std::int64_t>(kGroupTokens, tokens - first);
+          if (count_tokens < kGroupTokens) std::memset(&target, 0, sizeof target);
+          for (std::int64_t t = 0; t < count_tokens; ++t) {
+            const float* x = all.x + (first + t) * all.x_stride + column;
+            for (std::int64_t k = 0; k < count; ++k) target.x[k][t] = x[k];
+          }
+        }
+    });
+    all.float_groups = groups;
+    all.count_groups = count_groups;
+  }
+
+  // Tokens [begin, end) beside each other; columns from `column` on.
+  static void group_tokens(const MatmulTask& all, std::int64_t begin, std::int64_t end, std::int64_t column, TokenGroup& group) {
+    const std::int64_t count = std::min<std::int64_t>(kGroupColumns, all.columns - column);
+    const std::int64_t block = all.integers->block, sub_block = all.integers->sub_block;
+    if (end - begin < kGroupTokens || count < kGroupColumns) std::memset(&group, 0, sizeof group);
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t place = t - begin;
+      const std::int8_t* codes = all.codes + t * all.columns + column;
+      for (std::int64_t k = 0; k < count; k += 4) std::memcpy(group.codes[k / 4][place], codes + k, 4);
+      const float* scales = all.scales + (t * all.columns + column) / block;
+      for (std::int64_t i = 0; i < count / block; ++i) group.scales[i][place] = scales[i];
+      const std::int64_t first_sub = (t * all.columns + column) / sub_block;
+      std::int32_t total = 0;
+      for (std::int64_t j = 0; j < count / sub_block; ++j) {
+        group.corrections[j][place] = all.corrections[first_sub + j];
+        group.sums[j / 2][place][j % 2] = all.sums[first_sub + j];
+        total += all.sums[first_sub + j];
+      }
+      group.total[place] = total;
+    }
   }
 };
 

@@ -33,6 +33,23 @@ struct CodeBlock {
   std::int8_t codes[256];
 };
 
+// int8 activations of eight neighbouring tokens in 256 columns, token beside token: what kernels for many tokens read in one
+// stream. Sub-blocks and blocks are counted from the first of the columns; places behind the last column or token are zeros.
+inline constexpr int kGroupTokens = 8, kGroupColumns = 256;
+struct alignas(64) TokenGroup {
+  std::int8_t codes[kGroupColumns / 4][kGroupTokens][4];
+  float scales[8][kGroupTokens];               // of blocks
+  std::int32_t corrections[16][kGroupTokens];  // of sub-blocks: -offset * sum of codes (panel_layout.h)
+  std::int16_t sums[8][kGroupTokens][2];       // of sub-blocks 2 j and 2 j + 1: sums of codes
+  std::int32_t total[kGroupTokens];            // sum of all codes
+};
+
+// F32 activations of eight neighbouring tokens in 128 columns, for the same purpose.
+inline constexpr int kFloatGroupColumns = 128;
+struct alignas(64) FloatTokenGroup {
+  float x[kFloatGroupColumns][kGroupTokens];
+};
+
 // Outputs of the rows in panels [panel_begin, panel_end) for tokens [token_begin, token_end); at most kTaskTokens tokens.
 struct MatmulTask {
   const unsigned char* weights = nullptr;     // the whole matrix
@@ -50,6 +67,9 @@ struct MatmulTask {
   const float* scales = nullptr;              // kInt8: [tokens][K / block]
   const std::int16_t* sums = nullptr;         // kInt8: [tokens][K / sub_block]: sums of codes
   const std::int32_t* corrections = nullptr;  // panels: [tokens][K / sub_block]: -offset * sums (panel_layout.h)
+  const TokenGroup* groups = nullptr;         // the same again, [pieces of 256 columns][count_groups], when the family has them
+  const FloatTokenGroup* float_groups = nullptr;  // made (KernelFamily::token_groups) and tokens are more than eight; kF32: these,
+  std::int64_t count_groups = 0;                  // [pieces of 128 columns][count_groups]
   float* y = nullptr;
   std::int64_t y_stride = 0;
   unsigned char* scratch = nullptr;           // this thread's kMatmulScratchBytes, aligned to 64

@@ -211,6 +211,24 @@ TEST_CASE("every family multiplies to the scalar kernels' bits", "[kernels]") {
   }
 }
 
+TEST_CASE("a prompt longer than one task's tokens has the scalar kernels' bits", "[kernels]") {
+  ThreadPool one(1), two(2);
+  const std::int64_t tokens = 269, rows = 83;  // 269 = 256 + 8 + 5
+  for (const KernelFamily* family : vector_families()) {
+    for (const BlockFormat* format : all_formats()) {
+      for (const ActivationKind kind : {ActivationKind::kF32, ActivationKind::kInt8}) {
+        if (kind == ActivationKind::kInt8 && !has_int8_activations(*format)) continue;
+        CAPTURE(family->name, format->name, kind == ActivationKind::kInt8);
+        const std::int64_t columns = format->values_per_block > 32 ? 512 : 352;
+        const auto bytes = random_rows(*format, rows, columns, 7);
+        const auto x = random_floats(std::size_t(tokens * columns), 8, 3.0f);
+        const auto truth = multiply(scalar(), *format, bytes, rows, columns, x, tokens, kind, one);
+        for (ThreadPool* pool : {&one, &two}) CHECK(same_bits(multiply(*family, *format, bytes, rows, columns, x, tokens, kind, *pool), truth));
+      }
+    }
+  }
+}
+
 TEST_CASE("codes at their ends neither saturate nor overflow", "[kernels]") {
   ThreadPool pool(1);
   for (const KernelFamily* family : vector_families()) {
@@ -220,9 +238,11 @@ TEST_CASE("codes at their ends neither saturate nor overflow", "[kernels]") {
         CAPTURE(family->name, format->name, int(fill));
         const auto bytes = extreme_rows(*format, 16, 512, fill);
         for (const float value : {1.0f, -1.0f}) {
-          const std::vector<float> x(512, value);
-          CHECK(same_bits(multiply(*family, *format, bytes, 16, 512, x, 1, ActivationKind::kInt8, pool),
-                          multiply(scalar(), *format, bytes, 16, 512, x, 1, ActivationKind::kInt8, pool)));
+          const std::vector<float> x(9 * 512, value);
+          const auto truth = multiply(scalar(), *format, bytes, 16, 512, x, 9, ActivationKind::kInt8, pool);
+          for (const std::int64_t tokens : {1, 9})
+            CHECK(same_bits(multiply(*family, *format, bytes, 16, 512, x, tokens, ActivationKind::kInt8, pool),
+                            std::span(truth).first(std::size_t(16 * tokens))));
         }
       }
     }

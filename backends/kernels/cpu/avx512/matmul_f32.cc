@@ -1,5 +1,6 @@
-// Dequantized weight times F32 activation. A piece of a panel becomes floats [k][16] in the first-level cache; each output
-// is one fma chain over ascending k. Many tokens hide the chain's latency; with few, four panels run side by side.
+// Dequantized weight times F32 activation; each output is one fma chain over ascending k. Many tokens: a piece of a panel becomes
+// floats [k][16] in the first-level cache, and groups of eight tokens stream past it, which hides the chain's latency. Few: four
+// panels run side by side; quantized ones become such pieces, plain ones go from memory to registers.
 #include "backends/kernels/cpu/avx512/avx512.h"
 #include "backends/kernels/cpu/avx512/panels.h"
 
@@ -7,7 +8,7 @@ namespace quantfleet::avx512 {
 namespace {
 
 constexpr int kPrefetchBytes = 6144;
-constexpr int kPieceColumns = 256;
+constexpr int kFewColumns = 64;  // of a piece when tokens are few; or a block
 constexpr int kPanelsAtOnce = 4;
 
 // Floats of columns [begin, begin + count) of a panel into tile [count][16]; begin and count are whole blocks or chunks.
@@ -32,6 +33,7 @@ struct Quantized {
       __m512 m = _mm512_setzero_ps();
       if constexpr (P::kMinSign != 0) m = load_halves(scales + 32);
       __m512 scale = d, minimum = m;
+#pragma GCC unroll 8
       for (int g = 0; g < 8; ++g) {
         if (P::kScales && g % (P::kSubBlock / 4) == 0) {
           const int j = static_cast<int>(k % P::kBlock + 4 * g) / P::kSubBlock;
@@ -55,7 +57,8 @@ struct Quantized {
 };
 
 struct Half {
-  static constexpr int kStep = 1;
+  static constexpr int kStep = 1, kBytes = 32;
+  QF_INLINE __m512 load(const unsigned char* p) { return load_halves(p); }
   static std::int64_t panel_size(std::int64_t columns) { return (columns * 32 + 63) / 64 * 64; }
   QF_INLINE const float* decode(const unsigned char* panel, std::int64_t, std::int64_t begin, std::int64_t count, float* tile) {
     const unsigned char* p = panel + begin * 32;
@@ -68,118 +71,205 @@ struct Half {
 };
 
 struct Bfloat {
-  static constexpr int kStep = 1;
+  static constexpr int kStep = 1, kBytes = 32;
+  QF_INLINE __m512 load(const unsigned char* p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+  }
   static std::int64_t panel_size(std::int64_t columns) { return (columns * 32 + 63) / 64 * 64; }
   QF_INLINE const float* decode(const unsigned char* panel, std::int64_t, std::int64_t begin, std::int64_t count, float* tile) {
     const unsigned char* p = panel + begin * 32;
     for (std::int64_t k = 0; k < count; ++k, p += 32) {
       if (k % 2 == 0) _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes), _MM_HINT_T0);
-      const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-      _mm512_store_si512(tile + 16 * k, _mm512_slli_epi32(wide, 16));
+      _mm512_store_ps(tile + 16 * k, load(p));
     }
     return tile;
   }
 };
 
 struct Float {
-  static constexpr int kStep = 1;
+  static constexpr int kStep = 1, kBytes = 64;
+  QF_INLINE __m512 load(const unsigned char* p) { return _mm512_loadu_ps(p); }
   static std::int64_t panel_size(std::int64_t columns) { return columns * 64; }
   QF_INLINE const float* decode(const unsigned char* panel, std::int64_t, std::int64_t begin, std::int64_t, float*) {
     return reinterpret_cast<const float*>(panel) + begin * 16;  // already a tile
   }
 };
 
-// acc[t][p] += sum over k of tile[p][k] * x[t][k].  acc: [kTokens][kPanels][16] floats in memory.
+QF_INLINE __mmask16 rows_of(const MatmulTask& task, std::int64_t row) {
+  return task.rows - row >= 16 ? 0xffff : static_cast<__mmask16>((1u << (task.rows - row)) - 1);
+}
+
+// ---- more than eight tokens ---------------------------------------------------------------------------------------------------
+
+// Sums after a piece's `count` columns of one panel, for the first kTokens of a group.  before [kGroupTokens][16]; null: zeros
+template <int kTokens>
+[[gnu::noinline]] void multiply_group(const float* tile, const FloatTokenGroup& x, std::int64_t count, const float* before, float* after,
+                                      std::int64_t stride, std::int64_t tokens, __mmask16 rows) {
+  __m512 acc[kTokens];
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) acc[t] = before ? _mm512_load_ps(before + 16 * t) : _mm512_setzero_ps();
+#pragma GCC unroll 4
+  for (std::int64_t k = 0; k < count; ++k) {
+    const __m512 w = _mm512_load_ps(tile + 16 * k);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_fmadd_ps(w, _mm512_set1_ps(x.x[k][t]), acc[t]);
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t)
+    if (t < tokens) _mm512_mask_storeu_ps(after + t * stride, rows, acc[t]);
+}
+
+// Panels [panel, panel + panels), at most kPanelsAtOnce, which read the same piece of the activations while it is near.
+template <class Source>
+[[gnu::noinline]] void panels_of_groups(const MatmulTask& task, std::int64_t panel, int panels) {
+  auto* tiles = reinterpret_cast<float*>(task.scratch);
+  float* sums = tiles + 256 * 16;  // [groups][panels][kGroupTokens][16]
+  const std::int64_t first = task.token_begin / kGroupTokens, groups = (task.token_end + kGroupTokens - 1) / kGroupTokens - first;
+  const std::int64_t size = Source::panel_size(task.columns);
+  constexpr std::int64_t kDecoded = Source::kStep > kFloatGroupColumns ? Source::kStep : kFloatGroupColumns;
+  for (std::int64_t begin = 0; begin < task.columns; begin += kDecoded) {
+    const std::int64_t decoded = task.columns - begin < kDecoded ? task.columns - begin : kDecoded;
+    for (int p = 0; p < panels; ++p) {
+      const float* tile = Source::decode(task.weights + (panel + p) * size, task.columns, begin, decoded, tiles);
+      const std::int64_t row = (panel + p) * kPanelRows;
+      const __mmask16 rows = rows_of(task, row);
+      for (std::int64_t k = begin; k < begin + decoded; k += kFloatGroupColumns) {
+        const std::int64_t count = begin + decoded - k < kFloatGroupColumns ? begin + decoded - k : kFloatGroupColumns;
+        const FloatTokenGroup* piece = task.float_groups + k / kFloatGroupColumns * task.count_groups + first;
+        const bool last = k + count == task.columns;
+        for (std::int64_t group = 0; group < groups; ++group) {
+          const std::int64_t token = (first + group) * kGroupTokens;
+          const std::int64_t tokens = task.token_end - token < kGroupTokens ? task.token_end - token : kGroupTokens;
+          float* between = sums + (group * panels + p) * kGroupTokens * 16;
+          float* after = last ? task.y + token * task.y_stride + row : between;
+          const std::int64_t stride = last ? task.y_stride : 16, stored = last ? tokens : kGroupTokens;
+          const float* before = k ? between : nullptr;
+          const __mmask16 lanes = last ? rows : static_cast<__mmask16>(0xffff);
+          const float* place = tile + (k - begin) * 16;
+          if (tokens <= kGroupTokens / 2) multiply_group<kGroupTokens / 2>(place, piece[group], count, before, after, stride, stored, lanes);
+          else multiply_group<kGroupTokens>(place, piece[group], count, before, after, stride, stored, lanes);
+        }
+      }
+    }
+  }
+}
+
+// ---- few tokens ---------------------------------------------------------------------------------------------------------------
+
+// acc[t][p] += sum over k of tile[p][k] * x[t][k].
 template <int kTokens, int kPanels>
-QF_INLINE void multiply(const float* const (&tile)[kPanels], const float* x, std::int64_t x_stride, std::int64_t count,
-                        float* const (&sums)[kTokens]) {
+[[gnu::noinline]] void multiply_few(const float* const (&tile)[kPanels], const float* x, std::int64_t x_stride, std::int64_t count,
+                                    float* sums) {  // [kTokens][kPanels][16]
   __m512 acc[kTokens][kPanels];
-#pragma GCC unroll 12
+#pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) acc[t][p] = _mm512_load_ps(sums[t] + 16 * p);
+    for (int p = 0; p < kPanels; ++p) acc[t][p] = _mm512_load_ps(sums + 16 * (t * kPanels + p));
+#pragma GCC unroll 2
   for (std::int64_t k = 0; k < count; ++k) {
     __m512 w[kPanels];
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
-      w[p] = _mm512_load_ps(tile[p] + 16 * k);
-      if constexpr (kPanels > 1) _mm_prefetch(reinterpret_cast<const char*>(tile[p] + 16 * k) + 4096, _MM_HINT_T0);
-    }
-#pragma GCC unroll 12
+    for (int p = 0; p < kPanels; ++p) w[p] = _mm512_load_ps(tile[p] + 16 * k);
+#pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) {
       const __m512 value = _mm512_set1_ps(x[t * x_stride + k]);
 #pragma GCC unroll 4
       for (int p = 0; p < kPanels; ++p) acc[t][p] = _mm512_fmadd_ps(w[p], value, acc[t][p]);
     }
   }
-#pragma GCC unroll 12
+#pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) _mm512_store_ps(sums[t] + 16 * p, acc[t][p]);
-}
-
-template <int kTokens, int kPanels>
-[[gnu::noinline]] void multiply_tokens(const float* const (&tile)[kPanels], const float* x, std::int64_t x_stride,
-                                       std::int64_t count, float* sums) {
-  float* places[kTokens];
-  for (int t = 0; t < kTokens; ++t) places[t] = sums + 16 * kPanels * t;
-  multiply<kTokens, kPanels>(tile, x, x_stride, count, places);
-}
-
-template <int n>
-struct Count {
-  static constexpr int kCount = n;
-};
-
-template <int kPanels>
-[[gnu::always_inline]] static inline void multiply_all(const float* const (&tile)[kPanels], const MatmulTask& task,
-                                                       std::int64_t k, std::int64_t count, float* sums) {
-  const float* x = task.x + k;
-  std::int64_t t = task.token_begin;
-  const auto some = [&](auto tokens) {
-    constexpr int kTokens = decltype(tokens)::kCount;
-    multiply_tokens<kTokens, kPanels>(tile, x + t * task.x_stride, task.x_stride, count,
-                                      sums + (t - task.token_begin) * 16 * kPanels);
-    t += kTokens;
-  };
-  if constexpr (kPanels == 1) {
-    while (t + 12 <= task.token_end) some(Count<12>{});
-  }
-  while (t + 4 <= task.token_end) some(Count<4>{});
-  if (t + 2 <= task.token_end) some(Count<2>{});
-  if (t < task.token_end) some(Count<1>{});
+    for (int p = 0; p < kPanels; ++p) _mm512_store_ps(sums + 16 * (t * kPanels + p), acc[t][p]);
 }
 
 template <class Source, int kPanels>
-[[gnu::noinline]] void some_panels(const MatmulTask& task, std::int64_t panel) {
+[[gnu::noinline]] void decoded_panels(const MatmulTask& task, std::int64_t panel) {
   auto* sums = reinterpret_cast<float*>(task.scratch);  // [tokens][kPanels][16]
-  const std::int64_t tokens = task.token_end - task.token_begin;
+  const std::int64_t tokens = task.token_end - task.token_begin, size = Source::panel_size(task.columns);
   float* tiles = sums + kTaskTokens * 16 * kPanelsAtOnce;
   for (std::int64_t i = 0; i < tokens * kPanels; ++i) _mm512_store_ps(sums + 16 * i, _mm512_setzero_ps());
-  const std::int64_t size = Source::panel_size(task.columns);
-  constexpr int kPiece = kPanels == 1 ? kPieceColumns : Source::kStep > 64 ? 256 : 64;
+  constexpr int kPiece = Source::kStep > kFewColumns ? Source::kStep : kFewColumns;
   for (std::int64_t k = 0; k < task.columns; k += kPiece) {
     const std::int64_t count = task.columns - k < kPiece ? task.columns - k : kPiece;
     const float* tile[kPanels];
     for (int p = 0; p < kPanels; ++p)
       tile[p] = Source::decode(task.weights + (panel + p) * size, task.columns, k, count, tiles + p * 16 * kPiece);
-    multiply_all<kPanels>(tile, task, k, count, sums);
+    const float* x = task.x + task.token_begin * task.x_stride + k;
+    std::int64_t t = 0;
+    for (; t + 4 <= tokens; t += 4) multiply_few<4, kPanels>(tile, x + t * task.x_stride, task.x_stride, count, sums + t * 16 * kPanels);
+    if (t + 2 <= tokens) multiply_few<2, kPanels>(tile, x + t * task.x_stride, task.x_stride, count, sums + t * 16 * kPanels), t += 2;
+    if (t < tokens) multiply_few<1, kPanels>(tile, x + t * task.x_stride, task.x_stride, count, sums + t * 16 * kPanels);
   }
-  for (int p = 0; p < kPanels; ++p) {
-    const std::int64_t row = (panel + p) * kPanelRows;
-    const __mmask16 rows = task.rows - row >= 16 ? 0xffff : static_cast<__mmask16>((1u << (task.rows - row)) - 1);
+  for (int p = 0; p < kPanels; ++p)
     for (std::int64_t t = 0; t < tokens; ++t)
-      _mm512_mask_storeu_ps(task.y + (task.token_begin + t) * task.y_stride + row, rows,
+      _mm512_mask_storeu_ps(task.y + (task.token_begin + t) * task.y_stride + (panel + p) * kPanelRows, rows_of(task, (panel + p) * kPanelRows),
                             _mm512_load_ps(sums + (t * kPanels + p) * 16));
+}
+
+// Plain types, from memory: kPanels streams. Lines are asked for kAheadBytes before; behind a panel's end, in the panel that its
+// stream reads next (`jump` bytes further; negative: none).
+template <class Source, int kTokens, int kPanels>
+[[gnu::noinline]] void plain_panels(const MatmulTask& task, std::int64_t panel, std::int64_t token, std::int64_t jump) {
+  constexpr std::int64_t kAheadBytes = 12288;
+  const std::int64_t size = Source::panel_size(task.columns), ahead_columns = kAheadBytes / Source::kBytes;
+  const unsigned char* w = task.weights + panel * size;
+  const float* x = task.x + token * task.x_stride;
+  __m512 acc[kTokens][kPanels];
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) acc[t][p] = _mm512_setzero_ps();
+  for (std::int64_t k = 0; k < task.columns; k += 2) {
+    const std::int64_t ahead = k + ahead_columns < task.columns ? kAheadBytes : jump < 0 ? 0 : kAheadBytes + jump;
+    const int columns = task.columns - k < 2 ? 1 : 2;
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p)
+#pragma GCC unroll 2
+      for (int line = 0; line < 2 * Source::kBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(w + p * size + k * Source::kBytes + ahead + line), _MM_HINT_T1);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      if (i >= columns) break;
+      __m512 values[kPanels];
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) values[p] = Source::load(w + p * size + (k + i) * Source::kBytes);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 4
+        for (int p = 0; p < kPanels; ++p) acc[t][p] = _mm512_fmadd_ps(values[p], _mm512_set1_ps(x[t * task.x_stride + k + i]), acc[t][p]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p)
+      _mm512_mask_storeu_ps(task.y + (token + t) * task.y_stride + (panel + p) * kPanelRows, rows_of(task, (panel + p) * kPanelRows), acc[t][p]);
+}
+
+template <class Source, int kPanels>
+QF_INLINE void few_tokens(const MatmulTask& task, std::int64_t panel) {
+  if constexpr (Source::kStep == 1) {
+    const std::int64_t jump = panel + 2 * kPanels <= task.panel_end ? (kPanels - 1) * Source::panel_size(task.columns) : -1;
+    std::int64_t t = task.token_begin;
+    for (; t + 4 <= task.token_end; t += 4) plain_panels<Source, 4, kPanels>(task, panel, t, jump);
+    if (t + 2 <= task.token_end) plain_panels<Source, 2, kPanels>(task, panel, t, jump), t += 2;
+    if (t < task.token_end) plain_panels<Source, 1, kPanels>(task, panel, t, jump);
+  } else {
+    decoded_panels<Source, kPanels>(task, panel);
   }
 }
 
 template <class Source>
 [[gnu::always_inline]] static inline void all_panels(const MatmulTask& task) {
   std::int64_t panel = task.panel_begin;
-  if (task.token_end - task.token_begin < 8)
-    for (; panel + kPanelsAtOnce <= task.panel_end; panel += kPanelsAtOnce) some_panels<Source, kPanelsAtOnce>(task, panel);
-  for (; panel < task.panel_end; ++panel) some_panels<Source, 1>(task, panel);
+  if (task.float_groups) {
+    for (; panel < task.panel_end; panel += kPanelsAtOnce)
+      panels_of_groups<Source>(task, panel, static_cast<int>(task.panel_end - panel < kPanelsAtOnce ? task.panel_end - panel : kPanelsAtOnce));
+    return;
+  }
+  for (; panel + kPanelsAtOnce <= task.panel_end; panel += kPanelsAtOnce) few_tokens<Source, kPanelsAtOnce>(task, panel);
+  for (; panel < task.panel_end; ++panel) few_tokens<Source, 1>(task, panel);
 }
 
 }  // namespace

@@ -1,23 +1,20 @@
-// Codes times codes by VPDPBUSD: unsigned weights, signed activations, sixteen rows in the lanes, up to eight tokens whose
-// sums stay in registers while a panel streams by. Offsets enter as the sums' first value (exact integers).
+// Codes times codes by VPDPBUSD for few tokens: unsigned weights, signed activations, sixteen rows in the lanes, up to eight
+// tokens whose sums stay in registers while a panel streams by. Offsets enter as the sums' first value (exact integers).
+// Many tokens: matmul_int8_prompt.cc.
 #include "backends/kernels/cpu/avx512/avx512.h"
 #include "backends/kernels/cpu/avx512/panels.h"
 
 namespace quantfleet::avx512 {
 namespace {
 
-constexpr int kPrefetchBytes = 2048;
-constexpr int kStreams = 4;
+constexpr int kStreams = 2;  // panels side by side when one token is multiplied
 
-QF_INLINE __m512i four_codes(const std::int8_t* a) {
-  int bits;
-  __builtin_memcpy(&bits, a, sizeof bits);
-  return _mm512_set1_epi32(bits);
-}
-QF_INLINE __m512i two_sums(const std::int16_t* sums) {
-  int bits;
-  __builtin_memcpy(&bits, sums, sizeof bits);
-  return _mm512_set1_epi32(bits);
+// Decoding is bound by memory: while panels are multiplied, the lines of the next ones (`ahead` bytes further) are asked for,
+// into the second-level cache, because the first level can wait for too few lines at once.
+template <int kBytes>
+QF_INLINE void prefetch(const unsigned char* p) {
+#pragma GCC unroll 8
+  for (int line = 0; line < kBytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(p + line), _MM_HINT_T1);
 }
 
 template <int kTokens>
@@ -29,16 +26,36 @@ struct Tokens {
   std::int64_t columns, blocks, subs;  // per token
 };
 
+// dot[t] += kQuads quads of weights times codes of token t. One token alone gets two chains: a product waits four cycles for
+// the one before it.
+template <int kQuads, int kTokens>
+QF_INLINE void multiply_quads(const __m512i* quad, const std::int8_t* codes, std::int64_t columns, __m512i (&dot)[kTokens]) {
+  if constexpr (kTokens == 1 && kQuads == 8) {
+    __m512i second = _mm512_dpbusd_epi32(_mm512_setzero_si512(), quad[1], four_codes(codes + 4));
+    dot[0] = _mm512_dpbusd_epi32(dot[0], quad[0], four_codes(codes));
+#pragma GCC unroll 4
+    for (int g = 2; g < kQuads; g += 2) {
+      dot[0] = _mm512_dpbusd_epi32(dot[0], quad[g], four_codes(codes + 4 * g));
+      second = _mm512_dpbusd_epi32(second, quad[g + 1], four_codes(codes + 4 * g + 4));
+    }
+    dot[0] = _mm512_add_epi32(dot[0], second);
+    return;
+  }
+#pragma GCC unroll 8
+  for (int g = 0; g < kQuads; ++g)
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) dot[t] = _mm512_dpbusd_epi32(dot[t], quad[g], four_codes(codes + t * columns + 4 * g));
+}
+
 // Formats with one scale for 32 columns.
 template <class P, int kTokens>
-QF_INLINE void simple_block(const unsigned char* panel, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
+QF_INLINE void simple_block(const unsigned char* panel, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens],
+                            std::int64_t ahead) {
   const unsigned char* codes = panel + block * P::kCodeBytes;
   const unsigned char* scales = panel + x.blocks * P::kCodeBytes + block * P::kScaleBytes;
   {
-    if constexpr (kTokens <= 2) {
-      for (int line = 0; line < P::kCodeBytes; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
-    }
+    prefetch<P::kCodeBytes>(codes + ahead);
+    prefetch<P::kScaleBytes>(scales + ahead);
     __m512i quad[8];
     unpack_values<P>(codes, quad);
     const __m512 d = load_d<P>(scales);
@@ -46,11 +63,7 @@ QF_INLINE void simple_block(const unsigned char* panel, std::int64_t block, cons
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t)
       S[t] = P::kOffset ? _mm512_set1_epi32(x.corrections[t * x.subs + block]) : _mm512_setzero_si512();
-#pragma GCC unroll 8
-    for (int g = 0; g < 8; ++g)
-#pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t)
-        S[t] = _mm512_dpbusd_epi32(S[t], quad[g], four_codes(x.codes + t * x.columns + 32 * block + 4 * g));
+    multiply_quads<8, kTokens>(quad, x.codes + 32 * block, x.columns, S);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
       const __m512 d_a = _mm512_set1_ps(x.scales[t * x.blocks + block]);
@@ -65,18 +78,17 @@ QF_INLINE void simple_block(const unsigned char* panel, std::int64_t block, cons
 
 // Formats with integer sub-scales inside 256 columns.
 template <class P, int kTokens>
-QF_INLINE void super_block(const unsigned char* panel, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
+QF_INLINE void super_block(const unsigned char* panel, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens],
+                            std::int64_t ahead) {
   constexpr int kSubsPerChunk = 32 / P::kSubBlock, kQuadsPerSub = P::kSubBlock / 4;
   const unsigned char* codes = panel + block * P::kCodeBytes;
   const unsigned char* scales = panel + x.blocks * P::kCodeBytes + block * P::kScaleBytes;
   {
     __m512i S[kTokens];
     for (int t = 0; t < kTokens; ++t) S[t] = _mm512_setzero_si512();
+    prefetch<P::kScaleBytes>(scales + ahead);
     for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
-      if constexpr (kTokens <= 2) {
-        for (int line = 0; line < P::kChunkBytes; line += 64)
-          _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
-      }
+      prefetch<P::kChunkBytes>(codes + ahead);
       __m512i quad[8];
       unpack_values<P>(codes, quad);
 #pragma GCC unroll 2
@@ -86,12 +98,7 @@ QF_INLINE void super_block(const unsigned char* panel, std::int64_t block, const
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t)
           dot[t] = P::kOffset ? _mm512_set1_epi32(x.corrections[t * x.subs + block * P::kSubs + j]) : _mm512_setzero_si512();
-#pragma GCC unroll 8
-        for (int g = 0; g < kQuadsPerSub; ++g)
-#pragma GCC unroll 8
-          for (int t = 0; t < kTokens; ++t)
-            dot[t] = _mm512_dpbusd_epi32(dot[t], quad[sub * kQuadsPerSub + g],
-                                         four_codes(x.codes + t * x.columns + 256 * block + 32 * chunk + 16 * sub + 4 * g));
+        multiply_quads<kQuadsPerSub, kTokens>(quad + sub * kQuadsPerSub, x.codes + 256 * block + 32 * chunk + 16 * sub, x.columns, dot);
         const __m512i scale = sub_scale<P>(scales, j);
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t) S[t] = _mm512_add_epi32(S[t], _mm512_mullo_epi32(scale, dot[t]));
@@ -121,8 +128,8 @@ QF_INLINE void super_block(const unsigned char* panel, std::int64_t block, const
 
 // kPanels panels which follow each other in memory: decoding reads several streams, as memory likes.
 template <class P, int kTokens, int kPanels>
-[[gnu::noinline]] void tile(const MatmulTask& task, const unsigned char* panel, std::int64_t size, std::int64_t token,
-                            __mmask16 rows, float* y) {
+[[gnu::noinline]] void tile(const MatmulTask& task, const unsigned char* panel, std::int64_t size, std::int64_t ahead,
+                            std::int64_t token, __mmask16 rows, float* y) {
   Tokens<kTokens> x;
   x.columns = task.columns;
   x.blocks = task.columns / P::kBlock;
@@ -137,8 +144,8 @@ template <class P, int kTokens, int kPanels>
   for (std::int64_t block = 0; block < x.blocks; ++block) {
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
-      if constexpr (P::kScales) super_block<P, kTokens>(panel + p * size, block, x, acc[p]);
-      else simple_block<P, kTokens>(panel + p * size, block, x, acc[p]);
+      if constexpr (P::kScales) super_block<P, kTokens>(panel + p * size, block, x, acc[p], ahead);
+      else simple_block<P, kTokens>(panel + p * size, block, x, acc[p], ahead);
     }
   }
   for (int p = 0; p < kPanels; ++p)  // only the last panel of a matrix may have fewer rows, and it goes alone
@@ -151,24 +158,26 @@ void all_panels(const MatmulTask& task) {
   std::int64_t panel = task.panel_begin;
   if (task.token_end - task.token_begin == 1)
     for (; panel + kStreams < task.panel_end; panel += kStreams)
-      tile<P, 1, kStreams>(task, task.weights + panel * panel_size, panel_size, task.token_begin, 0xffff,
+      tile<P, 1, kStreams>(task, task.weights + panel * panel_size, panel_size,
+                           panel + 2 * kStreams <= task.panel_end ? kStreams * panel_size : 0, task.token_begin, 0xffff,
                            task.y + task.token_begin * task.y_stride + panel * kPanelRows);
   for (; panel < task.panel_end; ++panel) {
     const unsigned char* weights = task.weights + panel * panel_size;
-    const std::int64_t row = panel * kPanelRows;
+    const std::int64_t row = panel * kPanelRows, ahead = panel + 1 < task.panel_end ? panel_size : 0;
     const __mmask16 rows = task.rows - row >= 16 ? 0xffff : static_cast<__mmask16>((1u << (task.rows - row)) - 1);
     std::int64_t t = task.token_begin;
     float* y = task.y + row;
-    for (; t + 8 <= task.token_end; t += 8) tile<P, 8, 1>(task, weights, 0, t, rows, y + t * task.y_stride);
-    if (t + 4 <= task.token_end) tile<P, 4, 1>(task, weights, 0, t, rows, y + t * task.y_stride), t += 4;
-    if (t + 2 <= task.token_end) tile<P, 2, 1>(task, weights, 0, t, rows, y + t * task.y_stride), t += 2;
-    if (t < task.token_end) tile<P, 1, 1>(task, weights, 0, t, rows, y + t * task.y_stride);
+    for (; t + 8 <= task.token_end; t += 8) tile<P, 8, 1>(task, weights, 0, ahead, t, rows, y + t * task.y_stride);
+    if (t + 4 <= task.token_end) tile<P, 4, 1>(task, weights, 0, ahead, t, rows, y + t * task.y_stride), t += 4;
+    if (t + 2 <= task.token_end) tile<P, 2, 1>(task, weights, 0, ahead, t, rows, y + t * task.y_stride), t += 2;
+    if (t < task.token_end) tile<P, 1, 1>(task, weights, 0, ahead, t, rows, y + t * task.y_stride);
   }
 }
 
 }  // namespace
 
 void matmul_int8(const MatmulTask& task) {
+  if (task.groups) return matmul_int8_prompt(task);
   for_panel(task.ggml_type, [&task](auto panel) { all_panels<decltype(panel)>(task); });
 }
 

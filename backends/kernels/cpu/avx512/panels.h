@@ -58,18 +58,32 @@ QF_INLINE __m512 load_halves(const unsigned char* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 
+// Four codes, or two sums of codes, of one token for every lane.
+QF_INLINE __m512i four_codes(const std::int8_t* codes) {
+  int bits;
+  __builtin_memcpy(&bits, codes, sizeof bits);
+  return _mm512_set1_epi32(bits);
+}
+QF_INLINE __m512i two_sums(const std::int16_t* sums) {
+  int bits;
+  __builtin_memcpy(&bits, sums, sizeof bits);
+  return _mm512_set1_epi32(bits);
+}
+
 // a | (b & c)
 QF_INLINE __m512i or_and(__m512i a, __m512i b, __m512i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xf8); }
 
-// The eight quads of a chunk, as unsigned bytes.
+// The eight quads of a chunk, as unsigned bytes. Loops are unrolled by request: else GCC's -O2 keeps quads in memory.
 template <CodeBits kBits>
 QF_INLINE void unpack_chunk(const unsigned char* p, __m512i (&quad)[8]) {
   if constexpr (kBits == CodeBits::k8) {
+#pragma GCC unroll 8
     for (int g = 0; g < 8; ++g) quad[g] = load_bytes(p + 64 * g);
     return;
   }
   if constexpr (kBits == CodeBits::k4 || kBits == CodeBits::k4h1 || kBits == CodeBits::k4h2) {
     const __m512i low = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       const __m512i v = load_bytes(p + 64 * j);
       quad[j] = _mm512_and_si512(v, low);
@@ -89,6 +103,7 @@ QF_INLINE void unpack_chunk(const unsigned char* p, __m512i (&quad)[8]) {
   }
   if constexpr (kBits == CodeBits::k4h2) {
     const __m512i bits = _mm512_set1_epi8(48);
+#pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const __m512i h = load_bytes(p + 256 + 64 * j);
       quad[4 * j] = or_and(quad[4 * j], _mm512_slli_epi16(h, 4), bits);
@@ -99,6 +114,7 @@ QF_INLINE void unpack_chunk(const unsigned char* p, __m512i (&quad)[8]) {
   }
   if constexpr (kBits == CodeBits::k2 || kBits == CodeBits::k2h1) {
     const __m512i bits = _mm512_set1_epi8(3);
+#pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const __m512i v = load_bytes(p + 64 * j);
       quad[4 * j] = _mm512_and_si512(v, bits);
@@ -127,6 +143,7 @@ QF_INLINE void unpack_values(const unsigned char* p, __m512i (&quad)[8]) {
   if constexpr (P::kTable != CodeTable::kNone) {
     static constexpr TableBytes kBytes = table_bytes(P::kTable);
     const __m512i table = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(kBytes.bytes)));
+#pragma GCC unroll 8
     for (int g = 0; g < 8; ++g) quad[g] = _mm512_shuffle_epi8(table, quad[g]);
   }
 }
