@@ -23,6 +23,7 @@ std::function<int()> add_runner(CLI::App& app);
 std::function<int()> add_key(CLI::App& app);
 std::function<int()> add_inspect(CLI::App& app);
 std::function<int()> add_quantize(CLI::App& app);
+std::function<int()> add_imatrix(CLI::App& app);
 std::function<int()> add_convert(CLI::App& app);
 std::function<int()> add_perplexity(CLI::App& app);
 std::function<int()> add_logits(CLI::App& app);
@@ -54,6 +55,7 @@ std::span<const Command> commands() {
       Command{"key", "CURVE key pairs and the list of admitted agents", add_key},
       Command{"inspect", "architecture, tensors, formats, bits per weight and hashes of a model", add_inspect},
       Command{"quantize", "a model in another weight format", add_quantize},
+      Command{"imatrix", "which columns matter: mean squared inputs over a calibration text", add_imatrix},
       Command{"convert", "a model in F32, F16 or BF16", add_convert},
       Command{"perplexity", "perplexity of a text, and divergence from a reference model", add_perplexity},
       Command{"logits", "logits behind given tokens, as raw float32", add_logits},

@@ -16,19 +16,19 @@
 namespace quantfleet::cli {
 namespace {
 
-int own_cores() {
+double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+int default_threads() {
   cpu_set_t set;
   CPU_ZERO(&set);
   if (::sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-}  // namespace
-
 void add_compute_options(CLI::App& app, ModelOptions& options) {
-  options.threads = own_cores();
+  options.threads = default_threads();
   app.add_option("-t,--threads", options.threads, "threads that compute")->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--kernels", options.kernels, "scalar, avx2, avx512_vnni or neon_dotprod; the best this CPU has by default")
       ->envname("QUANTFLEET_KERNELS");

@@ -26,6 +26,8 @@ void add_compute_options(CLI::App& app, ModelOptions& options);    // --threads 
 void add_context_option(CLI::App& app, ModelOptions& options);     // --context
 void add_kv_option(CLI::App& app, std::string& kv);
 
+int default_threads();   // the cores this process may use
+
 EngineOptions engine_options(const ModelOptions& options);
 // Throws BadResult (main turns it into a sentence and an exit code).
 std::unique_ptr<NativeEngine> open_model(const EngineOptions& options);

@@ -81,6 +81,14 @@ void Transformer::attend(int layer, std::int64_t queries, const KvCache& cache) 
   attention(*model_->family, args, pool_, scratch_);
 }
 
+void Transformer::prepare_rotary(std::int64_t longest) {
+  const ModelConfig& config = model_->config;
+  if (rotary_.positions() >= longest || !config.has_rotary_positions()) return;
+  const std::int64_t positions = std::max(longest, std::min<std::int64_t>(2 * longest, config.context_tokens));
+  rotary_ = RotaryTable(long_rotary_ ? model_->long_rotary_frequencies : model_->rotary_frequencies, positions, config.rotary_magnitude);
+  if (!model_->windowed_rotary_frequencies.empty()) windowed_rotary_ = RotaryTable(model_->windowed_rotary_frequencies, positions);
+}
+
 Status Transformer::forward(std::span<const Segment> segments, const Sink& sink) {
   const ModelConfig& config = model_->config;
   std::int64_t longest = 0;
@@ -95,11 +103,7 @@ Status Transformer::forward(std::span<const Segment> segments, const Sink& sink)
   }
   if (config.learned_positions && longest > config.context_tokens)
     return Error{Code::kTooLarge, fmt::format("{} tokens; the model has learned {} positions", longest, config.context_tokens)};
-  if (rotary_.positions() < longest && config.has_rotary_positions()) {
-    const std::int64_t positions = std::max(longest, std::min<std::int64_t>(2 * longest, config.context_tokens));
-    rotary_ = RotaryTable(long_rotary_ ? model_->long_rotary_frequencies : model_->rotary_frequencies, positions, config.rotary_magnitude);
-    if (!model_->windowed_rotary_frequencies.empty()) windowed_rotary_ = RotaryTable(model_->windowed_rotary_frequencies, positions);
-  }
+  prepare_rotary(longest);
 
   std::vector<Row> rows;
   rows.reserve(static_cast<std::size_t>(chunk_rows_));
@@ -112,7 +116,7 @@ Status Transformer::forward(std::span<const Segment> segments, const Sink& sink)
       segment.sequence->extend(take);
       for (std::int64_t i = 0; i < take; ++i)
         rows.push_back({segment.sequence, segment.tokens[static_cast<std::size_t>(begin + i)], position + i, s, begin + i,
-                        begin + i >= segment.first_wanted});
+                        begin + i >= segment.first_wanted, nullptr});
       begin += take;
       if (static_cast<std::int64_t>(rows.size()) == chunk_rows_) {
         if (auto status = run_chunk(rows, sink); !status) return status;
@@ -121,6 +125,28 @@ Status Transformer::forward(std::span<const Segment> segments, const Sink& sink)
     }
   }
   return rows.empty() ? Status{} : run_chunk(rows, sink);
+}
+
+void Transformer::embed(std::span<const std::int32_t> tokens, std::int64_t position, std::span<float> states) {
+  const std::int64_t C = model_->config.width;
+  for_rows(static_cast<std::int64_t>(tokens.size()), C, [&](std::int64_t i) {
+    float* state = &states[static_cast<std::size_t>(i * C)];
+    model_->embed(tokens[static_cast<std::size_t>(i)], position + i, state);
+    normalize(model_->embedding_norm, state, state);
+  });
+}
+
+Status Transformer::forward_states(KvSequence& sequence, std::span<float> states, std::int64_t first_wanted, const Sink& sink) {
+  const std::int64_t C = model_->config.width, count = static_cast<std::int64_t>(states.size()) / C, first = sequence.length();
+  prepare_rotary(first + count);
+  for (std::int64_t begin = 0; begin < count; begin += chunk_rows_) {
+    const std::int64_t end = std::min(count, begin + chunk_rows_);
+    sequence.extend(end - begin);
+    std::vector<Row> rows;
+    for (std::int64_t i = begin; i < end; ++i) rows.push_back({&sequence, 0, first + i, 0, i, i >= first_wanted, &states[static_cast<std::size_t>(i * C)]});
+    if (auto status = run_chunk(rows, sink); !status) return status;
+  }
+  return {};
 }
 
 Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
@@ -151,13 +177,21 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
     if (rows[r].wanted) wanted.push_back(r);
   }
 
+  const bool states_only = rows[0].state != nullptr;
   for_rows(count, C, [&](std::int64_t r) {
+    if (states_only) {
+      std::memcpy(&x_[r * C], rows[r].state, static_cast<std::size_t>(C) * sizeof(float));
+      return;
+    }
     model.embed(rows[r].token, rows[r].position, &x_[r * C]);
     normalize(model.embedding_norm, &x_[r * C], &x_[r * C]);
   });
 
   const auto add_bias = [&](const std::vector<float>& bias, float* y) {
     if (!bias.empty()) kernels.add(y, bias.data(), static_cast<std::int64_t>(bias.size()), y);
+  };
+  const auto stops = [&](int index, ProductInput product, const float* input, std::int64_t observed, std::int64_t columns, std::int64_t stride) {
+    return observer_ && !observer_->observe({index, product, 0, input, observed, columns, stride});
   };
   std::int64_t active = count;  // rows that the residual stream still carries
   for (int index = 0; index < config.layers; ++index) {
@@ -167,6 +201,7 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
 
     // h = x + W_o attention(rotary(W_q n), rotary(W_k n), W_v n),  n = norm(x)
     for_rows(active, C, [&](std::int64_t r) { normalize(layer.attention_norm, &x_[r * C], &normed_[r * C]); });
+    if (stops(index, ProductInput::kQkv, normed_.data(), active, C, C)) return {};
     multiply(layer.qkv, normed_.data(), active, C, qkv_.data());
     for_rows(active, qkv_floats, [&](std::int64_t r) {
       float* q = &qkv_[r * qkv_floats];
@@ -184,7 +219,7 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
       for (int head = 0; head < config.kv_heads; ++head, place += cache.head_bytes())
         store_kv(cache.kind(), k + head * D, v + head * D, config.head_width, position, place);
     });
-    if (index + 1 == config.layers && static_cast<std::int64_t>(wanted.size()) < active) {
+    if (index + 1 == config.layers && static_cast<std::int64_t>(wanted.size()) < active && !observer_ && !states_only) {
       // Behind the last layer's keys and values only the wanted rows matter.
       active = static_cast<std::int64_t>(wanted.size());
       for (std::int64_t i = 0; i < active; ++i) {
@@ -198,6 +233,7 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
       if (active == 0) return {};
     }
     attend(index, active, cache);
+    if (stops(index, ProductInput::kAttentionOutput, attended_.data(), active, q_floats, q_floats)) return {};
     multiply(layer.attention_output, attended_.data(), active, q_floats, output_.data());
 
     // x = h + W_down act(W_gate n, W_up n),  n = norm(h); with parallel residuals n = norm(x)
@@ -211,14 +247,16 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
       if (!config.parallel_residual) normalize(layer.feed_forward_norm, x, &normed_[r * C]);
     });
     if (layer.mixture) {
-      mix_experts(*layer.mixture, active);
+      mix_experts(index, *layer.mixture, active);
     } else {
+      if (stops(index, ProductInput::kGateUp, normed_.data(), active, C, C)) return {};
       multiply(layer.gate_up, normed_.data(), active, C, gate_up_.data());
       const std::int64_t hidden = layer.gate_up.rows;  // 2 F, or F without gate
       for_rows(active, 4 * F, [&](std::int64_t r) {
         add_bias(layer.gate_up_bias, &gate_up_[r * hidden]);
         activate(&gate_up_[r * hidden], F);
       });
+      if (stops(index, ProductInput::kDown, gate_up_.data(), active, F, hidden)) return {};
       multiply(layer.down, gate_up_.data(), active, hidden, output_.data());
     }
     for_rows(active, C, [&](std::int64_t r) {
@@ -228,10 +266,17 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
       kernels.add(&x_[r * C], output, C, &x_[r * C]);
     });
   }
+  if (states_only)
+    for (std::int64_t r = 0; r < count; ++r) std::memcpy(rows[r].state, &x_[r * C], static_cast<std::size_t>(C) * sizeof(float));
   if (wanted.empty()) return {};
+  if (active > static_cast<std::int64_t>(wanted.size())) {  // an observer had all rows go on
+    active = static_cast<std::int64_t>(wanted.size());
+    for (std::int64_t i = 0; i < active; ++i) std::memmove(&x_[i * C], &x_[wanted[static_cast<std::size_t>(i)] * C], static_cast<std::size_t>(C) * sizeof(float));
+  }
 
   // logits = W_out norm(x)
   for_rows(active, C, [&](std::int64_t r) { normalize(model.output_norm, &x_[r * C], &normed_[r * C]); });
+  if (stops(config.layers, ProductInput::kOutput, normed_.data(), active, C, C)) return {};
   const std::int64_t at_once = std::clamp<std::int64_t>(kLogitsAtOnce / V, 16, std::max<std::int64_t>(16, active));
   room(logits_, std::min(at_once, active) * V);
   for (std::int64_t begin = 0; begin < active; begin += at_once) {

@@ -14,6 +14,27 @@
 
 namespace quantfleet {
 
+// The matrix products of a layer, by what they multiply; kOutput: of the output matrix, behind the last layer. The kExpert ones are of
+// one expert of a mixture, kShared ones of the expert that all tokens share.
+enum class ProductInput { kQkv, kAttentionOutput, kGateUp, kDown, kExpertGateUp, kExpertDown, kSharedGateUp, kSharedDown, kOutput };
+
+struct ObservedInput {
+  int layer = 0;
+  ProductInput product = ProductInput::kQkv;
+  std::int64_t expert = 0;
+  const float* x = nullptr;           // [rows, columns], rows `stride` floats apart; valid during the call
+  std::int64_t rows = 0, columns = 0, stride = 0;
+};
+
+// Sees what the matrix products of a run multiply, in the order of the tokens whatever the chunks are: the source of importance
+// matrices and of GPTQ's Hessians.
+class InputObserver {
+ public:
+  virtual ~InputObserver() = default;
+  // false: what follows this product is not needed; the chunk ends here. (Behind products of experts the answer is not heard.)
+  virtual bool observe(const ObservedInput& input) = 0;
+};
+
 class Transformer {
  public:
   // activations: kInt8 applies to the matrices that have it, the others stay F32. chunk_rows: tokens that go through the
@@ -33,6 +54,15 @@ class Transformer {
   // beyond the context (nothing is evaluated then); kNonFinite where logits are not finite numbers.
   Status forward(std::span<const Segment> segments, const Sink& sink);
 
+  // The states of tokens in front of the first layer, [tokens, C]; position: of the first.
+  void embed(std::span<const std::int32_t> tokens, std::int64_t position, std::span<float> states);
+  // The layers alone: states [tokens, C] of a text that follows what the sequence holds, each replaced by the last layer's output,
+  // before the output norm. Logits behind tokens first_wanted and following go to the sink (models with an output matrix).
+  Status forward_states(KvSequence& sequence, std::span<float> states, std::int64_t first_wanted, const Sink& sink);
+
+  // nullptr: none, at no cost. While there is one, the last layer works on all rows, not on the wanted ones alone.
+  void set_observer(InputObserver* observer) { observer_ = observer; }
+
   const Model& model() const { return *model_; }
   ActivationKind activations() const { return activations_; }
   void set_context_tokens(std::int64_t tokens) { context_tokens_ = tokens; }  // 0: no limit
@@ -47,13 +77,15 @@ class Transformer {
     std::size_t segment;
     std::int64_t index;   // in its segment
     bool wanted;
+    float* state;         // [C] in place of the token's embedding; nullptr: none
   };
+  void prepare_rotary(std::int64_t longest);
   Status run_chunk(std::span<const Row> rows, const Sink& sink);
   void attend(int layer, std::int64_t queries, const KvCache& cache);
   void normalize(const NormWeights& weights, const float* x, float* y);  // one row; y = x without weights; y may be x
   void multiply(const StackedMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y);  // y [rows, w.rows]
   void activate(float* gate_up, std::int64_t width);                     // one row: act(gate) * up in place of the gate
-  void mix_experts(const MixtureWeights& mixture, std::int64_t rows);    // normed_ -> output_ (transformer_experts.cc)
+  void mix_experts(int layer, const MixtureWeights& mixture, std::int64_t rows);    // normed_ -> output_ (transformer_experts.cc)
   template <class Body>
   void for_rows(std::int64_t rows, std::int64_t values_per_row, const Body& body) {
     // Below this many values a loop is cheaper on one thread than the start of all of them.
@@ -73,6 +105,7 @@ class Transformer {
   ThreadPool& pool_;
   std::int64_t chunk_rows_;
   std::int64_t context_tokens_ = 0;
+  InputObserver* observer_ = nullptr;
   bool long_rotary_ = false;
   RotaryTable rotary_, windowed_rotary_;
   std::vector<float> ones_;  // [F]: the gate of a feed-forward that has none

@@ -11,7 +11,7 @@
 
 namespace quantfleet {
 
-void Transformer::mix_experts(const MixtureWeights& mixture, std::int64_t rows) {
+void Transformer::mix_experts(int layer, const MixtureWeights& mixture, std::int64_t rows) {
   const ModelConfig& config = model_->config;
   const std::int64_t C = config.width, E = config.experts, k = config.experts_used, F = config.expert_feed_forward;
   const auto room = [](std::vector<float>& buffer, std::int64_t floats) {
@@ -63,8 +63,11 @@ void Transformer::mix_experts(const MixtureWeights& mixture, std::int64_t rows) 
     const std::int64_t begin = begins[e], count = begins[e + 1] - begin;
     if (count == 0) continue;
     float* gate_up = &expert_gate_up_[begin * 2 * F];
+    const auto expert = static_cast<std::int64_t>(e);
+    if (observer_) observer_->observe({layer, ProductInput::kExpertGateUp, expert, &gathered_[begin * C], count, C, C});
     multiply(mixture.gate_up[e], &gathered_[begin * C], count, C, gate_up);
     for_rows(count, 4 * F, [&](std::int64_t r) { activate(gate_up + r * 2 * F, F); });
+    if (observer_) observer_->observe({layer, ProductInput::kExpertDown, expert, gate_up, count, F, 2 * F});
     multiply(mixture.down[e], gate_up, count, 2 * F, &expert_output_[begin * C]);
   }
 
@@ -72,8 +75,10 @@ void Transformer::mix_experts(const MixtureWeights& mixture, std::int64_t rows) 
   if (S > 0) {
     room(gate_up_, rows * 2 * S);
     room(shared_output_, rows * C);
+    if (observer_) observer_->observe({layer, ProductInput::kSharedGateUp, 0, normed_.data(), rows, C, C});
     multiply(mixture.shared_gate_up, normed_.data(), rows, C, gate_up_.data());
     for_rows(rows, 4 * S, [&](std::int64_t r) { activate(&gate_up_[r * 2 * S], S); });
+    if (observer_) observer_->observe({layer, ProductInput::kSharedDown, 0, gate_up_.data(), rows, S, 2 * S});
     multiply(mixture.shared_down, gate_up_.data(), rows, 2 * S, shared_output_.data());
     if (mixture.shared_gate.rows > 0) multiply(mixture.shared_gate, normed_.data(), rows, C, router_.data());  // [rows]
   }

@@ -255,10 +255,11 @@ void for_matrices(const LayerWeights& layer, const Body& body) {
   for (const StackedMatrix* matrix : {&layer.mixture->shared_gate_up, &layer.mixture->shared_down}) body(*matrix);
 }
 
-}  // namespace
+constexpr int kAllLayers = -1, kHead = -2;
 
-Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool,
-                                                bool release_pages) {
+// only: the layer of load_layer, or one of these.
+Result<std::shared_ptr<const Model>> load_parts(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool,
+                                                bool release_pages, int only) {
   auto model = std::make_shared<Model>();
   auto config = read_model_config(*file);
   if (!config) return config.error();
@@ -337,15 +338,18 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
   };
 
   // The largest tensors first: while they are packed their mapped pages are resident beside the copy.
-  put_norm(model->output_norm, "output_norm", C);
+  if (only < 0) put_norm(model->output_norm, "output_norm", C);
   if (has("token_embd_norm.weight")) put_norm(model->embedding_norm, "token_embd_norm", C);
   // Tied: the embedding is the output matrix, too.
-  assembly.put(model->output, load.matrix(has("output.weight") ? "output.weight" : "token_embd.weight", V, C));
-  put_biases(model->output_bias, {{"output", V}});
+  if (only < 0) {
+    assembly.put(model->output, load.matrix(has("output.weight") ? "output.weight" : "token_embd.weight", V, C));
+    put_biases(model->output_bias, {{"output", V}});
+  }
   assembly.put(model->embedding, load.embedding("token_embd.weight", V, C));
   if (config->learned_positions) assembly.put(model->position_embedding, load.embedding("position_embd.weight", config->context_tokens, C));
 
-  for (int index = 0; index < config->layers && !assembly.error(); ++index) {
+  const int first_layer = std::max(only, 0), last_layer = only == kAllLayers ? config->layers : only == kHead ? 0 : only + 1;
+  for (int index = first_layer; index < last_layer && !assembly.error(); ++index) {
     const auto name = [&](std::string_view rest) { return fmt::format("blk.{}.{}", index, rest); };
     LayerWeights layer;
     const std::string own_norm = name("attn_norm_2");  // Falcon 40B: of attention; attn_norm is then of the feed-forward
@@ -384,6 +388,11 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
     for_matrices(layer, [&](const StackedMatrix& stacked) {
       for (const StackedMatrix::Part& part : stacked.parts) model->has_int8 = model->has_int8 || part.matrix.has_int8();
     });
+  if (only != kAllLayers) {
+    model->config.layers = only == kHead ? 0 : 1;
+    model->config.windows = {only == kHead ? 0 : config->window_of(only)};
+    return std::shared_ptr<const Model>(std::move(model));
+  }
   if (auto status = load.all_used(); !status) return status.error();
   model->weights_bytes = load.bytes();
   model->format = load.main_format();
@@ -393,6 +402,8 @@ Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> 
     model->format = *source;  // of a Hugging Face checkpoint
   return std::shared_ptr<const Model>(std::move(model));
 }
+
+}  // namespace
 
 std::uint64_t weights_size(const GgufFile& file, const KernelFamily& family) {
   std::uint64_t bytes = 0;
@@ -404,6 +415,19 @@ std::uint64_t weights_size(const GgufFile& file, const KernelFamily& family) {
     else if (tensor.rows() == 1) bytes += static_cast<std::uint64_t>(tensor.count_values()) * sizeof(float);
   }
   return bytes;
+}
+
+Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool,
+                                                bool release_pages) {
+  return load_parts(std::move(file), family, pool, release_pages, kAllLayers);
+}
+
+Result<std::shared_ptr<const Model>> load_layer(std::shared_ptr<const GgufFile> file, int layer, const KernelFamily& family, ThreadPool& pool) {
+  return load_parts(std::move(file), family, pool, false, layer);
+}
+
+Result<std::shared_ptr<const Model>> load_head(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool) {
+  return load_parts(std::move(file), family, pool, false, kHead);
 }
 
 }  // namespace quantfleet

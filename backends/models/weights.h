@@ -86,4 +86,10 @@ std::uint64_t weights_size(const GgufFile& file, const KernelFamily& family);
 Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool,
                                                 bool release_pages);
 
+// One layer alone, with the embedding and without the output matrix: config.layers is 1, the window is that layer's. What
+// streams a model layer by layer (calibration) needs no more at a time.
+Result<std::shared_ptr<const Model>> load_layer(std::shared_ptr<const GgufFile> file, int layer, const KernelFamily& family, ThreadPool& pool);
+// What is behind the layers alone: output norm and matrix; config.layers is 0.
+Result<std::shared_ptr<const Model>> load_head(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool);
+
 }  // namespace quantfleet

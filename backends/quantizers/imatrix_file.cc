@@ -87,7 +87,7 @@ Result<ImportanceMatrix> parse_dat(std::span<const std::byte> bytes, std::string
     std::string name = in.text(fmt::format("the name of entry {}", i));
     const std::int32_t calls = in.number(fmt::format("the number of calls of entry {}", i), 0, INT32_MAX);
     const std::int32_t values = in.number(fmt::format("the number of values of entry {}", i), 1, INT32_MAX);
-    ImportanceMatrix::Entry entry{in.floats(values, fmt::format("entry {}", i)), calls};
+    ImportanceMatrix::Entry entry{in.floats(values, fmt::format("entry {}", i)), calls, {}};
     if (in.ok() && name.empty()) in.fail(Code::kBadValue, fmt::format("entry {} has no name", i));
     if (!in.ok()) break;
     if (calls > 0)
@@ -119,7 +119,7 @@ Result<ImportanceMatrix> from_gguf(const GgufFile& file, std::string_view place)
     const GgufTensor* counts = file.find_tensor(name + ".counts");
     if (!counts || counts->format != &kF32 || sums.format != &kF32 || counts->count_values() != sums.rows())
       return Error{Code::kBadShape, fmt::format("{}: entry {} needs F32 sums and one count per matrix", place, name)};
-    ImportanceMatrix::Entry entry{std::vector<float>(static_cast<std::size_t>(sums.count_values())), std::max(1, matrix.chunks)};
+    ImportanceMatrix::Entry entry{std::vector<float>(static_cast<std::size_t>(sums.count_values())), std::max(1, matrix.chunks), {}};
     std::vector<float> tokens(static_cast<std::size_t>(sums.rows()));
     kF32.decode(sums.bytes.data(), sums.count_values(), entry.mean_square.data());
     kF32.decode(counts->bytes.data(), sums.rows(), tokens.data());
@@ -127,11 +127,36 @@ Result<ImportanceMatrix> from_gguf(const GgufFile& file, std::string_view place)
       const float count = tokens[i / static_cast<std::size_t>(sums.columns())];
       entry.mean_square[i] = count > 0 ? entry.mean_square[i] / count : 1.0f;
     }
+    for (const float count : tokens) entry.tokens.push_back(count >= 0 && count < 1e15f ? static_cast<std::int64_t>(count) : 0);
     matrix.entries.emplace(name, std::move(entry));
   }
   if (matrix.entries.empty()) return Error{Code::kBadValue, fmt::format("{}: a GGUF file without importance entries", place)};
   if (Status status = check_values(matrix, place); !status) return status.error();
   return matrix;
+}
+
+Status write_gguf(const std::filesystem::path& path, const ImportanceMatrix& matrix) {
+  std::vector<std::pair<std::string, GgufValue>> metadata = {
+      {"general.type", gguf_string("imatrix")},
+      {"imatrix.chunk_count", gguf_uint32(static_cast<std::uint32_t>(matrix.chunks))},
+      {"imatrix.datasets", gguf_strings({matrix.dataset})}};
+  for (const auto& [key, value] : matrix.notes) metadata.emplace_back(key, gguf_string(value));
+  std::vector<GgufWriter::TensorPlan> plan;
+  for (const auto& [name, entry] : matrix.entries) {
+    const std::int64_t experts = std::max<std::int64_t>(1, static_cast<std::int64_t>(entry.tokens.size()));
+    plan.push_back({name + ".in_sum2", &kF32, {static_cast<std::int64_t>(entry.mean_square.size()) / experts, experts}});
+    plan.push_back({name + ".counts", &kF32, {1, experts}});
+  }
+  auto writer = GgufWriter::create(path, metadata, plan);
+  if (!writer) return writer.error();
+  for (const auto& [name, entry] : matrix.entries) {
+    std::vector<float> counts(entry.tokens.begin(), entry.tokens.end()), sums(entry.mean_square);
+    if (counts.empty()) counts.push_back(static_cast<float>(std::max(1, entry.calls)));
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] *= counts[i / (sums.size() / counts.size())];
+    if (Status status = (*writer)->write(std::as_bytes(std::span(sums))); !status) return status;
+    if (Status status = (*writer)->write(std::as_bytes(std::span(counts))); !status) return status;
+  }
+  return (*writer)->finish();
 }
 
 template <class T>
@@ -172,6 +197,7 @@ Result<ImportanceMatrix> read_importance_matrix(const std::filesystem::path& pat
 }
 
 Status write_importance_matrix(const std::filesystem::path& path, const ImportanceMatrix& matrix) {
+  if (path.extension() == ".gguf") return write_gguf(path, matrix);
   std::string out;
   append(out, static_cast<std::int32_t>(matrix.entries.size()));
   for (const auto& [name, entry] : matrix.entries) {

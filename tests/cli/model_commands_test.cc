@@ -158,6 +158,30 @@ TEST_CASE("generate gives the same text every time", "[cli]") {
   CHECK(nlohmann::json::parse(run(command + " --json").out)["generated_tokens"] == 12);
 }
 
+TEST_CASE("imatrix writes what quantize reads, and says what it was made of", "[cli][imatrix]") {
+  std::string words;  // no two windows alike
+  for (int i = 0; i < 300; ++i) words += std::to_string(i * i) + " the ";
+  write("calibration.txt", words);
+  const std::string command = "imatrix " + (folder() / "tiny.gguf") + " --text " + (folder() / "calibration.txt") + " --context 64";
+  const Outcome made = run(command + " --chunks 5 --seed 3 --json --out " + (folder() / "a.dat"));
+  CAPTURE(made.error);
+  REQUIRE(made.code == 0);
+  const auto json = nlohmann::json::parse(made.out);
+  check_schema("imatrix", json);
+  CHECK(json["entries"] == 14);
+  CHECK(json["windows"] == 5);
+  CHECK(json["windows_in_text"] == 35);
+  REQUIRE(run(command + " --chunks 5 --seed 3 -t 1 --kernels scalar --out " + (folder() / "b.dat")).code == 0);
+  CHECK((contents(folder() / "a.dat") == contents(folder() / "b.dat")));
+  REQUIRE(run(command + " --chunks 5 --seed 4 --out " + (folder() / "b.dat")).code == 0);
+  CHECK((contents(folder() / "a.dat") != contents(folder() / "b.dat")));
+  CHECK(run("quantize " + (folder() / "tiny.gguf") + " " + (folder() / "weighted.gguf") + " --format IQ2_XS --imatrix " + (folder() / "a.dat")).code == 0);
+  const Outcome short_text = run("imatrix " + (folder() / "tiny.gguf") + " --text " + (folder() / "calibration.txt") + " --context 4096 --out " + (folder() / "c.dat"));
+  CHECK(short_text.code == 2);
+  CHECK(short_text.error.find("one window of 4096 is the least") != std::string::npos);
+  CHECK(!fs::exists(folder() / "c.dat"));
+}
+
 TEST_CASE("tokenize answers line by line", "[cli]") {
   write("texts.jsonl", "{\"text\": \"the\"}\n{\"bytes_b64\": \"dGhl\"}\n\n{\"text\": \"<|endoftext|>\"}\n");
   const std::string command = "tokenize " + (folder() / "tiny.gguf") + " --jsonl ";
