@@ -1,7 +1,10 @@
-// fork, then bwrap -> prlimit -> python3, with the program and its input in memory files. bwrap's JSON status tells whether
+// fork, then bwrap -> prlimit -> python3, with the program, its input and the system call filter in memory files. bwrap's JSON status tells whether
 // the isolation stood before the program began: without that word the sandbox failed, not the program.
 // The limits are set inside the new user namespace, where the processes limit counts this sandbox alone.
 #include "agent/sandbox/sandbox.h"
+
+#include "agent/sandbox/process_tree.h"
+#include "agent/sandbox/seccomp_filter.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -29,9 +32,10 @@ namespace {
 constexpr const char* kBubblewrap = "/usr/bin/bwrap";
 constexpr const char* kLimiter = "/usr/bin/prlimit";
 constexpr const char* kPython = "/usr/bin/python3";
-constexpr int kProgramFd = 3, kStatusFd = 4;
+constexpr int kProgramFd = 3, kStatusFd = 4, kFilterFd = 5;
 constexpr uid_t kNobody = 65534;
 constexpr std::size_t kProgramBytesMax = 1u << 20;
+constexpr auto kTreeLooks = std::chrono::milliseconds(50);  // between looks at the whole tree; most programs end before the first
 
 using Clock = std::chrono::steady_clock;
 
@@ -58,14 +62,14 @@ Error system_failure(std::string_view what) {
   return {Code::kSandboxUnavailable, fmt::format("the sandbox could not start: {}: {}", what, std::strerror(errno))};
 }
 
-// Above 9, so that the child's dup2 to 0..4 never meets one of ours.
+// Above 9, so that the child's dup2 to 0..5 never meets one of ours.
 Descriptor moved_up(int fd) {
   const int high = ::fcntl(fd, F_DUPFD_CLOEXEC, 10);
   ::close(fd);
   return Descriptor(high);
 }
 
-Descriptor memory_file(const char* name, const std::string& text) {
+Descriptor memory_file(const char* name, std::string_view text) {
   Descriptor file = moved_up(::memfd_create(name, MFD_CLOEXEC));
   std::size_t at = 0;
   while (file.get() >= 0 && at < text.size()) {
@@ -95,21 +99,21 @@ std::vector<std::string> command_line(const SandboxLimits& limits) {
           "--dev-bind", "/dev/null", "/dev/null", "--dev-bind", "/dev/urandom", "/dev/urandom",
           "--size", std::to_string(16 * limits.file_bytes), "--tmpfs", "/tmp",
           "--ro-bind-data", std::to_string(kProgramFd), "/program.py", "--remount-ro", "/", "--chdir", "/tmp",
-          "--json-status-fd", std::to_string(kStatusFd), "--",
+          "--json-status-fd", std::to_string(kStatusFd), "--seccomp", std::to_string(kFilterFd), "--",
           kLimiter, fmt::format("--as={}", limits.memory_bytes), fmt::format("--cpu={}", limits.cpu_seconds),
           fmt::format("--fsize={}", limits.file_bytes), fmt::format("--nproc={}", limits.processes), "--nofile=64", "--core=0", "--",
           kPython, "-I", "-S", "/program.py"};
 }
 
 // Between fork and exec: async-signal-safe calls only.
-[[noreturn]] void become_bubblewrap(char* const* arguments, int in, int out, int err, int program, int status) {
+[[noreturn]] void become_bubblewrap(char* const* arguments, int in, int out, int err, int program, int status, int filter) {
   char* const no_environment[] = {nullptr};
   ::setsid();
-  const std::array<int, 5> wanted = {in, out, err, program, status};
-  for (int i = 0; i < 5; ++i)
+  const std::array<int, 6> wanted = {in, out, err, program, status, filter};
+  for (int i = 0; i < 6; ++i)
     if (::dup2(wanted[static_cast<std::size_t>(i)], i) < 0) ::_exit(126);
-  if (::close_range(5, ~0u, 0) != 0)
-    for (int fd = 5; fd < 4096; ++fd) ::close(fd);
+  if (::close_range(6, ~0u, 0) != 0)
+    for (int fd = 6; fd < 4096; ++fd) ::close(fd);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -175,8 +179,10 @@ Result<CodeRun> Sandbox::run_python(const std::string& program, const std::strin
     run.stderr_text = fmt::format("the program has {} bytes, at most {} are allowed", program.size(), kProgramBytesMax);
     return run;
   }
-  const Descriptor program_file = memory_file("program", program), input = memory_file("stdin", stdin_text);
-  if (program_file.get() < 0 || input.get() < 0) return system_failure("memory file");
+  const std::vector<sock_filter> calls = seccomp_filter();
+  const Descriptor program_file = memory_file("program", program), input = memory_file("stdin", stdin_text),
+                   filter = memory_file("filter", {reinterpret_cast<const char*>(calls.data()), calls.size() * sizeof(sock_filter)});
+  if (program_file.get() < 0 || input.get() < 0 || filter.get() < 0) return system_failure("memory file");
   Pipe out, err, status;
   if (!out.open() || !err.open() || !status.open()) return system_failure("pipe");
 
@@ -188,7 +194,7 @@ Result<CodeRun> Sandbox::run_python(const std::string& program, const std::strin
   const Clock::time_point begin = Clock::now();
   const pid_t child = ::fork();
   if (child < 0) return system_failure("fork");
-  if (child == 0) become_bubblewrap(arguments.data(), input.get(), out.write.get(), err.write.get(), program_file.get(), status.write.get());
+  if (child == 0) become_bubblewrap(arguments.data(), input.get(), out.write.get(), err.write.get(), program_file.get(), status.write.get(), filter.get());
   out.write.reset(), err.write.reset(), status.write.reset();
 
   std::string status_text;
@@ -196,21 +202,29 @@ Result<CodeRun> Sandbox::run_python(const std::string& program, const std::strin
   bool ignored = false, killed = false, broken = false;
   std::array<pollfd, 3> streams = {{{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {status.read.get(), POLLIN, 0}}};
   Clock::time_point deadline = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(limits_.wall_seconds));
+  Clock::time_point next_look = begin + kTreeLooks;
   // The status pipe stays open as long as bwrap lives; stdout and stderr as long as anything inside does.
   while (streams[0].fd >= 0 || streams[1].fd >= 0 || streams[2].fd >= 0) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    const bool flooded = total > limits_.output_bytes_total;
-    if (left <= 0 || flooded) {
-      if (killed && left <= 0) break;  // five seconds after the kill: nothing can be alive
-      if (!killed) {
-        run.timed_out = !flooded;
+    const Clock::time_point now = Clock::now();
+    if (killed && now >= deadline) break;  // five seconds after the kill: nothing can be alive
+    if (!killed) {
+      if (now >= deadline) run.ended_by = "wall time";
+      else if (total > limits_.output_bytes_total) run.ended_by = "output";
+      else if (now >= next_look) {
+        const TreeUse use = process_tree_use(child);
+        if (use.memory_bytes > limits_.memory_bytes) run.ended_by = "memory";
+        else if (use.cpu_seconds > limits_.cpu_seconds + 1) run.ended_by = "CPU time";  // one process alone meets its own limit first
+        next_look = Clock::now() + std::max<Clock::duration>(kTreeLooks, 20 * (Clock::now() - now));
+      }
+      if (!run.ended_by.empty()) {
+        run.timed_out = run.ended_by == "wall time";
         ::kill(-child, SIGKILL);  // bwrap; its death ends the process namespace and all in it
+        ::kill(child, SIGKILL);   // should it not have its own process group yet
         killed = true;
-        total = 0;
         deadline = Clock::now() + std::chrono::seconds(5);
-        continue;
       }
     }
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>((killed ? deadline : std::min(deadline, next_look)) - Clock::now()).count();
     if (::poll(streams.data(), streams.size(), static_cast<int>(std::max<std::int64_t>(1, left))) < 0 && errno != EINTR) {
       broken = true;
       break;

@@ -1,5 +1,6 @@
 // The list of scorers.
 #include "suites/scorers/code_tests.h"
+#include "suites/scorers/code_values.h"
 #include "suites/scorers/exact_match.h"
 #include "suites/scorers/multiple_choice.h"
 #include "suites/scorers/perplexity.h"
@@ -18,6 +19,7 @@ std::span<const ScorerType> all_scorers() {
       {"exact_match", {TaskKind::kGenerate}, make_exact_match},
       {"refusal", {TaskKind::kGenerate}, make_refusal},
       {"code_tests", {TaskKind::kCode}, make_code_tests},
+      {"code_values", {TaskKind::kCode}, make_code_values},
       {"perplexity", {TaskKind::kRolling}, make_perplexity},
   };
   return kScorers;

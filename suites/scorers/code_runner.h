@@ -10,6 +10,7 @@ namespace quantfleet {
 struct CodeRun {
   int exit_code = 0;         // of the program; 128 + signal when killed
   bool timed_out = false;
+  std::string ended_by;      // the limit that the runner killed it for: "wall time", "output", "memory", "CPU time"; else empty
   bool output_truncated = false;
   std::string stdout_text, stderr_text;
   double seconds = 0;

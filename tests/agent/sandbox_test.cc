@@ -87,7 +87,7 @@ open('/tmp/mine', 'w').write('x')
   CAPTURE(text);
   CHECK(text.find("passwd FileNotFoundError") != std::string::npos);
   CHECK(text.find("home FileNotFoundError") != std::string::npos);
-  CHECK(text.find("outside OSError") != std::string::npos);
+  CHECK(text.find("outside PermissionError") != std::string::npos);
   CHECK(text.find("become root OSError") != std::string::npos);
   CHECK(text.find("[] 65534 ['bin', 'dev', 'lib', 'lib64', 'program.py', 'tmp', 'usr']") != std::string::npos);
   std::string rest = text;
