@@ -1,4 +1,6 @@
-// quantfleet quantize, and quantfleet convert between the float formats: a GGUF model in, one in another format out.
+// quantfleet quantize, and quantfleet convert between the float formats: a model in, one in another format out.
+#include "backends/calibration/adaptive_mix.h"
+#include "backends/calibration/quantize_checkpoint.h"
 #include "backends/quantizers/quantize_model.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
@@ -19,9 +21,16 @@ namespace quantfleet::cli {
 namespace {
 
 struct Options {
-  std::string in, out, format, importance_matrix;
+  std::string in, out, format, importance_matrix, kernels;
   int threads = 0;  // 0: one per core
   bool json = false;
+  CalibrationTextOptions text{{}, 512, 128, 0};
+  double damping = 0.01;
+  bool round_to_nearest = false;
+  double budget_bits = 0;
+  std::uint64_t budget_bytes = 0;
+  std::int64_t probe_windows = 4;
+  std::vector<std::string> candidates;
 };
 
 std::string lower(std::string text) {
@@ -41,6 +50,101 @@ nlohmann::ordered_json to_json(const QuantizeReport& report) {
           {"tensors", std::move(tensors)}};
 }
 
+nlohmann::ordered_json calibration_json(const Options& options, const std::string& text_sha256, std::int64_t windows, std::int64_t windows_in_text) {
+  return {{"text_sha256", text_sha256}, {"context", options.text.context_tokens}, {"windows", windows}, {"windows_in_text", windows_in_text}, {"seed", options.text.seed}};
+}
+
+nlohmann::ordered_json to_json(const CalibratedReport& report, const Options& options) {
+  nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
+  for (const CalibratedTensor& tensor : report.tensors)
+    tensors.push_back({{"name", tensor.name}, {"format", tensor.format}, {"values", tensor.count_values}, {"rmse", tensor.rmse}, {"output_error", tensor.output_error}});
+  return {{"format", report.format},
+          {"input_bytes", report.input_bytes},
+          {"output_bytes", report.output_bytes},
+          {"bits_per_weight", report.bits_per_weight},
+          {"seconds", report.seconds},
+          {"calibration", calibration_json(options, report.text_sha256, report.windows, report.windows_in_text)},
+          {"tensors", std::move(tensors)}};
+}
+
+int threads_of(const Options& options) {
+  return options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+void print(const nlohmann::ordered_json& json) { fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)); }
+
+// A Hugging Face folder whose codes depend on a calibration text.
+int quantize_calibrated(const Options& options) {
+  catch_interrupts();
+  CalibratedOptions settings;
+  settings.format = parse_calibrated_format(options.format).value();
+  if (options.text.path.empty())
+    throw BadResult({Code::kUsage, fmt::format("--format {} needs a calibration text (--text FILE)", settings.format.name())});
+  if (!options.importance_matrix.empty()) throw BadResult({Code::kUsage, fmt::format("--format {} takes a calibration text (--text), not --imatrix", settings.format.name())});
+  CalibratedReport report;
+  {
+    Progress progress("quantizing", "weights");
+    settings.text = options.text;
+    settings.damping = options.damping;
+    settings.error_feedback = !options.round_to_nearest;
+    settings.threads = threads_of(options);
+    settings.kernels = options.kernels;
+    settings.program_version = std::string(program_version());
+    settings.progress = [&](std::uint64_t done, std::uint64_t total) {
+      progress.update(done, total);
+      return !interrupted();
+    };
+    report = quantize_checkpoint(options.in, options.out, settings).value();
+  }
+  if (options.json) print(to_json(report, options));
+  else
+    fmt::print("{}: {} bytes from {}, {:.4f} bits per weight, {} tensors, {} of {} windows of {} tokens, {:.2f} s\n", options.out, report.output_bytes,
+               report.input_bytes, report.bits_per_weight, report.tensors.size(), report.windows, report.windows_in_text, options.text.context_tokens, report.seconds);
+  return 0;
+}
+
+// The formats that lose least within a budget, in one GGUF file.
+int quantize_mixed(const Options& options) {
+  catch_interrupts();
+  if (options.text.path.empty()) throw BadResult({Code::kUsage, "a budget needs a calibration text (--text FILE)"});
+  MixedReport report;
+  {
+    Progress progress("measuring", "tensors");
+    BudgetOptions settings;
+    settings.bits_per_weight = options.budget_bits;
+    settings.file_bytes = options.budget_bytes;
+    settings.text = options.text;
+    settings.probe_windows = options.probe_windows;
+    settings.formats = options.candidates;
+    settings.threads = threads_of(options);
+    settings.kernels = options.kernels;
+    settings.program_version = std::string(program_version());
+    settings.progress = [&](std::uint64_t done, std::uint64_t total) {
+      progress.update(done, total);
+      return !interrupted();
+    };
+    report = quantize_to_budget(options.in, options.out, settings).value();
+  }
+  if (options.json) {
+    nlohmann::ordered_json json = to_json(report.written);
+    json["calibration"] = calibration_json(options, report.text.sha256, static_cast<std::int64_t>(report.text.windows.size()), report.text.windows_in_text);
+    json["budget"] = {{"probe_format", report.probe_format}, {"predicted_divergence", report.predicted_divergence}};
+    for (const MixedTensor& tensor : report.tensors)
+      for (auto& described : json["tensors"])
+        if (described["name"] == tensor.name) {
+          described["output_error"] = tensor.output_error;
+          described["predicted_divergence"] = tensor.divergence();
+        }
+    print(json);
+    return 0;
+  }
+  for (const MixedTensor& tensor : report.tensors)
+    fmt::print("{:<28} {:<8} output error {:.2e}  divergence {:.2e}\n", tensor.name, tensor.format->name, tensor.output_error, tensor.divergence());
+  fmt::print("{}: {} bytes from {}, {:.4f} bits per weight, predicted divergence {:.4f} nats, {:.2f} s to write\n", options.out, report.written.output_bytes,
+             report.written.input_bytes, report.written.bits_per_weight, report.predicted_divergence, report.written.seconds);
+  return 0;
+}
+
 int quantize(const Options& options, std::string_view label) {
   catch_interrupts();
   QuantizeReport report;
@@ -49,7 +153,7 @@ int quantize(const Options& options, std::string_view label) {
     QuantizeOptions settings;
     settings.format = options.format;
     settings.importance_matrix = options.importance_matrix;
-    settings.threads = options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    settings.threads = threads_of(options);
     settings.program_version = std::string(program_version());
     settings.progress = [&](std::uint64_t done, std::uint64_t total) {
       progress.update(done, total);
@@ -58,7 +162,7 @@ int quantize(const Options& options, std::string_view label) {
     report = quantize_model(options.in, options.out, settings).value();
   }
   if (options.json) {
-    fmt::print("{}\n", to_json(report).dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    print(to_json(report));
     return 0;
   }
   fmt::print("{}: {} bytes from {}, {:.4f} bits per weight, {} tensors, {:.2f} s\n", options.out, report.output_bytes,
@@ -67,7 +171,7 @@ int quantize(const Options& options, std::string_view label) {
 }
 
 void add_common(CLI::App& app, const std::shared_ptr<Options>& options) {
-  app.add_option("OUT", options->out, "the GGUF file to write; appears only when it is complete")->required();
+  app.add_option("OUT", options->out, "the file (GPTQ, AWQ: folder) to write; appears only when it is complete")->required();
   app.add_option("--threads", options->threads, "threads; the bytes do not depend on it (0: one per core)")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -88,10 +192,32 @@ int convert(const Options& options) {
 std::function<int()> add_quantize(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("IN", options->in, "a GGUF model (F32, F16, BF16 or quantized; of a split one the first part) or a Hugging Face folder")->required();
-  app.add_option("--format", options->format, fmt::format("{}", fmt::join(quantize_format_names(), ", ")))->required();
+  app.add_option("--format", options->format,
+                 fmt::format("{};\nwith a calibration text, to a Hugging Face folder: GPTQ-<2|3|4|8>bit[-g<inputs per scale>][-asym][-actorder], "
+                             "AWQ-4bit[-g<inputs per scale>], such as GPTQ-4bit-g128 (without -g one scale per row; GPTQ is symmetric unless -asym)",
+                             fmt::join(quantize_format_names(), ", ")));
   app.add_option("--imatrix", options->importance_matrix, "importance matrix, .dat or GGUF (default: none)");
+  app.add_option("--text", options->text.path, "calibration text of GPTQ, AWQ and budgets, taken as it is");
+  app.add_option("--context", options->text.context_tokens, "tokens of a calibration window")->check(CLI::Range(16, 1 << 20))->capture_default_str();
+  app.add_option("--chunks", options->text.count_windows, "at most so many calibration windows, chosen by --seed (0: all of the text)")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))->capture_default_str();
+  app.add_option("--seed", options->text.seed, "chooses the calibration windows")->capture_default_str();
+  app.add_option("--damping", options->damping, "GPTQ: share of the mean second moment that is added to each")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  app.add_flag("--round-to-nearest", options->round_to_nearest, "GPTQ's or AWQ's grid and file without its method, to compare with");
+  app.add_option("--kernels", options->kernels, "of calibration: scalar, avx2, avx512_vnni or neon_dotprod; the bytes do not depend on it")->envname("QUANTFLEET_KERNELS");
+  app.add_option("--budget-bpw", options->budget_bits, "in place of --format: so many bits per weight at most; the format of each tensor by measured loss, in a GGUF file")
+      ->check(CLI::Range(1.0, 32.0));
+  app.add_option("--budget-size", options->budget_bytes, "the same, for a file of at most so many bytes (2G, 700MiB)")->transform(CLI::AsSizeValue(false));
+  app.add_option("--candidates", options->candidates, fmt::format("formats that a budget chooses from (default: {})", fmt::join(default_candidates(), ",")))->delimiter(',');
+  app.add_option("--probe-windows", options->probe_windows, "of a budget: windows on which each tensor's effect on the distribution is measured")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))->capture_default_str();
   add_common(app, options);
-  return [options] { return quantize(*options, "quantizing"); };
+  return [options] {
+    const int goals = !options->format.empty() + (options->budget_bits > 0) + (options->budget_bytes > 0);
+    if (goals != 1) throw BadResult({Code::kUsage, "one of --format, --budget-bpw and --budget-size is needed"});
+    if (options->format.empty()) return quantize_mixed(*options);
+    return is_calibrated_format(options->format) ? quantize_calibrated(*options) : quantize(*options, "quantizing");
+  };
 }
 
 std::function<int()> add_convert(CLI::App& app) {

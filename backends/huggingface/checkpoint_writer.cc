@@ -70,6 +70,8 @@ Status CheckpointWriter::prepare() {
   std::error_code code;
   if (fs::exists(directory_, code) && !(fs::is_directory(directory_, code) && fs::is_empty(directory_, code)))
     return Error{Code::kUsage, fmt::format("{}: exists; name a folder that does not, or an empty one", directory_.string())};
+  for (const GgufTensor& tensor : model_->tensors())
+    if (tensor.shape.size() > 2) return Error{Code::kUnsupported, fmt::format("{}: tensor {} has {} dimensions; mixtures of experts cannot be written as folders yet", model_->path().string(), tensor.name, tensor.shape.size())};
   auto shape = shape_of(*model_);
   if (!shape) return shape.error();
   shape_ = *shape;
@@ -100,7 +102,6 @@ Status CheckpointWriter::prepare() {
     const std::int64_t rows = tensor.shape.size() == 1 ? tensor.shape[0] : tensor.rows();
     if (place->module->order != RowOrder::kAsStored && (rows != heads * shape_.head_width || shape_.head_width % 2 != 0))
       return Error{Code::kBadShape, fmt::format("{}: tensor {} has {} rows; {} heads of {} need {}", model_->path().string(), tensor.name, rows, heads, shape_.head_width, heads * shape_.head_width)};
-    if (tensor.shape.size() > 2) return Error{Code::kUnsupported, fmt::format("{}: tensor {} has {} dimensions; mixtures of experts cannot be written as folders yet", model_->path().string(), tensor.name, tensor.shape.size())};
   }
   for (const auto& [key, value] : options_.metadata) header_bytes_ += 6 * (key.size() + value.size()) + 64;
 
@@ -194,6 +195,14 @@ Status CheckpointWriter::read_matrix(const GgufTensor& tensor, std::vector<float
   }
   if (!tensor.bytes.empty()) model_->forget(tensor.bytes);
   return {};
+}
+
+Result<std::vector<std::int64_t>> CheckpointWriter::stored_rows(const GgufTensor& tensor) const {
+  const auto place = place_of(tensor);
+  if (!place) return place.error();
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(tensor.rows()));
+  for (std::size_t row = 0; row < rows.size(); ++row) rows[row] = stored_row(place->module->order, shape_, static_cast<std::int64_t>(row));
+  return rows;
 }
 
 Status CheckpointWriter::open_shard() {

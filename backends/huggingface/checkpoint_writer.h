@@ -48,6 +48,9 @@ class CheckpointWriter {
   // values [N, K]: the matrix as F32, its rows in the checkpoint's order.  Errors: kNonFinite with row and column.
   Status read_matrix(const GgufTensor& tensor, std::vector<float>& values) const;
 
+  // Row `row` of the model's matrix (or value of its bias) is row [row] of this in the checkpoint.
+  Result<std::vector<std::int64_t>> stored_rows(const GgufTensor& tensor) const;
+
   // One tensor: weights of linear layers as arrays in the checkpoint's row order, everything else as it is in the model, or with
   // other values in the model's order (norms that AWQ scaled). Every tensor of the model but is_of_config once, in any order.
   Status write_linear(const GgufTensor& tensor, std::span<const StoredArray> arrays);

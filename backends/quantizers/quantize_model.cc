@@ -36,17 +36,6 @@ struct Chunk {
   std::int64_t first_row, count_rows;
 };
 
-// Columns of importance zero would be free to become anything: they count a millionth of the mean. All zero: empty.
-std::vector<float> prepared(const std::vector<float>& mean_square) {
-  double sum = 0;
-  for (const float value : mean_square) sum += value;
-  if (!(sum > 0)) return {};
-  const auto floor = static_cast<float>(sum / static_cast<double>(mean_square.size()) * 1e-6);
-  std::vector<float> values(mean_square);
-  for (float& value : values) value = std::max(value, floor);
-  return values;
-}
-
 // What is wrong with a value: it is not finite, or it does not fit F16 or the binary16 scales of the block formats.
 bool is_bad(float value, const BlockFormat* target) {
   const bool has_halves = target != &kF32 && target != &kBF16;
@@ -210,11 +199,12 @@ Metadata output_metadata(const GgufFile& model, const Mix& mix, const std::vecto
     set(metadata, "quantfleet.quantizer", gguf_string(matrix ? "importance_weighted" : "scale_search"));
   if (!options.program_version.empty()) set(metadata, "quantfleet.program_version", gguf_string(options.program_version));
   if (matrix) {
-    set(metadata, "quantize.imatrix.file", gguf_string(options.importance_matrix.filename().string()));
+    if (!options.importance) set(metadata, "quantize.imatrix.file", gguf_string(options.importance_matrix.filename().string()));
     set(metadata, "quantize.imatrix.dataset", gguf_string(matrix->dataset));
     set(metadata, "quantize.imatrix.entries_count", gguf_int32(static_cast<std::int32_t>(matrix->entries.size())));
     set(metadata, "quantize.imatrix.chunks_count", gguf_int32(matrix->chunks));
   }
+  for (const auto& [key, value] : options.notes) set(metadata, key, gguf_string(value));
   return metadata;
 }
 
@@ -224,7 +214,7 @@ Result<std::vector<float>> importance_of(const GgufTensor& tensor, const Importa
   if (entry == matrix.entries.end()) return std::vector<float>();
   const auto given = static_cast<std::int64_t>(entry->second.mean_square.size());
   const std::int64_t slices = tensor.shape.size() > 2 ? tensor.shape[2] : 1;
-  if (given == tensor.columns() * slices) return prepared(entry->second.mean_square);
+  if (given == tensor.columns() * slices) return prepared_importance(entry->second.mean_square);
   return Error{Code::kBadShape, fmt::format("the importance matrix has {} values for tensor {}, expected {} columns times {}", given,
                                             tensor.name, tensor.columns(), slices)};
 }
@@ -270,6 +260,16 @@ Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat
 
 }  // namespace
 
+std::vector<float> prepared_importance(const std::vector<float>& mean_square) {
+  double sum = 0;
+  for (const float value : mean_square) sum += value;
+  if (!(sum > 0)) return {};
+  const auto floor = static_cast<float>(sum / static_cast<double>(mean_square.size()) * 1e-6);
+  std::vector<float> values(mean_square);
+  for (float& value : values) value = std::max(value, floor);
+  return values;
+}
+
 std::span<const std::string_view> quantize_format_names() {
   static const std::vector<std::string_view> kNames = [] {
     std::vector<std::string_view> names;
@@ -282,7 +282,8 @@ std::span<const std::string_view> quantize_format_names() {
 Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std::filesystem::path& out,
                                       const QuantizeOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
-  const Mix* mix = find_mix(options.format);
+  const Mix given{options.format, &kQ4_K, kNoFileType};
+  const Mix* mix = options.formats.empty() ? find_mix(options.format) : &given;
   if (!mix)
     return Error{Code::kUnknownFormat, fmt::format("no format is called {}; known are {}", options.format, known_names())};
   auto model = open_model_file(in);
@@ -294,7 +295,9 @@ Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std
       return Error{Code::kUsage, fmt::format("{}: would overwrite the model being read; choose another output", out.string())};
 
   std::optional<ImportanceMatrix> matrix;
-  if (!options.importance_matrix.empty()) {
+  if (options.importance) {
+    matrix = *options.importance;
+  } else if (!options.importance_matrix.empty()) {
     auto read = read_importance_matrix(options.importance_matrix);
     if (!read) return read.error();
     matrix = std::move(*read);
@@ -305,6 +308,10 @@ Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std
   }
   auto formats = choose_formats(**model, *mix, matrix.has_value());
   if (!formats) return formats.error();
+  for (std::size_t i = 0; i < formats->size() && !options.formats.empty(); ++i) {
+    const auto chosen = options.formats.find((*model)->tensors()[i].name);
+    (*formats)[i] = chosen == options.formats.end() ? (*model)->tensors()[i].format : chosen->second;
+  }
 
   std::vector<GgufWriter::TensorPlan> plan;
   for (std::size_t i = 0; i < formats->size(); ++i)

@@ -3,11 +3,13 @@
 #pragma once
 
 #include "backends/formats/block_format.h"
+#include "backends/quantizers/imatrix_file.h"
 #include "contract/error.h"
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +21,9 @@ struct QuantizeOptions {
   std::string format;                          // "Q4_K_M"
   std::filesystem::path importance_matrix;     // empty: none
   int threads = 1;
+  std::map<std::string, const BlockFormat*, std::less<>> formats;  // not empty: of these tensors, in place of a mix; the others stay as they are
+  const ImportanceMatrix* importance = nullptr;                    // in place of a file
+  std::vector<std::pair<std::string, std::string>> notes;          // further metadata
   std::string program_version;                 // recorded as quantfleet.program_version; empty: not recorded
   std::function<bool(std::uint64_t bytes_done, std::uint64_t bytes_total)> progress;  // false: stop, nothing is left behind
 };
@@ -46,6 +51,10 @@ Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std
 
 // Names `quantize_model` accepts: F32, F16, BF16, Q8_0, Q4_0, ..., Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, ..., Q6_K.
 std::span<const std::string_view> quantize_format_names();
+
+// A matrix' mean squares as encoders take them: columns of importance zero would be free to become anything, so they count a millionth
+// of the mean. All zero: empty.
+std::vector<float> prepared_importance(const std::vector<float>& mean_square);
 
 // Encodes whole rows of one tensor. importance: one weight per column, or nullptr. Finite input only (checked by the caller).
 void encode_row(const BlockFormat& format, const float* row, std::int64_t count_values, const float* importance,

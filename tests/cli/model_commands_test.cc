@@ -182,6 +182,42 @@ TEST_CASE("imatrix writes what quantize reads, and says what it was made of", "[
   CHECK(!fs::exists(folder() / "c.dat"));
 }
 
+TEST_CASE("quantize with a calibration text writes folders and mixes, and says what it was made of", "[cli][calibration]") {
+  write("calibration.txt", std::string(500, 'x') + " the text " + std::string(300, 'y'));
+  const std::string in = "quantize " + (folder() / "tiny.gguf") + " ", text = " --text " + (folder() / "calibration.txt") + " --context 64 --json";
+  for (const char* format : {"GPTQ-4bit-g64", "AWQ-4bit-g128"}) {
+    const Outcome made = run(in + (folder() / format) + " --format " + format + text);
+    CAPTURE(made.error);
+    REQUIRE(made.code == 0);
+    const auto json = nlohmann::json::parse(made.out);
+    check_schema("quantize", json);
+    CHECK(json["format"] == format);
+    CHECK(json["calibration"]["windows"] == 12);
+    const Outcome read = run("perplexity " + (folder() / format) + " --text " + (folder() / "calibration.txt") + " --context 64 --json");
+    REQUIRE(read.code == 0);
+    CHECK(nlohmann::json::parse(read.out)["format"].get<std::string>().starts_with(std::string(format).substr(0, 4)));
+  }
+  const Outcome mixed = run(in + (folder() / "mixed.gguf") + " --budget-bpw 5 --candidates Q3_K,Q4_K,Q8_0" + text);
+  CAPTURE(mixed.error);
+  REQUIRE(mixed.code == 0);
+  const auto json = nlohmann::json::parse(mixed.out);
+  check_schema("quantize", json);
+  CHECK(json["bits_per_weight"].get<double>() <= 5);
+  CHECK(json["budget"]["predicted_divergence"].get<double>() > 0);
+
+  for (const auto& [arguments, sentence] : {std::pair(std::string("--format GPTQ-4bit-g64"), "needs a calibration text (--text FILE)"),
+                                            std::pair(std::string("--budget-bpw 4"), "needs a calibration text (--text FILE)"),
+                                            std::pair(std::string("--format Q4_0 --budget-bpw 4"), "one of --format, --budget-bpw and --budget-size is needed"),
+                                            std::pair("--format GPTQ-5bit" + text, "no format is called GPTQ-5bit"),
+                                            std::pair("--format GPTQ-4bit-g96" + text, "256 inputs do not divide into groups of 96")}) {
+    const Outcome refused = run(in + (folder() / "refused") + " " + arguments);
+    CAPTURE(refused.error);
+    CHECK(refused.code == 2);
+    CHECK(refused.error.find(sentence) != std::string::npos);
+    CHECK(!fs::exists(folder() / "refused"));
+  }
+}
+
 TEST_CASE("tokenize answers line by line", "[cli]") {
   write("texts.jsonl", "{\"text\": \"the\"}\n{\"bytes_b64\": \"dGhl\"}\n\n{\"text\": \"<|endoftext|>\"}\n");
   const std::string command = "tokenize " + (folder() / "tiny.gguf") + " --jsonl ";

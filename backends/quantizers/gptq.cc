@@ -1,0 +1,131 @@
+#include "backends/quantizers/gptq.h"
+
+#include "backends/quantizers/group_grid.h"
+#include "backends/quantizers/inverse_cholesky.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace quantfleet {
+
+namespace {
+constexpr std::int64_t kBlock = 128;  // columns between two updates of all that follow
+}
+
+Result<GptqSolver> GptqSolver::create(std::span<const float> hessian, std::int64_t columns, const GptqOptions& options, GemmF32& gemm) {
+  GptqSolver solver;
+  solver.options_ = options;
+  solver.columns_ = columns;
+  solver.group_size_ = options.group_size < 0 ? columns : options.group_size;
+  if (solver.group_size_ == 0 || columns % solver.group_size_ != 0)
+    return Error{Code::kBadShape, fmt::format("{} inputs do not divide into groups of {}", columns, options.group_size)};
+  const auto at = [&](std::int64_t i, std::int64_t j) { return hessian[static_cast<std::size_t>(i <= j ? i * columns + j : j * columns + i)]; };
+  std::vector<float> diagonal(static_cast<std::size_t>(columns));
+  double sum = 0;
+  for (std::int64_t i = 0; i < columns; ++i) {
+    float& value = diagonal[static_cast<std::size_t>(i)];
+    value = at(i, i);
+    if (!std::isfinite(value)) return Error{Code::kNonFinite, fmt::format("the squared inputs of column {} sum to {}", i, value)};
+    solver.dead_.push_back(!(value > 0));
+    if (solver.dead_.back()) value = 1;
+    sum += static_cast<double>(value);
+  }
+  solver.order_.resize(static_cast<std::size_t>(columns));
+  std::iota(solver.order_.begin(), solver.order_.end(), std::int64_t{0});
+  if (options.act_order)
+    std::stable_sort(solver.order_.begin(), solver.order_.end(),
+                     [&](std::int64_t a, std::int64_t b) { return diagonal[static_cast<std::size_t>(a)] > diagonal[static_cast<std::size_t>(b)]; });
+  const double mean = sum / static_cast<double>(columns);
+  for (solver.damping_ = options.damping; solver.damping_ <= 1.0; solver.damping_ += 0.01) {
+    solver.inverse_.resize(static_cast<std::size_t>(columns * columns));
+    for (std::int64_t i = 0; i < columns; ++i)
+      for (std::int64_t j = i; j < columns; ++j)
+        solver.inverse_[static_cast<std::size_t>(i * columns + j)] = at(solver.order_[static_cast<std::size_t>(i)], solver.order_[static_cast<std::size_t>(j)]);
+    for (std::int64_t i = 0; i < columns; ++i)
+      solver.inverse_[static_cast<std::size_t>(i * columns + i)] =
+          static_cast<float>(static_cast<double>(diagonal[static_cast<std::size_t>(solver.order_[static_cast<std::size_t>(i)])]) + solver.damping_ * mean);
+    if (inverse_cholesky(solver.inverse_.data(), columns, gemm)) return solver;
+  }
+  return Error{Code::kBadValue, "the second moments of the inputs are not positive definite, even with a damping of 1"};
+}
+
+huggingface::GroupedCodes GptqSolver::quantize(std::span<float> weights, std::int64_t rows, GemmF32& gemm, ThreadPool& pool) const {
+  const std::int64_t K = columns_, size = group_size_;
+  huggingface::GroupedCodes coded;
+  coded.bits = options_.bits;
+  coded.rows = rows;
+  coded.columns = K;
+  coded.group_size = size;
+  const std::int64_t groups = coded.groups();
+  coded.codes.resize(static_cast<std::size_t>(rows * K));
+  coded.scales.resize(static_cast<std::size_t>(rows * groups));
+  coded.zeros.resize(coded.scales.size());
+  if (options_.act_order) {
+    coded.g_idx.resize(static_cast<std::size_t>(K));
+    for (std::int64_t i = 0; i < K; ++i) coded.g_idx[static_cast<std::size_t>(order_[static_cast<std::size_t>(i)])] = static_cast<std::int32_t>(i / size);
+  }
+
+  // Columns in the order in which they are quantized; afterwards back.
+  const auto reorder = [&](bool back) {
+    pool.parallel_for(rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
+      std::vector<float> copy(static_cast<std::size_t>(K));
+      for (std::int64_t row = begin; row < end; ++row) {
+        float* w = &weights[static_cast<std::size_t>(row * K)];
+        std::copy(w, w + K, copy.begin());
+        for (std::int64_t i = 0; i < K; ++i) {
+          const std::int64_t column = order_[static_cast<std::size_t>(i)];
+          if (back) w[column] = copy[static_cast<std::size_t>(i)];
+          else w[i] = dead_[static_cast<std::size_t>(column)] ? 0.0f : copy[static_cast<std::size_t>(column)];
+        }
+      }
+    });
+  };
+  reorder(false);
+  std::vector<float> negative_errors(static_cast<std::size_t>(rows * kBlock));
+  std::vector<GroupGrid> grids(static_cast<std::size_t>(rows));
+  for (std::int64_t first = 0; first < K; first += kBlock) {
+    const std::int64_t last = std::min(first + kBlock, K), width = last - first;
+    pool.parallel_for(rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        float* w = &weights[static_cast<std::size_t>(row * K)];
+        GroupGrid& grid = grids[static_cast<std::size_t>(row)];
+        for (std::int64_t i = first; i < last; ++i) {
+          if (i % size == 0) {
+            grid = fit_group(w + i, size, options_.bits, options_.symmetric);
+            coded.scales[static_cast<std::size_t>(row * groups + i / size)] = grid.scale;
+            coded.zeros[static_cast<std::size_t>(row * groups + i / size)] = static_cast<std::uint8_t>(grid.zero);
+          }
+          const float* u = &inverse_[static_cast<std::size_t>(i * K)];
+          const int code = grid.code_of(w[i]);
+          const float value = grid.value_of(code), error = (w[i] - value) / u[i];
+          coded.codes[static_cast<std::size_t>(row * K + order_[static_cast<std::size_t>(i)])] = static_cast<std::uint8_t>(code);
+          w[i] = value;
+          for (std::int64_t j = i + 1; j < last; ++j) w[j] -= error * u[j];
+          negative_errors[static_cast<std::size_t>(row * width + i - first)] = -error;
+        }
+      }
+    });
+    if (last < K)
+      gemm.run({negative_errors.data(), width, 1}, {&inverse_[static_cast<std::size_t>(first * K + last)], K, 1}, rows, K - last, width, &weights[static_cast<std::size_t>(last)], K, true);
+  }
+  reorder(true);
+  return coded;
+}
+
+double output_error(std::span<const float> difference, std::span<const float> hessian, std::int64_t rows, std::int64_t columns, GemmF32& gemm) {
+  constexpr std::int64_t kRowsAtOnce = 256;
+  std::vector<float> products(static_cast<std::size_t>(std::min(kRowsAtOnce, rows) * columns));
+  double sum = 0;
+  for (std::int64_t begin = 0; begin < rows; begin += kRowsAtOnce) {
+    const std::int64_t count = std::min(kRowsAtOnce, rows - begin);
+    const float* d = &difference[static_cast<std::size_t>(begin * columns)];
+    gemm.run({d, columns, 1}, {hessian.data(), columns, 1}, count, columns, columns, products.data(), columns, false);
+    for (std::int64_t i = 0; i < count * columns; ++i) sum += static_cast<double>(d[i]) * static_cast<double>(products[static_cast<std::size_t>(i)]);
+  }
+  return sum;
+}
+
+}  // namespace quantfleet

@@ -1,0 +1,200 @@
+// GPTQ and AWQ of whole models: better than rounding on the same grid, in the outputs of the layers and in the distribution of the
+// next token; the same bytes for any thread count and instruction set; one sentence for what does not fit.
+#include "backends/calibration/importance.h"
+#include "backends/calibration/layer_walk.h"
+#include "backends/calibration/quantize_checkpoint.h"
+#include "backends/huggingface/checkpoint.h"
+#include "tests/backends/calibration/divergence.h"
+#include "tests/random_model.h"
+#include "tests/shared_data.h"
+
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <map>
+
+namespace quantfleet {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Folder {
+  fs::path path = fs::temp_directory_path() / ("quantfleet_checkpoint_" + std::to_string(::getpid()));
+  Folder() { fs::create_directories(path); }
+  ~Folder() { fs::remove_all(path); }
+};
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::map<std::string, std::string> files_of(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::directory_iterator(folder)) files[entry.path().filename()] = contents(entry.path());
+  return files;
+}
+
+// Words of a small vocabulary in a fixed disorder: a text on which a random model's activations differ.
+void write_text(const fs::path& path, int count) {
+  static constexpr const char* kWords[] = {"the ", "river ", "12 ", "boats;", " (run) ", "Over", "\n", "mill, ", "a", "Zebra "};
+  std::ofstream file(path);
+  std::uint64_t state = 12345;
+  for (int i = 0; i < count; ++i) {
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    file << kWords[state % 10];
+  }
+}
+
+CalibratedOptions options_for(const std::string& format, const fs::path& text, int context) {
+  CalibratedOptions options;
+  options.format = parse_calibrated_format(format).value();
+  options.text = {text, context, 0, 0};
+  options.threads = 2;
+  options.program_version = "test";
+  return options;
+}
+
+double mean_output_error(const CalibratedReport& report) {
+  double sum = 0;
+  int count = 0;
+  for (const CalibratedTensor& tensor : report.tensors)
+    if (tensor.format == report.format) sum += tensor.output_error, ++count;
+  return sum / count;
+}
+
+TEST_CASE("names of calibrated formats", "[calibration]") {
+  for (const char* name : {"GPTQ-4bit-g128", "GPTQ-3bit", "GPTQ-8bit-g32-asym-actorder", "GPTQ-2bit-asym", "AWQ-4bit-g64", "AWQ-4bit"})
+    CHECK(parse_calibrated_format(name).value().name() == name);
+  CHECK(parse_calibrated_format("gptq-4BIT-G128").value().name() == "GPTQ-4bit-g128");
+  CHECK(parse_calibrated_format("GPTQ-4bit").value().group_size == -1);
+  for (const char* name : {"GPTQ-5bit", "GPTQ-4bit-g0", "GPTQ-4bit-g128-fast", "AWQ-3bit-g128", "AWQ-4bit-asym", "GPTQ", "GPTQ-4bit-actorder-asym"}) {
+    CAPTURE(name);
+    CHECK(parse_calibrated_format(name).error().code == Code::kUnknownFormat);
+  }
+}
+
+TEST_CASE("walking layer by layer shows the inputs that the whole model has", "[calibration]") {
+  const Folder folder;
+  const fs::path path = folder.path / "model.gguf", text_path = folder.path / "text.txt";
+  REQUIRE(test::write_random_model(path, {.layers = 3}).has_value());
+  write_text(text_path, 900);
+  const auto file = open_model_file(path).value();
+  const auto tokenizer = Tokenizer::from_gguf(*file).value();
+  const auto text = read_calibration_text(*tokenizer, {text_path, 100, 3, 1}).value();
+  ImportanceOptions options;
+  options.model = path;
+  options.text = {text_path, 100, 3, 1};
+  const auto whole = collect_importance(options).value();
+  ThreadPool pool(2);
+  GemmF32 gemm(pool, *find_gemm_f32_kernel("auto"));
+  LayerWalk walk(*find_kernels("").value(), pool, gemm);
+  REQUIRE(walk.start(file, text).has_value());
+  for (int layer = 0; layer < 3; ++layer) {
+    for (const auto& [input, name] : {std::pair(ProductInput::kQkv, "attn_k"), std::pair(ProductInput::kAttentionOutput, "attn_output"),
+                                      std::pair(ProductInput::kGateUp, "ffn_up"), std::pair(ProductInput::kDown, "ffn_down")}) {
+      const auto moments = walk.observe(file, layer, input, {}).value();
+      const auto& expected = whole.matrix.entries.at(fmt::format("blk.{}.{}.weight", layer, name));
+      REQUIRE(moments.count_tokens == 300);
+      for (std::int64_t k = 0; k < moments.columns; ++k) {
+        CHECK(moments.second[k * moments.columns + k] / 300 == Approx(expected.mean_square[k]).epsilon(1e-5));
+        if (k > 0) CHECK(moments.second[k * moments.columns] == moments.second[k]);
+      }
+    }
+    REQUIRE(walk.advance(file, layer, {}).has_value());
+  }
+}
+
+TEST_CASE("GPTQ and AWQ write the same folder for any thread count and instruction set", "[calibration]") {
+  const Folder folder;
+  const fs::path model = folder.path / "model.gguf", text = folder.path / "text.txt";
+  REQUIRE(test::write_random_model(model, {.layers = 2}).has_value());
+  write_text(text, 600);
+  const std::string format = GENERATE("GPTQ-4bit-g32", "GPTQ-3bit-asym-actorder", "AWQ-4bit-g32");
+  CAPTURE(format);
+  CalibratedOptions options = options_for(format, text, 48);
+  options.text.count_windows = 3;
+  options.text.seed = 9;
+  const auto report = quantize_checkpoint(model, folder.path / "first", options).value();
+  CHECK(report.windows == 3);
+  CHECK(report.windows_in_text > 6);
+  const auto first = files_of(folder.path / "first");
+  for (const auto& [threads, kernels] : {std::pair(1, "scalar"), std::pair(3, "")}) {
+    if (!find_kernels(kernels)) continue;
+    options.threads = threads;
+    options.kernels = kernels;
+    REQUIRE(quantize_checkpoint(model, folder.path / "again", options).has_value());
+    CHECK((files_of(folder.path / "again") == first));
+    fs::remove_all(folder.path / "again");
+  }
+  options.text.seed = 10;
+  REQUIRE(quantize_checkpoint(model, folder.path / "other", options).has_value());
+  CHECK((files_of(folder.path / "other") != first));
+  // The artifact says what it is made of.
+  const auto meta = nlohmann::json::parse(first.at("config.json"))["quantization_config"]["meta"];
+  CHECK(meta["calibration_sha256"] == report.text_sha256);
+  CHECK(meta["calibration_seed"] == 9);
+  CHECK(meta["version"] == "test");
+  // And opens.
+  const auto written = open_model_file(folder.path / "first").value();
+  CHECK(written->tensors().size() == open_model_file(model).value()->tensors().size());
+}
+
+TEST_CASE("GPTQ and AWQ beat rounding on the oracle's model, in outputs and in divergence", "[calibration][oracle]") {
+  if (!test::has_shared("oracle/models/main/imatrix.dat")) return;
+  const bool show = std::getenv("QUANTFLEET_SHOW");  // the table of docs/formats/quantizers.md, from more windows
+  const Folder folder;
+  const fs::path model = test::unpacked("oracle/models/main/llama256.f32.gguf.zst"), text = test::shared_root() / "oracle/text/calib_visible.txt";
+  const auto tokenizer = Tokenizer::from_gguf(*open_model_file(model).value()).value();
+  const auto evaluation = read_calibration_text(*tokenizer, {test::shared_root() / "oracle/text/eval_visible.txt", 256, show ? 12 : 4, 0}).value();
+  const std::vector<float> reference = test::logits_of(model, evaluation.windows);
+  const std::size_t vocabulary = 512;
+  for (const char* format : {"GPTQ-4bit-g128", "GPTQ-3bit-g128-asym-actorder", "GPTQ-2bit-g64-asym", "AWQ-4bit-g128"}) {
+    CalibratedOptions options = options_for(format, text, 256);
+    options.text.count_windows = show ? 24 : 12;
+    double errors[2], divergences[2];
+    for (const bool feedback : {false, true}) {
+      options.error_feedback = feedback;
+      const fs::path out = folder.path / (std::string(format) + (feedback ? "" : "-nearest"));
+      const auto report = quantize_checkpoint(model, out, options).value();
+      errors[feedback] = mean_output_error(report);
+      divergences[feedback] = test::mean_divergence(reference, test::logits_of(out, evaluation.windows), vocabulary);
+    }
+    if (show) std::printf("%-30s output error %.5f, rounding %.5f; mean KL divergence %.5f, rounding %.5f\n", format, errors[1], errors[0], divergences[1], divergences[0]);
+    CAPTURE(format);
+    CHECK(errors[1] < errors[0]);
+    CHECK(divergences[1] < divergences[0]);
+  }
+}
+
+TEST_CASE("what does not fit is one sentence and leaves nothing", "[calibration]") {
+  const Folder folder;
+  const fs::path model = folder.path / "model.gguf", text = folder.path / "text.txt", out = folder.path / "out";
+  REQUIRE(test::write_random_model(model, {}).has_value());
+  write_text(text, 300);
+  const auto groups = quantize_checkpoint(model, out, options_for("GPTQ-4bit-g48", text, 64));
+  REQUIRE(!groups.has_value());
+  CHECK(groups.error().code == Code::kBadShape);
+  CHECK(groups.error().detail.find("tensor blk.0.attn_q.weight: 64 inputs do not divide into groups of 48") != std::string::npos);
+  CHECK(quantize_checkpoint(model, out, options_for("AWQ-4bit-g64", text, 1 << 16)).error().code == Code::kBadShape);
+  CalibratedOptions stopped = options_for("GPTQ-4bit-g32", text, 64);
+  stopped.progress = [](std::uint64_t, std::uint64_t) { return false; };
+  CHECK(quantize_checkpoint(model, out, stopped).error().code == Code::kInterrupted);
+  if (test::has_shared("oracle/models/arch/mixtral_like.gguf.zst")) {
+    const auto mixture = quantize_checkpoint(test::unpacked("oracle/models/arch/mixtral_like.gguf.zst"), out, options_for("GPTQ-4bit-g32", text, 64));
+    REQUIRE(!mixture.has_value());
+    CHECK(mixture.error().code == Code::kUnsupported);
+    CHECK(mixture.error().detail.find("mixtures of experts cannot be written as folders yet") != std::string::npos);
+  }
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(folder.path)) files += entry.is_regular_file() || entry.is_directory();
+  CHECK(files == 2);
+}
+
+}  // namespace
+}  // namespace quantfleet

@@ -1,0 +1,222 @@
+// GPTQ and AWQ against an independent implementation in double (tests/interop/calibrated.py, whose cases are in
+// tests/golden/calibrated.json), and the same bits for any thread count and instruction set.
+#include "backends/quantizers/awq.h"
+#include "backends/quantizers/gptq.h"
+#include "backends/quantizers/group_grid.h"
+#include "backends/quantizers/inverse_cholesky.h"
+#include "tests/paths.h"
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <fstream>
+
+namespace quantfleet {
+namespace {
+
+using huggingface::GroupedCodes;
+
+std::vector<float> flat(const nlohmann::json& rows) {
+  std::vector<float> values;
+  for (const auto& row : rows)
+    for (const auto& value : row) values.push_back(value.get<float>());
+  return values;
+}
+
+struct Case {
+  nlohmann::json golden;
+  std::vector<float> x, w, second;
+  std::vector<double> mean_magnitude;
+  std::int64_t rows = 0, columns = 0;
+};
+
+Case read_case() {
+  std::ifstream file(test::source_dir() / "tests/golden/calibrated.json");
+  Case one;
+  one.golden = nlohmann::json::parse(file);
+  one.x = flat(one.golden["x"]);
+  one.w = flat(one.golden["w"]);
+  one.rows = static_cast<std::int64_t>(one.golden["w"].size());
+  one.columns = static_cast<std::int64_t>(one.golden["w"][0].size());
+  const std::int64_t K = one.columns, tokens = static_cast<std::int64_t>(one.x.size()) / K;
+  one.second.resize(static_cast<std::size_t>(K * K));
+  one.mean_magnitude.resize(static_cast<std::size_t>(K));
+  for (std::int64_t t = 0; t < tokens; ++t)
+    for (std::int64_t i = 0; i < K; ++i) {
+      one.mean_magnitude[i] += std::abs(double(one.x[t * K + i])) / double(tokens);
+      for (std::int64_t j = 0; j < K; ++j) one.second[i * K + j] += one.x[t * K + i] * one.x[t * K + j];
+    }
+  return one;
+}
+
+// Inputs with correlations, deterministic: a chain of noise.
+std::vector<float> noise(std::int64_t count, std::uint64_t seed) {
+  std::vector<float> values;
+  std::uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
+  float last = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    last = 0.5f * last + static_cast<float>(static_cast<std::int64_t>(state >> 40) - (1 << 23)) / static_cast<float>(1 << 23);
+    values.push_back(last);
+  }
+  return values;
+}
+
+struct Machine {
+  ThreadPool pool;
+  GemmF32 gemm;
+  Machine(int threads, std::string_view kernel) : pool(threads), gemm(pool, *find_gemm_f32_kernel(kernel)) {}
+};
+
+double relative_error(const Case& one, const std::vector<float>& values, Machine& machine) {
+  std::vector<float> difference(values);
+  for (std::size_t i = 0; i < values.size(); ++i) difference[i] -= one.w[i];
+  return output_error(difference, one.second, one.rows, one.columns, machine.gemm) / output_error(one.w, one.second, one.rows, one.columns, machine.gemm);
+}
+
+// Codes equal to the golden ones, as a share.
+double agreement(const std::vector<std::uint8_t>& codes, const nlohmann::json& golden) {
+  const std::vector<float> expected = flat(golden);
+  REQUIRE(expected.size() == codes.size());
+  int equal = 0;
+  for (std::size_t i = 0; i < codes.size(); ++i) equal += static_cast<float>(codes[i]) == expected[i];
+  return equal / double(codes.size());
+}
+
+TEST_CASE("the inverse's Cholesky factor times itself is the inverse", "[quantizers][gptq]") {
+  Machine machine(2, "auto");
+  const std::int64_t n = GENERATE(1, 7, 128, 129, 300);
+  const std::vector<float> x = noise(n * 2 * n, 3);
+  std::vector<float> h(static_cast<std::size_t>(n * n));
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t j = 0; j < n; ++j) {
+      double sum = i == j ? 0.1 * double(n) : 0;
+      for (std::int64_t t = 0; t < 2 * n; ++t) sum += double(x[t * n + i]) * x[t * n + j];
+      h[i * n + j] = static_cast<float>(sum);
+    }
+  std::vector<float> u = h;
+  REQUIRE(inverse_cholesky(u.data(), n, machine.gemm));
+  double worst = 0;  // of U^T U H against the unit matrix
+  for (std::int64_t i = 0; i < n; ++i) {
+    std::vector<double> row(static_cast<std::size_t>(n));  // row i of U^T U
+    for (std::int64_t k = 0; k <= i; ++k)
+      for (std::int64_t j = k; j < n; ++j) row[j] += double(u[k * n + i]) * u[k * n + j];
+    for (std::int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      for (std::int64_t k = 0; k < n; ++k) sum += row[k] * h[k * n + j];
+      worst = std::max(worst, std::abs(sum - (i == j)));
+      if (j < i) CHECK(u[i * n + j] == 0);
+    }
+  }
+  CHECK(worst < 1e-3);
+  std::vector<float> indefinite = {1, 2, 2, 1};
+  CHECK(!inverse_cholesky(indefinite.data(), 2, machine.gemm));
+}
+
+TEST_CASE("GPTQ chooses the codes of the implementation in double, and beats rounding", "[quantizers][gptq]") {
+  const Case one = read_case();
+  Machine machine(2, "auto");
+  REQUIRE(one.golden["gptq"].size() == 5);
+  for (const auto& golden : one.golden["gptq"]) {
+    const GptqOptions options{golden["bits"], golden["group_size"], golden["symmetric"], golden["act_order"], 0.01};
+    CAPTURE(options.bits, options.group_size, options.act_order);
+    const auto solver = GptqSolver::create(one.second, one.columns, options, machine.gemm);
+    REQUIRE(solver.has_value());
+    CHECK(solver->damping() == 0.01);
+    std::vector<float> values = one.w;
+    const GroupedCodes codes = solver->quantize(values, one.rows, machine.gemm, machine.pool);
+    CHECK(agreement(codes.codes, golden["codes"]) > 0.98);
+    CHECK(relative_error(one, values, machine) == Approx(golden["error"].get<double>()).epsilon(0.02));
+    CHECK(golden["error"].get<double>() < golden["nearest_error"].get<double>());
+    // The codes mean the values that the later layers see.
+    const std::int64_t groups = codes.groups();
+    for (std::int64_t n = 0; n < one.rows; ++n)
+      for (std::int64_t k = 0; k < one.columns; ++k) {
+        const std::int64_t group = n * groups + (codes.g_idx.empty() ? k / codes.group_size : codes.g_idx[static_cast<std::size_t>(k)]);
+        CHECK(values[n * one.columns + k] == codes.scales[group] * static_cast<float>(codes.codes[n * one.columns + k] - codes.zeros[group]));
+      }
+  }
+}
+
+TEST_CASE("AWQ finds the scales and the clipping of the implementation in double, and beats rounding", "[quantizers][awq]") {
+  Case one = read_case();
+  Machine machine(2, "auto");
+  const auto& golden = one.golden["awq"];
+  const AwqOptions options{4, golden["group_size"], 20, 20};
+  const std::vector<std::span<const float>> matrices = {one.w};
+  const std::vector<float> scales = search_scales({one.mean_magnitude, one.second}, matrices, options, machine.gemm, machine.pool);
+  const auto expected = golden["scales"].get<std::vector<double>>();
+  for (std::size_t k = 0; k < scales.size(); ++k) CHECK(scales[k] == Approx(expected[k]).epsilon(1e-4));
+  std::vector<float> weights = one.w, second = one.second;
+  const std::int64_t K = one.columns;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(weights.size()); ++i) weights[i] *= scales[i % K];
+  for (std::int64_t i = 0; i < K * K; ++i) second[i] = second[i] / scales[i / K] / scales[i % K];
+  clip_groups(weights, one.rows, second, K, options, machine.gemm, machine.pool);
+  const std::vector<float> clipped = flat(golden["clipped"]);
+  int equal = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) equal += std::abs(weights[i] - clipped[i]) <= 1e-4f * std::abs(clipped[i]);
+  CHECK(equal > 0.95 * double(weights.size()));
+  const GroupedCodes codes = round_groups(weights, one.rows, K, 4, 16, false, machine.pool);
+  CHECK(agreement(codes.codes, golden["codes"]) > 0.95);
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(weights.size()); ++i) weights[i] /= scales[i % K];
+  const double error = relative_error(one, weights, machine);
+  CHECK(error == Approx(golden["error"].get<double>()).epsilon(0.03));
+  CHECK(error < 0.6 * golden["nearest_error"].get<double>());
+}
+
+TEST_CASE("GPTQ and AWQ give the same bits for any thread count and instruction set", "[quantizers][gptq][awq]") {
+  constexpr std::int64_t rows = 24, columns = 192, tokens = 250;
+  const std::vector<float> x = noise(tokens * columns, 1), w = noise(rows * columns, 2);
+  struct Bits {
+    std::vector<float> second, gptq, scales, clipped;
+    std::vector<std::uint8_t> codes;
+    bool operator==(const Bits&) const = default;
+  };
+  const auto compute = [&](int threads, std::string_view kernel) {
+    Machine machine(threads, kernel);
+    Bits bits;
+    bits.second.resize(columns * columns);
+    machine.gemm.run({x.data(), 1, columns}, {x.data(), columns, 1}, columns, columns, tokens, bits.second.data(), columns, false);
+    const auto solver = GptqSolver::create(bits.second, columns, {3, 64, false, true, 0.01}, machine.gemm).value();
+    bits.gptq = w;
+    bits.codes = solver.quantize(bits.gptq, rows, machine.gemm, machine.pool).codes;
+    std::vector<double> magnitude(columns);
+    for (std::int64_t i = 0; i < tokens * columns; ++i) magnitude[static_cast<std::size_t>(i % columns)] += std::abs(double(x[static_cast<std::size_t>(i)])) / tokens;
+    const std::vector<std::span<const float>> matrices = {w};
+    bits.scales = search_scales({magnitude, bits.second}, matrices, {4, 64, 20, 20}, machine.gemm, machine.pool);
+    bits.clipped = w;
+    clip_groups(bits.clipped, rows, bits.second, columns, {4, 64, 20, 20}, machine.gemm, machine.pool);
+    return bits;
+  };
+  const Bits first = compute(1, "scalar");
+  for (const GemmF32Kernel* kernel : all_gemm_f32_kernels()) {
+    if (!find_gemm_f32_kernel(kernel->name)) continue;  // not on this CPU
+    for (const int threads : {1, 3}) {
+      CAPTURE(kernel->name, threads);
+      CHECK((compute(threads, kernel->name) == first));
+    }
+  }
+}
+
+TEST_CASE("what GPTQ cannot use is one sentence", "[quantizers][gptq]") {
+  Machine machine(1, "auto");
+  std::vector<float> h(36 * 36);
+  for (int i = 0; i < 36; ++i) h[i * 36 + i] = 1;
+  const auto odd = GptqSolver::create(h, 36, {4, 32, true, false, 0.01}, machine.gemm);
+  CHECK(odd.error().code == Code::kBadShape);
+  CHECK(odd.error().detail == "36 inputs do not divide into groups of 32");
+  CHECK(GptqSolver::create(h, 36, {4, -1, true, false, 0.01}, machine.gemm).has_value());
+  h[0] = INFINITY;
+  CHECK(GptqSolver::create(h, 36, {4, -1, true, false, 0.01}, machine.gemm).error().code == Code::kNonFinite);
+  // Two inputs that are always equal: damping makes it solvable; a matrix that is no sum of squares needs more damping.
+  std::vector<float> equal = {4, 4, 4, 4};
+  CHECK(GptqSolver::create(equal, 2, {4, -1, true, false, 0.01}, machine.gemm)->damping() == 0.01);
+  std::vector<float> slightly = {1, 1.05f, 1.05f, 1};
+  const auto damped = GptqSolver::create(slightly, 2, {4, -1, true, false, 0.01}, machine.gemm);
+  REQUIRE(damped.has_value());
+  CHECK(damped->damping() == Approx(0.06).margin(0.011));
+}
+
+}  // namespace
+}  // namespace quantfleet
