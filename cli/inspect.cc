@@ -69,6 +69,16 @@ Json describe_formats(const GgufFile& file) {
   return formats;
 }
 
+// Which quantizer of ours made the file, and from what; null where none says so.
+Json made_by(const GgufFile& file) {
+  Json made = nullptr;
+  for (const char* key : {"quantizer", "program_version", "calibration_text", "calibration_sha256", "calibration_seed", "calibration_windows", "calibration_context"})
+    if (const auto value = file.string_or(fmt::format("quantfleet.{}", key), ""); value && !value->empty()) made[key] = *value;
+  for (const char* key : {"file", "dataset"})
+    if (const auto value = file.string_or(fmt::format("quantize.imatrix.{}", key), ""); value && !value->empty()) made[fmt::format("imatrix_{}", key)] = *value;
+  return made;
+}
+
 Status describe(const GgufFile& file, bool hashes, Json& model) {
   Json files = Json::array();
   for (const std::filesystem::path& part : file.parts()) {
@@ -101,6 +111,7 @@ Status describe(const GgufFile& file, bool hashes, Json& model) {
               {"tensor_bytes", bytes},
               {"bits_per_weight", parameters ? static_cast<double>(bytes) * 8 / static_cast<double>(parameters) : 0.0},
               {"formats", describe_formats(file)},
+              {"made_by", made_by(file)},
               {"metadata", std::move(metadata)},
               {"tensors", std::move(tensors)}};
   return {};
@@ -111,6 +122,11 @@ void print_table(const Json& model) {
     fmt::print("{}  {} bytes  sha256 {}\n", shown(file["path"]), file["bytes"].get<std::uint64_t>(), file["sha256"].get<std::string>());
   fmt::print("architecture {}, {} parameters, {:.4f} bits per weight{}\n\n", shown(model["architecture"]),
              model["parameters"].get<std::uint64_t>(), model["bits_per_weight"].get<double>(), model["gguf_version"] == 0 ? std::string() : fmt::format(", GGUF version {}", model["gguf_version"].get<int>()));
+  if (!model["made_by"].is_null()) {
+    std::string parts;
+    for (const auto& [key, value] : model["made_by"].items()) parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", key, shown(value.get<std::string>()));
+    fmt::print("made by: {}\n\n", parts);
+  }
   for (const auto& [key, value] : model["metadata"].items()) {
     if (value.is_object())
       fmt::print("  {} = {} elements {}\n", shown(key), value["count"].get<std::uint64_t>(), shown(dump(value["first"])));

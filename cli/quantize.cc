@@ -26,7 +26,7 @@ struct Options {
   bool json = false;
   CalibrationTextOptions text{{}, 512, 128, 0};
   double damping = 0.01;
-  bool round_to_nearest = false;
+  bool round_to_nearest = false, search_grid = false;
   double budget_bits = 0;
   std::uint64_t budget_bytes = 0;
   std::int64_t probe_windows = 4;
@@ -81,12 +81,14 @@ int quantize_calibrated(const Options& options) {
   if (options.text.path.empty())
     throw BadResult({Code::kUsage, fmt::format("--format {} needs a calibration text (--text FILE)", settings.format.name())});
   if (!options.importance_matrix.empty()) throw BadResult({Code::kUsage, fmt::format("--format {} takes a calibration text (--text), not --imatrix", settings.format.name())});
+  if (options.search_grid && settings.format.method != CalibratedFormat::Method::kGptq) throw BadResult({Code::kUsage, "--mse is for GPTQ; AWQ has its own search for the ranges"});
   CalibratedReport report;
   {
     Progress progress("quantizing", "weights");
     settings.text = options.text;
     settings.damping = options.damping;
     settings.error_feedback = !options.round_to_nearest;
+    settings.search_grid = options.search_grid;
     settings.threads = threads_of(options);
     settings.kernels = options.kernels;
     settings.program_version = std::string(program_version());
@@ -203,6 +205,7 @@ std::function<int()> add_quantize(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))->capture_default_str();
   app.add_option("--seed", options->text.seed, "chooses the calibration windows")->capture_default_str();
   app.add_option("--damping", options->damping, "GPTQ: share of the mean second moment that is added to each")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  app.add_flag("--mse", options->search_grid, "GPTQ: shrink each group's range to where its squared rounding error is least, in place of covering all weights");
   app.add_flag("--round-to-nearest", options->round_to_nearest, "GPTQ's or AWQ's grid and file without its method, to compare with");
   app.add_option("--kernels", options->kernels, "of calibration: scalar, avx2, avx512_vnni or neon_dotprod; the bytes do not depend on it")->envname("QUANTFLEET_KERNELS");
   app.add_option("--budget-bpw", options->budget_bits, "in place of --format: so many bits per weight at most; the format of each tensor by measured loss, in a GGUF file")

@@ -20,14 +20,23 @@ namespace quantfleet {
 namespace {
 
 constexpr std::int64_t kSampleRows = 256;  // of a matrix, evenly spaced: what errors are measured on
+constexpr std::int64_t kSampleRowsOfExpert = 16;  // at least
+constexpr std::int64_t kMomentsBytes = std::int64_t{1} << 30;  // of experts at a time
 constexpr double kLeastDivergence = 1e-9;  // nats: what a probe counts at least
+
+// What multiplies matrices of two dimensions, experts' apart.
+constexpr ProductInput kPlainInputs[] = {ProductInput::kQkv, ProductInput::kAttentionOutput, ProductInput::kGateUp, ProductInput::kDown, ProductInput::kSharedGateUp, ProductInput::kSharedDown};
+constexpr ProductInput kExpertInputs[] = {ProductInput::kExpertGateUp, ProductInput::kExpertDown};
 
 struct Matrix {
   const GgufTensor* tensor = nullptr;
   int layer = -1;                           // -1: the embedding; layers: the output matrix
   std::vector<const BlockFormat*> formats;  // that its rows fit
   std::vector<double> errors;               // of each, share of the outputs' squares
+  double energy = 0;                        // the outputs' squares
   double sensitivity = 0;
+
+  std::int64_t slices() const { return tensor->shape.size() > 2 ? tensor->shape[2] : 1; }  // one for each expert
 };
 
 class Budget {
@@ -62,16 +71,24 @@ class Budget {
     if (!formats) return formats.error();
     std::map<std::string, int, std::less<>> layer_of;
     for (int layer = 0; layer < layers_; ++layer)
-      for (const ProductInput input : kLayerInputs)
-        for (const std::string& name : weights_behind(*model_, layer, input)) layer_of[name] = layer;
+      for (const auto& inputs : {std::span<const ProductInput>(kPlainInputs), std::span<const ProductInput>(kExpertInputs)})
+        for (const ProductInput input : inputs)
+          for (const std::string& name : weights_behind(*model_, layer, input)) layer_of[name] = layer;
     for (const std::string& name : weights_behind(*model_, 0, ProductInput::kOutput)) layer_of[name] = layers_;
     layer_of.emplace("token_embd.weight", -1);
     for (std::size_t i = 0; i < model_->tensors().size(); ++i) {
       const GgufTensor& tensor = model_->tensors()[i];
       const auto found = layer_of.find(tensor.name);
-      if ((*formats)[i] != &kQ8_0 || found == layer_of.end() || tensor.shape.size() != 2) continue;
-      matrices_.push_back({&tensor, found->second, {}, {}, 0});
+      if ((*formats)[i] != &kQ8_0 || found == layer_of.end()) continue;
+      Matrix& matrix = matrices_.emplace_back();
+      matrix.tensor = &tensor;
+      matrix.layer = found->second;
+      for (const BlockFormat* format : candidates_)
+        if (format->row_bytes(tensor.columns()) > 0) matrix.formats.push_back(format);
+      matrix.errors.resize(matrix.formats.size());
     }
+    if (config->experts > 0 && model_->find_tensor("blk.0.ffn_gate.0.weight"))
+      return Error{Code::kUnsupported, "tensor blk.0.ffn_gate.0.weight: experts in tensors of their own, as old conversions wrote them, cannot be measured; one tensor for all is needed"};
     return {};
   }
 
@@ -86,60 +103,102 @@ class Budget {
     return values;
   }
 
-  // What rows become in a format.
-  std::vector<float> stored(const BlockFormat& format, const std::vector<float>& values, std::int64_t columns, const std::vector<float>& importance) {
+  // What rows become in a format. importance: of the columns, or of each `rows_per_slice` rows' columns.
+  std::vector<float> stored(const BlockFormat& format, const std::vector<float>& values, std::int64_t columns, const std::vector<float>& importance, std::int64_t rows_per_slice) {
     std::vector<float> decoded(values.size());
     pool_.parallel_for(static_cast<std::int64_t>(values.size()) / columns, 4, [&](std::int64_t begin, std::int64_t end, int) {
       std::vector<std::byte> blocks(static_cast<std::size_t>(format.row_bytes(columns)));
       for (std::int64_t row = begin; row < end; ++row) {
-        encode_row(format, values.data() + row * columns, columns, importance.empty() ? nullptr : importance.data(), blocks.data());
+        encode_row(format, values.data() + row * columns, columns, importance.empty() ? nullptr : importance.data() + row / rows_per_slice * columns, blocks.data());
         format.decode(blocks.data(), columns / format.values_per_block, decoded.data() + row * columns);
       }
     });
     return decoded;
   }
 
-  // Errors of all formats that fit. moments: empty for the embedding, whose rows are outputs themselves.
-  Status measure_matrix(Matrix& matrix, const InputMoments& moments) {
+  // Adds the errors of all formats on one slice. moments: empty for the embedding, whose rows are outputs themselves, and for an expert that
+  // no token met, whose rows cost nothing.
+  Status measure_slice(Matrix& matrix, const InputMoments& moments, std::int64_t slice) {
     const GgufTensor& tensor = *matrix.tensor;
-    const std::int64_t columns = tensor.columns(), count = std::min(kSampleRows, tensor.rows());
+    const std::int64_t columns = tensor.columns(), slice_rows = tensor.rows() / matrix.slices();
+    const std::int64_t count = std::min(std::max(kSampleRows / matrix.slices(), kSampleRowsOfExpert), slice_rows);
     std::vector<std::int64_t> rows;
-    for (std::int64_t i = 0; i < count; ++i) rows.push_back(i * tensor.rows() / count);
+    for (std::int64_t i = 0; i < count; ++i) rows.push_back(slice * slice_rows + i * slice_rows / count);
     const std::vector<float> values = values_of(tensor, rows);
     for (std::size_t i = 0; i < values.size(); ++i)
       if (!std::isfinite(values[i]))
         return Error{Code::kNonFinite, fmt::format("tensor {}, row {}, column {}: {} where a finite weight is needed", tensor.name,
                                                    rows[i / static_cast<std::size_t>(columns)], i % static_cast<std::size_t>(columns), values[i])};
+    const bool is_embedding = matrix.layer < 0;
     std::vector<float> importance;
-    if (moments.columns > 0) {
-      ImportanceMatrix::Entry entry;
+    if (!is_embedding) {
+      ImportanceMatrix::Entry& entry = importance_.entries[tensor.name];
       entry.calls = importance_.chunks;
-      entry.tokens = {moments.count_tokens};
-      double sum = 0;
-      for (std::int64_t k = 0; k < columns; ++k) {
-        entry.mean_square.push_back(moments.second[static_cast<std::size_t>(k * columns + k)] / static_cast<float>(moments.count_tokens));
-        sum += static_cast<double>(entry.mean_square.back());
-      }
-      importance = prepared_importance(entry.mean_square);
-      if (sum > 0) importance_.entries.emplace(tensor.name, std::move(entry));
+      entry.tokens.push_back(moments.count_tokens);
+      for (std::int64_t k = 0; k < columns; ++k)
+        entry.mean_square.push_back(moments.columns == 0 ? 1.0f : moments.second[static_cast<std::size_t>(k * columns + k)] / static_cast<float>(moments.count_tokens));
+      importance = prepared_importance({entry.mean_square.end() - columns, entry.mean_square.end()});
     }
+    if (!is_embedding && moments.columns == 0) return {};
     const auto energy = [&](const std::vector<float>& x) {
-      if (moments.columns > 0) return std::max(0.0, output_error(x, moments.second, count, columns, gemm_));
+      if (!is_embedding) return std::max(0.0, output_error(x, moments.second, count, columns, gemm_));
       double sum = 0;
       for (const float value : x) sum += static_cast<double>(value) * static_cast<double>(value);
       return sum;
     };
-    const double all = energy(values);
-    for (const BlockFormat* format : candidates_) {
-      if (format->row_bytes(columns) == 0 || (importance.empty() && needs_importance(*format, tensor.name))) continue;
-      std::vector<float> difference = stored(*format, values, columns, importance);
-      for (std::size_t i = 0; i < values.size(); ++i) difference[i] -= values[i];
-      matrix.formats.push_back(format);
-      matrix.errors.push_back(all > 0 ? energy(difference) / all : 0);
+    matrix.energy += energy(values);
+    for (std::size_t i = 0; i < matrix.formats.size(); ++i) {
+      std::vector<float> difference = stored(*matrix.formats[i], values, columns, importance, count);
+      for (std::size_t j = 0; j < values.size(); ++j) difference[j] -= values[j];
+      matrix.errors[i] += energy(difference);
     }
+    return {};
+  }
+
+  // Behind the last slice: errors become shares, and formats go that need an importance where there is none.
+  Status finish_matrix(Matrix& matrix) {
+    const std::string& name = matrix.tensor->name;
+    const auto entry = importance_.entries.find(name);
+    const bool has_importance = entry != importance_.entries.end() && !prepared_importance(entry->second.mean_square).empty();
+    if (!has_importance && entry != importance_.entries.end()) importance_.entries.erase(entry);
+    std::vector<const BlockFormat*> formats;
+    std::vector<double> errors;
+    for (std::size_t i = 0; i < matrix.formats.size(); ++i) {
+      if (!has_importance && needs_importance(*matrix.formats[i], name)) continue;
+      formats.push_back(matrix.formats[i]);
+      errors.push_back(matrix.energy > 0 ? matrix.errors[i] / matrix.energy : 0);
+    }
+    matrix.formats = std::move(formats);
+    matrix.errors = std::move(errors);
     if (matrix.formats.empty())
-      return Error{Code::kBadShape, fmt::format("tensor {}: none of the candidate formats has blocks that fit rows of {}", tensor.name, columns)};
+      return Error{Code::kBadShape, fmt::format("tensor {}: none of the candidate formats has blocks that fit rows of {}", name, matrix.tensor->columns())};
     return step();
+  }
+
+  Status measure_matrix(Matrix& matrix, const InputMoments& moments) {
+    if (Status status = measure_slice(matrix, moments, 0); !status) return status;
+    return finish_matrix(matrix);
+  }
+
+  // As many experts at a time as kMomentsBytes allows.
+  Status measure_experts(int layer, ProductInput input) {
+    std::vector<Matrix*> matrices;
+    for (const std::string& name : weights_behind(*model_, layer, input))
+      if (Matrix* matrix = find(name)) matrices.push_back(matrix);
+    if (matrices.empty()) return {};
+    const std::int64_t columns = matrices[0]->tensor->columns(), experts = matrices[0]->slices();
+    const std::int64_t together = std::clamp<std::int64_t>(kMomentsBytes / (columns * columns * 4), 1, experts);
+    for (std::int64_t first = 0; first < experts; first += together) {
+      const std::int64_t count = std::min(together, experts - first);
+      const auto moments = walk_.observe_experts(model_, layer, input, first, count, {});
+      if (!moments) return moments.error();
+      for (Matrix* matrix : matrices)
+        for (std::int64_t e = 0; e < count; ++e)
+          if (Status status = measure_slice(*matrix, (*moments)[static_cast<std::size_t>(e)], first + e); !status) return status;
+    }
+    for (Matrix* matrix : matrices)
+      if (Status status = finish_matrix(*matrix); !status) return status;
+    return {};
   }
 
   Matrix* find(const std::string& name) {
@@ -159,11 +218,15 @@ class Budget {
       return {};
     };
     for (int layer = 0; layer < layers_; ++layer) {
-      for (const ProductInput input : kLayerInputs) {
+      for (const ProductInput input : kPlainInputs) {
+        const std::vector<std::string> names = weights_behind(*model_, layer, input);
+        if (names.empty()) continue;
         auto moments = walk_.observe(model_, layer, input, {});
         if (!moments) return moments.error();
-        if (Status status = measure_all(weights_behind(*model_, layer, input), *moments); !status) return status;
+        if (Status status = measure_all(names, *moments); !status) return status;
       }
+      for (const ProductInput input : kExpertInputs)
+        if (Status status = measure_experts(layer, input); !status) return status;
       if (Status status = walk_.advance(model_, layer, {}); !status) return status;
     }
     auto moments = walk_.observe_output(model_);
@@ -262,7 +325,7 @@ class Budget {
       const auto entry = importance_.entries.find(tensor.name);
       const std::vector<float> importance = entry == importance_.entries.end() ? std::vector<float>() : prepared_importance(entry->second.mean_square);
       auto changed = std::make_shared<ReplacedTensors>(model_);
-      changed->replace(tensor.name, stored(*matrix.formats[nearest], values_of(tensor, rows), tensor.columns(), importance));
+      changed->replace(tensor.name, stored(*matrix.formats[nearest], values_of(tensor, rows), tensor.columns(), importance, tensor.rows() / matrix.slices()));
 
       std::vector<float> states = probe.states[static_cast<std::size_t>(std::clamp(matrix.layer, 0, layers_))];
       std::shared_ptr<const Model> changed_head = probe.head;
@@ -382,8 +445,9 @@ Result<MixedReport> quantize_to_budget(const std::filesystem::path& in, const st
   settings.threads = options.threads;
   settings.program_version = options.program_version;
   settings.importance = &measured.importance();
-  settings.notes = {{"quantfleet.quantizer", "adaptive_mix"}, {"quantfleet.calibration_sha256", report.text.sha256},
-                    {"quantfleet.calibration_seed", std::to_string(options.text.seed)}};
+  settings.notes = {{"quantfleet.quantizer", "adaptive_mix"}, {"quantfleet.calibration_text", report.text.name}, {"quantfleet.calibration_sha256", report.text.sha256},
+                    {"quantfleet.calibration_seed", std::to_string(options.text.seed)}, {"quantfleet.calibration_windows", std::to_string(report.text.windows.size())},
+                    {"quantfleet.calibration_context", std::to_string(options.text.context_tokens)}};
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     const Matrix& matrix = measured.matrices()[i];
     report.tensors.push_back({matrix.tensor->name, matrix.formats[chosen[i]], matrix.errors[chosen[i]], matrix.sensitivity});

@@ -15,10 +15,14 @@ constexpr std::int64_t kBlockRows = 512;  // of the second moments: only what is
 
 class Moments final : public InputObserver {
  public:
-  Moments(ProductInput wanted, ThreadPool& pool, GemmF32& gemm) : wanted_(wanted), pool_(pool), gemm_(gemm) {}
+  Moments(ProductInput wanted, std::int64_t first_expert, std::int64_t experts, ThreadPool& pool, GemmF32& gemm)
+      : of_experts(static_cast<std::size_t>(experts)), wanted_(wanted), first_expert_(first_expert), pool_(pool), gemm_(gemm) {}
 
   bool observe(const ObservedInput& input) override {
     if (input.product != wanted_) return true;
+    const std::int64_t expert = input.expert - first_expert_;
+    if (expert < 0 || expert >= static_cast<std::int64_t>(of_experts.size())) return true;
+    InputMoments& sums = of_experts[static_cast<std::size_t>(expert)];
     const auto [x, rows, columns, stride] = std::tuple(input.x, input.rows, input.columns, input.stride);
     if (sums.columns == 0) {
       sums.columns = columns;
@@ -42,10 +46,11 @@ class Moments final : public InputObserver {
     return false;
   }
 
-  InputMoments sums;
+  std::vector<InputMoments> of_experts;  // one where the product is no expert's
 
  private:
   ProductInput wanted_;
+  std::int64_t first_expert_;
   ThreadPool& pool_;
   GemmF32& gemm_;
 };
@@ -67,8 +72,6 @@ Status LayerWalk::start(std::shared_ptr<const GgufFile> file, const CalibrationT
   window_tokens_ = static_cast<std::int64_t>(text.windows[0].size());
   if (config_.learned_positions && window_tokens_ > config_.context_tokens)
     return Error{Code::kTooLarge, fmt::format("windows of {} tokens; {} has learned {} positions", window_tokens_, file->path().string(), config_.context_tokens)};
-  if (config_.experts > 0)
-    return Error{Code::kUnsupported, fmt::format("{}: is a mixture of experts, whose inputs this program does not collect per expert for quantizers", file->path().string())};
   states_.resize(static_cast<std::size_t>(count_windows_ * window_tokens_ * config_.width));
   Transformer transformer(*model, ActivationKind::kF32, pool_);
   const std::size_t window_floats = states_.size() / text.windows.size();
@@ -84,9 +87,14 @@ Status LayerWalk::run(const std::shared_ptr<const Model>& model, bool to_output,
   one_layer.layers = 1;  // of a head, which has none, too
   KvCache cache(one_layer);
   const auto window_floats = static_cast<std::size_t>(window_tokens_ * config_.width);
+  std::vector<float> looked_at;
   for (std::int64_t window = 0; window < count_windows_; ++window) {
     KvSequence sequence(cache);
-    const std::span<float> states = std::span(states_).subspan(static_cast<std::size_t>(window) * window_floats, window_floats);
+    std::span<float> states = std::span(states_).subspan(static_cast<std::size_t>(window) * window_floats, window_floats);
+    if (observer) {  // looks only: behind products of experts the layer goes on
+      looked_at.assign(states.begin(), states.end());
+      states = looked_at;
+    }
     if (Status status = transformer.forward_states(sequence, states, to_output ? 0 : window_tokens_, {}); !status) return status;
     if (progress && !progress(static_cast<double>(window + 1) / static_cast<double>(count_windows_)))
       return Error{Code::kInterrupted, "interrupted; nothing was written"};
@@ -97,32 +105,42 @@ Status LayerWalk::run(const std::shared_ptr<const Model>& model, bool to_output,
 namespace {
 
 // Means, and both triangles of the second moments.
-Result<InputMoments> finished(InputMoments& sums, std::string_view place) {
+Status finish(InputMoments& sums, std::string_view place) {
   for (std::int64_t i = 0; i < sums.columns; ++i) {
     sums.mean_magnitude[static_cast<std::size_t>(i)] /= static_cast<double>(sums.count_tokens);
     for (std::int64_t j = 0; j < i; ++j) sums.second[static_cast<std::size_t>(i * sums.columns + j)] = sums.second[static_cast<std::size_t>(j * sums.columns + i)];
     if (!std::isfinite(sums.second[static_cast<std::size_t>(i * sums.columns + i)]))
       return Error{Code::kNonFinite, fmt::format("{}: the inputs of a matrix product are not finite numbers (column {})", place, i)};
   }
-  return std::move(sums);
+  return {};
 }
 
 }  // namespace
 
 Result<InputMoments> LayerWalk::observe(std::shared_ptr<const GgufFile> file, int layer, ProductInput input, const Progress& progress) {
+  auto moments = observe_experts(std::move(file), layer, input, 0, 1, progress);
+  if (!moments) return moments.error();
+  return std::move(moments->front());
+}
+
+Result<std::vector<InputMoments>> LayerWalk::observe_experts(std::shared_ptr<const GgufFile> file, int layer, ProductInput input, std::int64_t first, std::int64_t count,
+                                                             const Progress& progress) {
   auto model = load_layer(std::move(file), layer, family_, pool_);
   if (!model) return model.error();
-  Moments moments(input, pool_, gemm_);
+  Moments moments(input, first, count, pool_, gemm_);
   if (Status status = run(*model, false, &moments, progress); !status) return status.error();
-  return finished(moments.sums, fmt::format("layer {}", layer));
+  for (InputMoments& one : moments.of_experts)
+    if (Status status = finish(one, fmt::format("layer {}", layer)); !status) return status.error();
+  return std::move(moments.of_experts);
 }
 
 Result<InputMoments> LayerWalk::observe_output(std::shared_ptr<const GgufFile> file) {
   auto model = load_head(std::move(file), family_, pool_);
   if (!model) return model.error();
-  Moments moments(ProductInput::kOutput, pool_, gemm_);
+  Moments moments(ProductInput::kOutput, 0, 1, pool_, gemm_);
   if (Status status = run(*model, true, &moments, {}); !status) return status.error();
-  return finished(moments.sums, "the output");
+  if (Status status = finish(moments.of_experts[0], "the output"); !status) return status.error();
+  return std::move(moments.of_experts[0]);
 }
 
 Status LayerWalk::advance(std::shared_ptr<const GgufFile> file, int layer, const Progress& progress) {

@@ -38,6 +38,8 @@ class LayerWalk {
   Status start(std::shared_ptr<const GgufFile> file, const CalibrationText& text);
   // What this product of layer `layer` multiplies over all windows.  Error: kNonFinite.
   Result<InputMoments> observe(std::shared_ptr<const GgufFile> file, int layer, ProductInput input, const Progress& progress);
+  // The same of `count` experts of a mixture, from `first` on. An expert that no token met has no columns.
+  Result<std::vector<InputMoments>> observe_experts(std::shared_ptr<const GgufFile> file, int layer, ProductInput input, std::int64_t first, std::int64_t count, const Progress& progress);
   // What the output matrix multiplies, behind the last layer.
   Result<InputMoments> observe_output(std::shared_ptr<const GgufFile> file);
   // Passes all windows through the layer.

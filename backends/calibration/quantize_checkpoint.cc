@@ -30,6 +30,7 @@ using Method = CalibratedFormat::Method;
 Json quantization_config(const CalibratedOptions& options, const CalibrationText& text) {
   const CalibratedFormat& format = options.format;
   const Json made_by = {{"quantizer", "quantfleet"}, {"version", options.program_version}, {"error_feedback", options.error_feedback},
+                        {"search_grid", options.search_grid},
                         {"calibration_text", text.name}, {"calibration_sha256", text.sha256}, {"calibration_seed", options.text.seed},
                         {"calibration_windows", text.windows.size()}, {"calibration_context", options.text.context_tokens}};
   if (format.method == Method::kAwq)
@@ -85,7 +86,7 @@ class Quantization {
 
   GroupedCodes round(std::vector<float>& values, const GgufTensor& tensor) {
     const CalibratedFormat& format = options_.format;
-    return round_groups(values, tensor.rows(), tensor.columns(), format.bits, group_of(tensor), format.symmetric, pool_);
+    return round_groups(values, tensor.rows(), tensor.columns(), format.bits, group_of(tensor), format.symmetric, pool_, options_.search_grid);
   }
   std::int64_t group_of(const GgufTensor& tensor) const { return options_.format.group_size > 0 ? options_.format.group_size : tensor.columns(); }
 
@@ -143,7 +144,7 @@ class Quantization {
       auto moments = walk_.observe(seen_, layer, input, pass(count_weights(names)));
       if (!moments) return moments.error();
       const CalibratedFormat& format = options_.format;
-      auto solver = GptqSolver::create(moments->second, moments->columns, {format.bits, format.group_size, format.symmetric, format.act_order, options_.damping}, gemm_);
+      auto solver = GptqSolver::create(moments->second, moments->columns, {format.bits, format.group_size, format.symmetric, format.act_order, options_.damping, options_.search_grid}, gemm_);
       if (!solver) return at("tensor " + names.front(), solver.error());
       for (const std::string& name : names) {
         const GgufTensor& tensor = *model_->find_tensor(name);

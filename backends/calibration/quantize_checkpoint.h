@@ -19,6 +19,7 @@ struct CalibratedOptions {
   CalibratedFormat format;
   CalibrationTextOptions text;
   double damping = 0.01;               // GPTQ: share of the mean diagonal that is added to it
+  bool search_grid = false;            // GPTQ: ranges of the groups by least squared rounding error (group_grid.h)
   bool error_feedback = true;          // false: round to nearest on the same grid, to compare with
   int threads = 1;
   std::string kernels;                 // "": the best of this CPU

@@ -186,6 +186,23 @@ class Checkpoint final : public GgufFile {
     auto name = format_->describe(quantization);
     if (!name) return name.error();
     metadata_.emplace_back("quantfleet.source_format", gguf_string(*name));
+    return read_provenance(quantization);
+  }
+
+  // What quantize says of itself in a folder (quantization_config.meta), as the keys that its GGUF files have.
+  Status read_provenance(JsonReader& quantization) {
+    const Json* meta = quantization.find("meta");
+    if (!meta || !meta->is_object() || text_of(*meta, "quantizer") != "quantfleet") return {};
+    JsonReader made_by(*meta, quantization.place() + ".meta");
+    const std::string method = made_by.flag("error_feedback", true) ? std::string(format_->quant_method) : "round_to_nearest";
+    metadata_.emplace_back("quantfleet.quantizer", gguf_string(method));
+    metadata_.emplace_back("quantfleet.program_version", gguf_string(made_by.text("version", "")));
+    for (const auto& [key, name] : {std::pair("calibration_text", "quantfleet.calibration_text"), std::pair("calibration_sha256", "quantfleet.calibration_sha256")})
+      metadata_.emplace_back(name, gguf_string(made_by.text(key, "")));
+    for (const auto& [key, name] : {std::pair("calibration_seed", "quantfleet.calibration_seed"), std::pair("calibration_windows", "quantfleet.calibration_windows"),
+                                    std::pair("calibration_context", "quantfleet.calibration_context")})
+      if (const Json* value = made_by.find(key); value && value->is_number_unsigned()) metadata_.emplace_back(name, gguf_string(std::to_string(value->get<std::uint64_t>())));
+    if (made_by.error()) return *made_by.error();
     return {};
   }
 

@@ -94,7 +94,7 @@ huggingface::GroupedCodes GptqSolver::quantize(std::span<float> weights, std::in
         GroupGrid& grid = grids[static_cast<std::size_t>(row)];
         for (std::int64_t i = first; i < last; ++i) {
           if (i % size == 0) {
-            grid = fit_group(w + i, size, options_.bits, options_.symmetric);
+            grid = fit_group(w + i, size, options_.bits, options_.symmetric, options_.search_grid);
             coded.scales[static_cast<std::size_t>(row * groups + i / size)] = grid.scale;
             coded.zeros[static_cast<std::size_t>(row * groups + i / size)] = static_cast<std::uint8_t>(grid.zero);
           }

@@ -20,6 +20,7 @@ struct GptqOptions {
   bool symmetric = true;           // zero point in the middle
   bool act_order = false;          // columns in descending order of their mean squared input
   double damping = 0.01;           // of the mean diagonal, added to it; grows by 0.01 where the factorization fails
+  bool search_grid = false;        // group_grid.h: shrinks ranges to where rounding costs least
 };
 
 class GptqSolver {

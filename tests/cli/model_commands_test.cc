@@ -193,6 +193,12 @@ TEST_CASE("quantize with a calibration text writes folders and mixes, and says w
     check_schema("quantize", json);
     CHECK(json["format"] == format);
     CHECK(json["calibration"]["windows"] == 12);
+    const Outcome seen = run("inspect " + (folder() / format) + " --json");
+    REQUIRE(seen.code == 0);
+    const auto inspected = nlohmann::json::parse(seen.out);
+    check_schema("inspect", inspected);
+    CHECK(inspected["made_by"]["calibration_sha256"] == json["calibration"]["text_sha256"]);
+    CHECK(run("inspect " + (folder() / format)).out.find("calibration_text calibration.txt") != std::string::npos);
     const Outcome read = run("perplexity " + (folder() / format) + " --text " + (folder() / "calibration.txt") + " --context 64 --json");
     REQUIRE(read.code == 0);
     CHECK(nlohmann::json::parse(read.out)["format"].get<std::string>().starts_with(std::string(format).substr(0, 4)));
@@ -208,6 +214,7 @@ TEST_CASE("quantize with a calibration text writes folders and mixes, and says w
   for (const auto& [arguments, sentence] : {std::pair(std::string("--format GPTQ-4bit-g64"), "needs a calibration text (--text FILE)"),
                                             std::pair(std::string("--budget-bpw 4"), "needs a calibration text (--text FILE)"),
                                             std::pair(std::string("--format Q4_0 --budget-bpw 4"), "one of --format, --budget-bpw and --budget-size is needed"),
+                                            std::pair("--format AWQ-4bit-g128 --mse" + text, "--mse is for GPTQ"),
                                             std::pair("--format GPTQ-5bit" + text, "no format is called GPTQ-5bit"),
                                             std::pair("--format GPTQ-4bit-g96" + text, "256 inputs do not divide into groups of 96")}) {
     const Outcome refused = run(in + (folder() / "refused") + " " + arguments);

@@ -106,10 +106,37 @@ TEST_CASE("a budget gives the same file for any thread count and instruction set
   REQUIRE(!none.has_value());
   CHECK(none.error().code == Code::kBadValue);
   CHECK(!fs::exists(folder.path / "d.gguf"));
-  if (test::has_shared("oracle/models/arch/mixtral_like.gguf.zst"))
-    CHECK(quantize_to_budget(test::unpacked("oracle/models/arch/mixtral_like.gguf.zst"), folder.path / "d.gguf", options).error().code == Code::kUnsupported);
   options.formats = {"Q9_K"};
   CHECK(quantize_to_budget(model, folder.path / "d.gguf", options).error().code == Code::kUnknownFormat);
+}
+
+TEST_CASE("a budget measures every expert of a mixture", "[calibration][budget][oracle]") {
+  if (!test::has_shared("oracle/models/arch/mixtral_like.gguf.zst")) return;
+  const Folder folder;
+  const fs::path model = test::unpacked("oracle/models/arch/mixtral_like.gguf.zst");
+  BudgetOptions options;
+  options.bits_per_weight = 6;
+  options.text = {test::shared_root() / "oracle/text/calib_visible.txt", 64, 6, 0};
+  options.threads = 2;
+  options.probe_windows = 2;
+  options.formats = {"Q4_0", "Q5_0", "Q8_0"};
+  const auto report = quantize_to_budget(model, folder.path / "a.gguf", options).value();
+  CHECK(report.written.bits_per_weight <= 6);
+  int experts = 0;
+  for (const MixedTensor& tensor : report.tensors)
+    if (tensor.name.ends_with("_exps.weight")) {
+      ++experts;
+      CHECK(tensor.output_error > 0);
+      CHECK(tensor.output_error < 0.05);
+      CHECK(tensor.sensitivity > 0);
+    }
+  const auto file = open_model_file(folder.path / "a.gguf").value();
+  CHECK(experts == 3 * static_cast<int>(read_model_config(*file).value().layers));
+  CHECK(file->string_or("quantfleet.calibration_windows", "").value() == "6");
+  options.threads = 1;
+  options.kernels = "scalar";
+  REQUIRE(quantize_to_budget(model, folder.path / "b.gguf", options).has_value());
+  CHECK((contents(folder.path / "a.gguf") == contents(folder.path / "b.gguf")));
 }
 
 TEST_CASE("a budget loses less than a fixed mix of the same size on the oracle's model", "[calibration][budget][oracle]") {
@@ -131,6 +158,7 @@ TEST_CASE("a budget loses less than a fixed mix of the same size on the oracle's
     options.text = {test::shared_root() / "oracle/text/calib_visible.txt", 256, show ? 24 : 12, 0};
     options.threads = 2;
     options.probe_windows = show ? 8 : 2;
+    if (!show) options.formats = {"Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_0"};  // quick to encode
     const auto report = quantize_to_budget(model, folder.path / "mixed.gguf", options).value();
     const double ours = test::mean_divergence(reference, test::logits_of(folder.path / "mixed.gguf", evaluation.windows), 512);
     const double theirs = test::mean_divergence(reference, test::logits_of(folder.path / "fixed.gguf", evaluation.windows), 512);

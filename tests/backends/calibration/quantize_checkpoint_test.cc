@@ -110,6 +110,33 @@ TEST_CASE("walking layer by layer shows the inputs that the whole model has", "[
   }
 }
 
+TEST_CASE("each expert's inputs are those of the tokens that met it", "[calibration][oracle]") {
+  if (!test::has_shared("oracle/models/arch/mixtral_like.gguf.zst")) return;
+  const fs::path path = test::unpacked("oracle/models/arch/mixtral_like.gguf.zst");
+  ImportanceOptions options;
+  options.model = path;
+  options.text = {test::shared_root() / "oracle/text/calib_visible.txt", 64, 4, 1};
+  const auto whole = collect_importance(options).value();
+  const auto file = open_model_file(path).value();
+  ThreadPool pool(2);
+  GemmF32 gemm(pool, *find_gemm_f32_kernel("auto"));
+  LayerWalk walk(*find_kernels("").value(), pool, gemm);
+  REQUIRE(walk.start(file, whole.text).has_value());
+  for (const auto& [input, name] : {std::pair(ProductInput::kExpertGateUp, "blk.0.ffn_up_exps.weight"), std::pair(ProductInput::kExpertDown, "blk.0.ffn_down_exps.weight")}) {
+    const auto& expected = whole.matrix.entries.at(name);
+    const std::int64_t K = file->find_tensor(name)->columns(), experts = file->find_tensor(name)->shape[2];
+    for (std::int64_t first = 0; first < experts; first += 3) {
+      const auto moments = walk.observe_experts(file, 0, input, first, std::min<std::int64_t>(3, experts - first), {}).value();
+      for (std::size_t e = 0; e < moments.size(); ++e) {
+        const std::size_t expert = static_cast<std::size_t>(first) + e;
+        REQUIRE(moments[e].count_tokens == expected.tokens[expert]);
+        for (std::int64_t k = 0; k < moments[e].columns; ++k)
+          CHECK(moments[e].second[k * K + k] / static_cast<float>(moments[e].count_tokens) == Approx(expected.mean_square[expert * K + k]).epsilon(1e-4));
+      }
+    }
+  }
+}
+
 TEST_CASE("GPTQ and AWQ write the same folder for any thread count and instruction set", "[calibration]") {
   const Folder folder;
   const fs::path model = folder.path / "model.gguf", text = folder.path / "text.txt";
@@ -140,8 +167,12 @@ TEST_CASE("GPTQ and AWQ write the same folder for any thread count and instructi
   CHECK(meta["calibration_sha256"] == report.text_sha256);
   CHECK(meta["calibration_seed"] == 9);
   CHECK(meta["version"] == "test");
-  // And opens.
+  // And opens, with what it says as keys.
   const auto written = open_model_file(folder.path / "first").value();
+  CHECK(written->string_or("quantfleet.quantizer", "").value() == (format.starts_with("AWQ") ? "awq" : "gptq"));
+  CHECK(written->string_or("quantfleet.calibration_sha256", "").value() == report.text_sha256);
+  CHECK(written->string_or("quantfleet.calibration_seed", "").value() == "9");
+  CHECK(written->string_or("quantfleet.calibration_windows", "").value() == "3");
   CHECK(written->tensors().size() == open_model_file(model).value()->tensors().size());
 }
 

@@ -9,6 +9,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 
@@ -137,6 +138,31 @@ TEST_CASE("GPTQ chooses the codes of the implementation in double, and beats rou
         CHECK(values[n * one.columns + k] == codes.scales[group] * static_cast<float>(codes.codes[n * one.columns + k] - codes.zeros[group]));
       }
   }
+}
+
+TEST_CASE("the grid search takes the share of the range that rounds best", "[quantizers][gptq]") {
+  const std::vector<float> w = noise(64, 7);
+  for (const bool symmetric : {true, false})
+    for (const int bits : {2, 3, 4}) {
+      CAPTURE(symmetric, bits);
+      const auto error_of = [&](const GroupGrid& grid) {
+        double sum = 0;
+        for (const float value : w) sum += std::pow(double(grid.value_of(grid.code_of(value)) - value), 2);
+        return sum;
+      };
+      // A range is a share of the whole one: so is that of values that are all clamped to it.
+      const auto [low, high] = std::minmax_element(w.begin(), w.end());
+      const float magnitude = std::max(-*low, *high);
+      double best = 1e30;
+      for (int step = 0; step < 80; ++step) {
+        const float share = 1.0f - static_cast<float>(step) / 100.0f;
+        const float ends[] = {symmetric ? -magnitude * share : *low * share, symmetric ? magnitude * share : *high * share};
+        best = std::min(best, error_of(fit_group(ends, 2, bits, symmetric)));
+      }
+      const GroupGrid found = fit_group(w.data(), 64, bits, symmetric, true);
+      CHECK(error_of(found) == Approx(best).epsilon(1e-9));
+      CHECK(error_of(found) <= error_of(fit_group(w.data(), 64, bits, symmetric)));
+    }
 }
 
 TEST_CASE("AWQ finds the scales and the clipping of the implementation in double, and beats rounding", "[quantizers][awq]") {
