@@ -13,6 +13,7 @@ std::function<int()> add_status(CLI::App& app);
 std::function<int()> add_cancel(CLI::App& app);
 std::function<int()> add_runs(CLI::App& app);
 std::function<int()> add_devices(CLI::App& app);
+std::function<int()> add_rescore(CLI::App& app);
 std::function<int()> add_results(CLI::App& app);
 std::function<int()> add_compare(CLI::App& app);
 std::function<int()> add_report(CLI::App& app);
@@ -45,6 +46,7 @@ std::span<const Command> commands() {
       Command{"cancel", "end a run", add_cancel},
       Command{"runs", "all runs of a coordinator", add_runs},
       Command{"devices", "the agents of a coordinator", add_devices},
+      Command{"rescore", "mark the stored answers of a run again", add_rescore},
       Command{"results", "the table of a run, or its numbers as JSON or CSV", add_results},
       Command{"compare", "one run against another", add_compare},
       Command{"report", "a self-contained HTML page of a run", add_report},

@@ -9,6 +9,7 @@
 #include "cli/suites_root.h"
 #include "contract/error.h"
 #include "contract/version.h"
+#include "reports/tables/aggregates.h"
 #include "suites/suite.h"
 
 #include <fmt/format.h>
@@ -32,6 +33,7 @@ struct Options {
   std::vector<std::string> names;
   std::filesystem::path root;
   int limit = 0;
+  std::uint64_t choice_seed = 0;
   bool json = false;
 };
 
@@ -143,6 +145,7 @@ Json to_json(const ItemResult& row) {
   json["first_token_ms"] = row.first_token_ms;
   json["total_ms"] = row.total_ms;
   json["output"] = row.output;
+  json["group"] = row.group;
   json["logits_digest"] = row.logits_digest;
   if (row.error) json["error"] = {{"code", name_of(row.error->code)}, {"detail", row.error->detail}};
   else json["error"] = nullptr;
@@ -151,6 +154,12 @@ Json to_json(const ItemResult& row) {
 
 int errors_of(const Measured& measured) {
   return static_cast<int>(std::count_if(measured.rows.begin(), measured.rows.end(), [](const ItemResult& row) { return row.error.has_value(); }));
+}
+
+std::vector<const ItemResult*> rows_of(const Measured& measured) {
+  std::vector<const ItemResult*> rows;
+  for (const ItemResult& row : measured.rows) rows.push_back(&row);
+  return rows;
 }
 
 Json to_json(const Measured& measured) {
@@ -175,6 +184,12 @@ Json to_json(const Measured& measured) {
     }
     if (const Mean norm = mean_of(measured.rows, "accuracy_norm"); norm.items > 0) json["accuracy_norm"] = norm.value;
   }
+  json["aggregates"] = Json::object();
+  for (const reports::Aggregate& one : reports::aggregates_of(rows_of(measured)))
+    json["aggregates"][one.name] = {{"value", one.value}, {"standard_error", one.standard_error ? Json(*one.standard_error) : Json(nullptr)}, {"items", one.items}};
+  json["groups"] = Json::object();
+  for (const auto& [group, one] : reports::accuracy_by_group(rows_of(measured)))
+    json["groups"][group] = {{"accuracy", one.value}, {"standard_error", *one.standard_error}, {"items", one.items}};
   json["seconds"] = measured.seconds;
   json["prompt_seconds"] = measured.prompt_seconds;
   json["scoring_seconds"] = measured.scoring_seconds;
@@ -209,6 +224,15 @@ void print_table(const EngineInfo& info, const std::vector<Measured>& all) {
                errors_of(measured),
                measured.seconds > 0 ? fmt::format("{:.1f}", static_cast<double>(measured.rows.size()) / measured.seconds) : "-");
   }
+  for (const Measured& measured : all) {
+    const auto aggregates = reports::aggregates_of(rows_of(measured));
+    if (!aggregates.empty()) fmt::print("\n{}:", measured.suite->info().name);
+    for (const reports::Aggregate& one : aggregates)
+      fmt::print(" {} {:.4g}{}", one.name, one.value, one.standard_error ? fmt::format(" ± {:.2g}", *one.standard_error) : "");
+    for (const auto& [group, one] : reports::accuracy_by_group(rows_of(measured)))
+      fmt::print("\n  {:<44} {:>6}  {:>5.1f} ± {:.1f} %", group, one.items, 100 * one.value, 100 * *one.standard_error);
+    if (!aggregates.empty()) fmt::print("\n");
+  }
   for (const Measured& measured : all)
     for (const ItemResult& row : measured.rows)
       if (row.error) {
@@ -221,13 +245,14 @@ int evaluate(Options& options) {
   if (options.activations == "f32") options.engine.activations = Activations::kF32;
   if (options.activations == "int8") options.engine.activations = Activations::kInt8;
   std::vector<std::shared_ptr<const Suite>> suites;
+  if (options.choice_seed && options.names.empty()) throw BadResult({Code::kUsage, "--choice-seed needs --suite: not every suite has options that can be put into another order"});
   if (options.names.empty()) {
     auto all = load_suites(options.root);
     if (!all) throw BadResult(all.error());
     suites = std::move(*all);
   }
   for (const std::string& name : options.names) {
-    auto suite = find_suite(options.root, name);
+    auto suite = find_suite(options.root, name, {options.choice_seed});
     if (!suite) throw BadResult(suite.error());
     suites.push_back(std::move(*suite));
   }
@@ -264,6 +289,7 @@ std::function<int()> add_evaluate(CLI::App& app) {
   app.add_option("MODEL", options->engine.model, "GGUF file")->required();
   app.add_option("--suite", options->names, "suites by name (default: all)")->expected(1, 64);
   app.add_option("--limit", options->limit, "items of each suite, from the start of its seeded order; 0: all")->check(CLI::Range(0, 1'000'000))->capture_default_str();
+  app.add_option("--choice-seed", options->choice_seed, "the options of each question in another order, drawn from this seed (needs --suite)")->check(CLI::Range(1u, 1u << 31));
   app.add_option("--root", options->root, "folder of suites (default: QUANTFLEET_SUITES, else the installed ones)");
   app.add_option("--threads", options->engine.threads, "threads of the engine")->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--kernels", options->engine.kernels, "scalar, avx2, avx512_vnni, neon_dotprod (default: QUANTFLEET_KERNELS, else the best of this CPU)");

@@ -6,6 +6,7 @@
 #include "agent/runner/lease_runner.h"
 #include "agent/session.h"
 #include "agent/telemetry/telemetry.h"
+#include "cli/suite_bundles.h"
 #include "coordinator/artifacts/artifact_directory.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/store/store.h"
@@ -208,6 +209,14 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
     if (const Status adopted = (*artifacts)->adopt(model.path, *hash); !adopted) return adopted.error();
     model.sha256 = *hash;
     model.path.clear();
+  }
+  // Imported items are kept with the models, so that the run can be repeated from its artifacts.
+  const auto bundles = bundle_imported_suites(spec, options.suites_root, artifact_root / "work");
+  if (!bundles) return bundles.error();
+  for (const SuiteBundle& bundle : *bundles) {
+    const Status adopted = (*artifacts)->adopt(bundle.file, bundle.sha256);
+    fs::remove(bundle.file, why);
+    if (!adopted) return adopted.error();
   }
   Result<Register> registration = agent::make_registration(options.suites_root);
   if (!registration) return registration.error();

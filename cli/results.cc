@@ -9,18 +9,35 @@
 #include <memory>
 
 namespace quantfleet::cli {
+namespace {
+
+void print_groups(const reports::RunSummary& summary) {
+  for (const reports::FormatSummary& format : summary.formats)
+    for (const reports::SuiteScore& suite : format.suites) {
+      if (suite.aggregates.empty() && suite.groups.empty()) continue;
+      fmt::print("\n{} {} {}, {}:", format.model, format.format, format.activations, suite.suite.name);
+      for (const reports::Aggregate& one : suite.aggregates)
+        fmt::print(" {} {:.4g}{}", one.name, one.value, one.standard_error ? fmt::format(" ± {:.2g}", *one.standard_error) : "");
+      for (const auto& [group, one] : suite.groups)
+        fmt::print("\n  {:<44} {:>6}  {:>5.1f} ± {:.1f} %", group, one.items, 100 * one.value, 100 * one.standard_error.value_or(0));
+      fmt::print("\n");
+    }
+}
+
+}  // namespace
 
 std::function<int()> add_results(CLI::App& app) {
   struct Options {
     std::filesystem::path database;
     std::string run = "latest";
-    bool json = false, csv = false;
+    bool json = false, csv = false, groups = false;
   };
   auto options = std::make_shared<Options>();
   app.add_option("RUN", options->run, "run id, a unique prefix of one, or latest [latest]");
   add_database_option(app, options->database);
   CLI::Option* json = app.add_flag("--json", options->json, "one JSON array: an object per device, model, format and suite");
   app.add_flag("--csv", options->csv, "the same as comma-separated values")->excludes(json);
+  app.add_flag("--groups", options->groups, "below the table: accuracy by group of items (MMLU's subjects) and each suite's further numbers")->excludes(json);
   return [options] {
     const reports::RunSummary summary = reports::summarize(read_run(options->database, options->run).value());
     if (options->json)
@@ -29,6 +46,7 @@ std::function<int()> add_results(CLI::App& app) {
       fmt::print("{}", reports::results_csv(summary));
     else
       fmt::print("{}", reports::terminal_table(summary, terminal_width()));
+    if (options->groups) print_groups(summary);
     return 0;
   };
 }

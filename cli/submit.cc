@@ -1,8 +1,10 @@
-// quantfleet submit: a plan to a coordinator; uploads the models it lacks, by hash.
+// quantfleet submit: a plan to a coordinator; uploads the models and imported suites it lacks, by hash.
 #include "cli/commands.h"
 #include "cli/coordinator_client.h"
 #include "cli/plan_file.h"
 #include "cli/run_progress.h"
+#include "cli/suite_bundles.h"
+#include "cli/suites_root.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -56,6 +58,24 @@ Status upload_models(const CoordinatorClient& client, const JobSpec& spec) {
   return {};
 }
 
+// Suites imported here go with the run: agents need their items.
+Status upload_suites(const CoordinatorClient& client, JobSpec& spec, const std::filesystem::path& root) {
+  const std::filesystem::path folder = std::filesystem::temp_directory_path() / fmt::format("quantfleet-submit-{}", ::getpid());
+  std::error_code ignored;
+  Status status;
+  const auto bundles = bundle_imported_suites(spec, root, folder);
+  if (!bundles) status = bundles.error();
+  else
+    for (const SuiteBundle& bundle : *bundles) {
+      const Result<bool> there = client.has_artifact(bundle.sha256);
+      if (!there) status = there.error();
+      else if (!*there) status = client.put_artifact(bundle.file, bundle.sha256, [](std::uint64_t, std::uint64_t) {});
+      if (!status) break;
+    }
+  std::filesystem::remove_all(folder, ignored);
+  return status;
+}
+
 }  // namespace
 
 // Follows a run to its end. 0 done, 1 where units failed or it was cancelled, 130 interrupted (the run goes on).
@@ -91,12 +111,14 @@ int follow_run(const CoordinatorClient& client, const std::string& run, nlohmann
 std::function<int()> add_submit(CLI::App& app) {
   struct Options {
     CoordinatorAddress address;
-    std::filesystem::path plan;
+    std::filesystem::path plan, suites;
     bool wait = false, json = false;
     int agents = 1, agents_seconds = 60;
   };
   auto options = std::make_shared<Options>();
   app.add_option("PLAN", options->plan, "plan in YAML (docs: plans/demo.yaml)")->required();
+  options->suites = default_suites_root();
+  app.add_option("--suites", options->suites, "folder of suites: those of the plan whose items were imported here travel with the run")->capture_default_str();
   app.add_flag("--wait", options->wait, "follow the run to its end; Ctrl-C leaves it running");
   app.add_option("--agents", options->agents, "first wait until so many agents are connected")->check(CLI::Range(1, 10000))->capture_default_str();
   app.add_option("--agents-timeout", options->agents_seconds, "seconds to wait for them")->check(CLI::Range(0, 86400))->capture_default_str();
@@ -105,10 +127,11 @@ std::function<int()> add_submit(CLI::App& app) {
   return [options] {
     ::signal(SIGINT, [](int) { interrupted = 1; });
     ::signal(SIGPIPE, SIG_IGN);
-    const JobSpec spec = read_plan(options->plan).value();
+    JobSpec spec = read_plan(options->plan).value();
     const CoordinatorClient client = CoordinatorClient::at(options->address).value();
     wait_for_agents(client, options->agents, options->agents_seconds).value();
     upload_models(client, spec).value();
+    upload_suites(client, spec, options->suites).value();
     nlohmann::json answer;
     client.post("/api/runs", "application/json", canonical_json(spec), answer).value();
     const std::string run = answer["run"];

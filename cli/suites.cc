@@ -1,9 +1,11 @@
-// quantfleet suites list | show NAME | verify | import NAME
+// quantfleet suites list | show NAME | verify | import NAME-or-TASK.yaml
 #include "cli/commands.h"
 #include "cli/suites_root.h"
 #include "contract/error.h"
+#include "suites/harness_task.h"
 #include "suites/import.h"
 #include "suites/suite.h"
+#include "suites/task.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -14,7 +16,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
 #include <system_error>
@@ -27,7 +31,8 @@ using Json = nlohmann::ordered_json;
 struct Options {
   std::filesystem::path root;
   std::string name;
-  std::filesystem::path from;
+  std::filesystem::path from, fewshot;
+  std::string area = "knowledge";
   bool json = false, accept = false;
 };
 
@@ -77,6 +82,14 @@ std::string shown(const Request& request) {
   return fmt::format("{}\n  up to {} tokens, {} stop strings\n", generate.prompt, generate.tokens_max, generate.stop.size());
 }
 
+// Which other suites a task says it overlaps with.
+std::vector<std::string> overlaps_of(const Options& options, const std::string& name) {
+  std::ifstream file(options.root / name / "task.yaml", std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  const auto task = parse_task_yaml(text, name);
+  return task ? task->overlaps : std::vector<std::string>();
+}
+
 int show(const Options& options) {
   const auto suite = find_suite(options.root, options.name);
   if (!suite) throw BadResult(suite.error());
@@ -85,6 +98,7 @@ int show(const Options& options) {
   if (!first) throw BadResult(first.error());
   if (options.json) {
     Json document = to_json(info);
+    document["overlaps"] = overlaps_of(options, options.name);
     document["folder"] = (options.root / options.name).string();
     document["first_item"] = (*suite)->item_id(0).value;
     document["first_request"] = shown(*first);
@@ -97,19 +111,45 @@ int show(const Options& options) {
   return 0;
 }
 
+// How many prompts each two suites have in common: what an area would count twice.
+class SharedPrompts {
+ public:
+  void add(const std::string& suite, const Request& request) {
+    const auto* choice = std::get_if<Loglikelihood>(&request);
+    const auto* generate = std::get_if<Generate>(&request);
+    const std::string& prompt = choice ? choice->context : generate ? generate->prompt : std::get<RollingLoglikelihood>(request).text;
+    if (prompt.size() < 16) return;  // says nothing by itself
+    std::vector<std::string>& seen = by_prompt_[std::hash<std::string>()(prompt)];
+    for (const std::string& other : seen)
+      if (other != suite) ++pairs_[{other, suite}];
+    if (seen.empty() || seen.back() != suite) seen.push_back(suite);
+  }
+  const std::map<std::pair<std::string, std::string>, int>& pairs() const { return pairs_; }
+
+ private:
+  std::map<std::size_t, std::vector<std::string>> by_prompt_;
+  std::map<std::pair<std::string, std::string>, int> pairs_;
+};
+
 int verify(const Options& options) {
   const auto suites = load_suites(options.root);
   if (!suites) throw BadResult(suites.error());
   Json all = Json::array();
   int items = 0;
+  SharedPrompts shared;
   for (const auto& suite : *suites) {
-    for (int i = 0; i < suite->size(); ++i)
-      if (const auto request = suite->request(i, ""); !request) throw BadResult(request.error());
+    for (int i = 0; i < suite->size(); ++i) {
+      const auto request = suite->request(i, "");
+      if (!request) throw BadResult(request.error());
+      shared.add(suite->info().name, *request);
+    }
     items += suite->size();
     all.push_back(to_json(suite->info()));
   }
   if (options.json) fmt::print("{}\n", all.dump(2));
   else fmt::print("{} suites with {} items under {}: every file read, every item rendered.\n", suites->size(), items, options.root.string());
+  if (!options.json)
+    for (const auto& [pair, count] : shared.pairs()) fmt::print("overlap: {} and {} share {} prompts; an area with both counts them twice\n", pair.first, pair.second, count);
   return 0;
 }
 
@@ -128,7 +168,44 @@ void write_file(const std::filesystem::path& path, const std::string& text) {
                    fmt::format("{}: cannot be written: {} (--root names another folder of suites)", path.string(), std::generic_category().message(error))});
 }
 
+// A task of lm-evaluation-harness becomes a folder of its own under the root.
+int import_harness_task(const Options& options) {
+  const auto task = read_harness_task(options.name, options.from, options.fewshot, options.area);
+  if (!task) throw BadResult(task.error());
+  const std::filesystem::path folder = options.root / task->name, making = options.root / ("." + task->name + ".making");
+  std::error_code failure;
+  if (std::filesystem::exists(folder, failure) && !options.accept)
+    throw BadResult({Code::kUsage, fmt::format("{}: is there already; --accept replaces it", folder.string())});
+  std::filesystem::remove_all(making, failure);
+  std::filesystem::create_directories(making / task->name, failure);
+  try {
+    write_file(making / task->name / "task.yaml", task->task_yaml);
+    write_file(making / task->name / "items.jsonl", task->items_jsonl);
+    if (!task->fewshot_jsonl.empty()) write_file(making / task->name / "fewshot.jsonl", task->fewshot_jsonl);
+    const auto suite = load_suite(making / task->name);
+    if (!suite) throw BadResult(suite.error());
+    for (int i = 0; i < (*suite)->size(); ++i)
+      if (const auto request = (*suite)->request(i, ""); !request) throw BadResult(request.error());
+    std::filesystem::remove_all(folder, failure);
+    std::filesystem::rename(making / task->name, folder);
+    std::filesystem::remove_all(making, failure);
+    if (options.json) {
+      Json document = to_json((*suite)->info());
+      document["no_effect"] = task->no_effect;
+      fmt::print("{}\n", document.dump(2));
+    } else {
+      fmt::print("{}: {} items; fields without an effect on requests or scores: {}\n", task->name, task->count,
+                 task->no_effect.empty() ? "none" : fmt::format("{}", fmt::join(task->no_effect, ", ")));
+    }
+  } catch (...) {
+    std::filesystem::remove_all(making, failure);
+    throw;
+  }
+  return 0;
+}
+
 int import_task(const Options& options) {
+  if (options.name.ends_with(".yaml") || options.name.ends_with(".yml")) return import_harness_task(options);
   const std::filesystem::path folder = options.root / options.name;
   const bool plain = !options.name.empty() && options.name[0] != '.' && options.name.find('/') == std::string::npos;
   std::ifstream yaml(folder / "task.yaml", std::ios::binary);
@@ -191,7 +268,10 @@ std::function<int()> add_suites(CLI::App& app) {
       ->add_option("NAME", options->name, "name of the suite")->required();
   add("verify", "read every file and render every item", [options] { return verify(*options); });
   CLI::App* import = add("import", "take over the files of a public benchmark", [options] { return import_task(*options); });
-  import->add_option("NAME", options->name, "name of the task")->required();
+  import->add_option("NAME", options->name, "name of the task, or a task.yaml of lm-evaluation-harness")->required();
+  import->add_option("--fewshot", options->fewshot, "with a harness task: the file that its examples come from");
+  import->add_option("--area", options->area, "with a harness task: the area that the new suite belongs to")
+      ->check(CLI::IsMember({"reasoning", "coding", "math", "language", "knowledge", "safety", "text"}))->capture_default_str();
   import->add_option("--from", options->from, "the authors' file, or the folder that holds their files")->required();
   import->add_flag("--accept", options->accept, "also another edition than the one that the task means: other numbers than the published ones");
   return [action] { return (*action)(); };

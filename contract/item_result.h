@@ -15,7 +15,8 @@ namespace quantfleet {
 // How one item went. A failed item is a row too: `error` set, `scores` empty.
 //
 // Scores by the kind of unit:
-//   accuracy units      "accuracy" 0 or 1 (and "accuracy_norm" for multiple choice)
+//   accuracy units      "accuracy" 0 or 1, or between where a rule says so (and "accuracy_norm" for multiple choice); of generated
+//                       text also "truncated" (1: stopped by its length) and "no_answer" (1: no filter found an answer)
 //   perplexity items    "nll" and "nll_squared" (sums, nats), "tokens"; with reference logits also "kl_divergence_sum",
 //                       "top1_agreement_sum", "reference_nll"; kl_p99 is derived from per-token values in `series`
 //   timing repetitions  "prefill_tokens_per_s", "decode_tokens_per_s", "first_token_ms", "inter_token_ms_p50",
@@ -29,7 +30,14 @@ struct ItemResult {
   int generated_tokens = 0;
   double first_token_ms = 0;
   double total_ms = 0;
-  std::string output;                  // raw text or chosen index, kept so that an item can be scored again
+  std::string output;                  // raw text or chosen index
+  std::string group;                   // the item's group in its suite (MMLU's subject); empty where the suite has none
+  std::string prompt;                  // what the model read; empty for rolling items, whose text is the item's
+  std::vector<std::int32_t> prompt_token_ids;
+  std::string request_sha256;          // of all that was asked (canonical_text in contract/response_record.h): equal for every
+                                       // variant, or the rows are no pair; empty where nothing was asked
+  std::string response;                // what the engine answered besides `output` (contract/response_record.h): scores can be
+                                       // computed again from both; empty where nothing was answered
   std::string logits_digest;
   std::optional<Error> error;
 

@@ -148,6 +148,14 @@ void fields(FieldReader& io, SuiteSpec& suite) {
   required(io, "name");
   name_field(io, "name", suite.name);
   io.integer("limit", suite.limit, 0, 10'000'000);
+  io.integer("choice_seed", suite.choice_seed, 0, std::uint64_t{1} << 62);
+  io.hash("bundle_sha256", suite.bundle_sha256, true);
+  io.optional("info", suite.info);
+  if (io.failed()) return;
+  if (suite.info.has_value() == suite.bundle_sha256.empty())
+    return io.fail("bundle_sha256", Code::kBadValue, "stands beside 'info', or neither is there: `quantfleet submit` fills both in");
+  if (suite.info && (suite.info->name != suite.name || suite.info->items < 1 || suite.info->sha256.empty()))
+    io.fail("info", Code::kBadValue, fmt::format("is not of a suite \"{}\" with items", suite.name));
 }
 
 void fields(FieldReader& io, AccuracySpotCheck& check) {
@@ -213,7 +221,16 @@ std::string canonical_json(const JobSpec& spec) {
     models.push_back(std::move(entry));
   }
   Json suites = Json::array();
-  for (const SuiteSpec& suite : spec.suites) suites.push_back(Json{{"name", suite.name}, {"limit", suite.limit}});
+  for (const SuiteSpec& suite : spec.suites) {
+    Json entry{{"name", suite.name}, {"limit", suite.limit}};
+    if (suite.choice_seed) entry["choice_seed"] = suite.choice_seed;
+    if (suite.info) {
+      entry["bundle_sha256"] = suite.bundle_sha256;
+      fields_io::FieldWriter info(entry["info"]);
+      fields(info, const_cast<SuiteInfo&>(*suite.info));
+    }
+    suites.push_back(std::move(entry));
+  }
   Json accuracy;
   if (std::holds_alternative<AccuracyOnce>(spec.accuracy)) accuracy = "once";
   else if (std::holds_alternative<AccuracyEveryDevice>(spec.accuracy)) accuracy = "every_device";

@@ -5,6 +5,7 @@
 #include "contract/error.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -20,9 +21,28 @@ struct ModelSpec {
   bool operator==(const ModelSpec&) const = default;
 };
 
+// What a suite is, as the coordinator needs to know it without linking `suites`.
+struct SuiteInfo {
+  std::string name;
+  std::string version;
+  std::string sha256;       // over task file and items
+  std::string area;         // "reasoning" | "coding" | "math" | "language" | "knowledge" | "safety" | "text"
+  std::string kind;         // "loglikelihood" | "generate" | "code" | "rolling"
+  int items = 0;
+  double chance = 0;        // the better of 1/choices and the best constant answer
+  std::string not_runnable; // why this device cannot run it (no sandbox); empty when it can
+
+  bool operator==(const SuiteInfo&) const = default;
+};
+
 struct SuiteSpec {
   std::string name;
   int limit = 0;  // first `limit` items in the suite's seeded order; 0 = all
+  std::uint64_t choice_seed = 0;  // not 0: each item's choices in another order, drawn from this seed and the item
+  // Of a suite whose items the submitter imported: task and items as one artifact (suites/bundle.h), and what is in it. Filled in by
+  // the submitter, both or neither; without them the suite is one that agents have.
+  std::string bundle_sha256;
+  std::optional<SuiteInfo> info;
 
   bool operator==(const SuiteSpec&) const = default;
 };
@@ -72,7 +92,7 @@ struct JobSpec {
 
 // `place` names the source in errors ("plans/demo.yaml"); they carry line and field. Unknown keys, duplicate keys, wrong
 // types and values outside their limits are refused. YAML keys are the field names above; `accuracy: once | every_device |
-// {spot_check: K}`; `timing: off` or a map; a suite is a name or {name, limit}.
+// {spot_check: K}`; `timing: off` or a map; a suite is a name or {name, limit, choice_seed}.
 Result<JobSpec> job_spec_from_yaml(std::string_view yaml, std::string_view place);
 Result<JobSpec> job_spec_from_json(std::string_view json, std::string_view place);
 std::string canonical_json(const JobSpec& spec);

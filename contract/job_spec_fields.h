@@ -12,6 +12,19 @@ void fields(fields_io::FieldReader& io, AccuracySpotCheck& check);
 void fields(fields_io::FieldReader& io, LimitSpec& limits);
 void fields(fields_io::FieldReader& io, JobSpec& spec);
 
+// Also part of a registration (message_fields.h).
+template <class Io>
+void fields(Io& io, SuiteInfo& suite) {
+  io.text("name", suite.name, fields_io::kWord, 1);
+  io.text("version", suite.version, fields_io::kWord);
+  io.hash("sha256", suite.sha256);
+  io.text("area", suite.area, fields_io::kWord);
+  io.text("kind", suite.kind, fields_io::kWord);
+  io.integer("items", suite.items, 0, 100'000'000);
+  io.number("chance", suite.chance, 0, 1);
+  io.text("not_runnable", suite.not_runnable, fields_io::kSentence);
+}
+
 // Also part of a timing lease (message_fields.h).
 template <class Io>
 void fields(Io& io, TimingSpec& timing) {

@@ -60,18 +60,6 @@ void fields(Io& io, Device& device) {
 }
 
 template <class Io>
-void fields(Io& io, SuiteInfo& suite) {
-  io.text("name", suite.name, fields_io::kWord, 1);
-  io.text("version", suite.version, fields_io::kWord);
-  io.hash("sha256", suite.sha256);
-  io.text("area", suite.area, fields_io::kWord);
-  io.text("kind", suite.kind, fields_io::kWord);
-  io.integer("items", suite.items, 0, limits::kItemsMax);
-  io.number("chance", suite.chance, 0, 1);
-  io.text("not_runnable", suite.not_runnable, fields_io::kSentence);
-}
-
-template <class Io>
 void fields(Io& io, ItemResult& row) {
   id_field(io, "item", row.item);
   io.integer("index", row.index, 0, limits::kItemsMax);
@@ -82,6 +70,11 @@ void fields(Io& io, ItemResult& row) {
   io.number("first_token_ms", row.first_token_ms, 0, limits::kMillisecondsMax);
   io.number("total_ms", row.total_ms, 0, limits::kMillisecondsMax);
   io.bytes("output", row.output, fields_io::kOutput);
+  io.text("group", row.group, fields_io::kWord);
+  io.bytes("prompt", row.prompt, fields_io::kOutput);
+  io.integers("prompt_token_ids", row.prompt_token_ids, 1u << 20, 1 << 30);
+  io.hash("request_sha256", row.request_sha256, true);
+  io.bytes("response", row.response, fields_io::kOutput);
   io.text("logits_digest", row.logits_digest, fields_io::kWord);
   io.optional("error", row.error);
 }
@@ -147,6 +140,7 @@ void fields(Io& io, ReferenceLogitsWork& work) {
   io.text("suite", work.suite, fields_io::kWord, 1);
   item_range(io, work.item_begin, work.item_end);
   io.text("activations", work.activations, fields_io::kWord);
+  io.hash("suite_bundle_sha256", work.suite_bundle_sha256, true);
 }
 
 template <class Io>
@@ -158,8 +152,11 @@ void fields(Io& io, AccuracyWork& work) {
   io.text("suite", work.suite, fields_io::kWord, 1);
   item_range(io, work.item_begin, work.item_end);
   io.integers("items", work.items, 1'000'000, static_cast<int>(limits::kItemsMax));
+  io.integer("choice_seed", work.choice_seed, 0, limits::kSequenceMax);
   io.hash("reference_logits_sha256", work.reference_logits_sha256, true);
   io.number("item_seconds", work.item_seconds, 0, limits::kSecondsMax);
+  io.hash("suite_bundle_sha256", work.suite_bundle_sha256, true);
+  io.flag("needs_sandbox", work.needs_sandbox);
 }
 
 template <class Io>

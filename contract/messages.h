@@ -21,24 +21,10 @@
 
 namespace quantfleet {
 
-inline constexpr int kProtocolVersion = 1;
+inline constexpr int kProtocolVersion = 2;  // 2: rows keep what was asked and answered; suites may travel with a run
 inline constexpr std::size_t kMessageBytesMax = 8u << 20;
 inline constexpr std::size_t kChunkBytes = 1u << 20;     // one artifact chunk
 inline constexpr int kChunkCredits = 8;                  // chunks an agent may have asked for and not yet received
-
-// What a suite is, as the coordinator needs to know it without linking `suites`.
-struct SuiteInfo {
-  std::string name;
-  std::string version;
-  std::string sha256;       // over task file and items
-  std::string area;         // "reasoning" | "coding" | "math" | "language" | "knowledge" | "safety" | "text"
-  std::string kind;         // "loglikelihood" | "generate" | "code" | "rolling"
-  int items = 0;
-  double chance = 0;        // the better of 1/choices and the best constant answer
-  std::string not_runnable; // why this device cannot run it (no sandbox); empty when it can
-
-  bool operator==(const SuiteInfo&) const = default;
-};
 
 // ---- the work of one unit -------------------------------------------------------------------------------------------
 
@@ -55,6 +41,7 @@ struct ReferenceLogitsWork {
   std::string suite;
   int item_begin = 0, item_end = 0;
   std::string activations;
+  std::string suite_bundle_sha256;         // where the suite travels with the run; empty: the agent has it
   bool operator==(const ReferenceLogitsWork&) const = default;
 };
 
@@ -69,6 +56,9 @@ struct AccuracyWork {
   std::vector<int> items;                  // spot check: these indices instead of the range; empty otherwise
   std::string reference_logits_sha256;     // rolling suites; empty: no divergence
   double item_seconds = 60;
+  std::uint64_t choice_seed = 0;           // not 0: the choices in another order, drawn from this seed
+  std::string suite_bundle_sha256;         // where the suite travels with the run; empty: the agent has it
+  bool needs_sandbox = false;              // such a suite runs code
   bool operator==(const AccuracyWork&) const = default;
 };
 
@@ -88,7 +78,7 @@ std::string_view kind_of(const Work& work);  // "quantize" | "reference_logits" 
 struct Artifact {
   std::string sha256;
   std::uint64_t size_bytes = 0;
-  std::string kind;  // "model" | "reference_logits"
+  std::string kind;  // "model" | "reference_logits" | "suite"
   std::map<std::string, double> facts;  // e.g. "bits_per_weight", "seconds"; shown in tables
   bool operator==(const Artifact&) const = default;
 };

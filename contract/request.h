@@ -19,13 +19,19 @@ namespace quantfleet {
 struct Loglikelihood {
   std::string context;                     // may be empty: the model's BOS (else EOS) stands in
   std::vector<std::string> continuations;  // at least one
+  std::vector<std::string> contexts = {};  // one for each continuation, where they differ (WinoGrande); else empty
 };
 
-// Sum of log p(token | up to context_tokens - 1 tokens before it) over a whole text, in disjoint windows: llama-perplexity's
-// convention. The first token of a window is replaced by BOS where the model adds BOS; the second half of a window is scored.
+// Sum of log p(token | tokens before it) over a whole text, in windows of context_tokens.
+//   kSecondHalf  llama-perplexity: disjoint windows, the first token of each replaced by BOS where the model adds BOS, the second
+//                half scored, what is left over dropped
+//   kEveryToken  lm-evaluation-harness: every token is scored once; the first window begins with BOS (else EOS), each further one
+//                with the last token before it, the last one reaches back to be full
 struct RollingLoglikelihood {
+  enum class Windows { kSecondHalf, kEveryToken };
   std::string text;
   int context_tokens = 512;
+  Windows windows = Windows::kSecondHalf;
 };
 
 struct Generate {
@@ -34,6 +40,7 @@ struct Generate {
   int tokens_max = 256;
   float temperature = 0;          // 0: greedy, ties to the lowest id
   std::uint64_t seed = 0;
+  float top_p = 1;                // draw from the fewest most likely tokens that hold this share together (Holtzman et al. 2020)
 };
 
 using Request = std::variant<Loglikelihood, RollingLoglikelihood, Generate>;
@@ -42,6 +49,7 @@ struct ContinuationScore {
   double loglikelihood = 0;  // sum over the continuation's tokens
   bool is_greedy = false;    // every token was the most likely one
   int count_tokens = 0;
+  std::vector<std::int32_t> token_ids = {};  // the continuation's tokens
 };
 
 struct LoglikelihoodAnswer {
@@ -74,6 +82,7 @@ using Answer = std::variant<LoglikelihoodAnswer, RollingLoglikelihoodAnswer, Gen
 
 struct Response {
   Answer answer;                     // the alternative that belongs to the request
+  std::vector<std::int32_t> prompt_token_ids;  // of the prompt or (first) context; empty for rolling requests
   int prompt_tokens = 0;             // tokens read, shared prefixes counted once per request
   int generated_tokens = 0;
   double first_token_ms = 0;         // from the call to the first token or score of this request

@@ -48,6 +48,8 @@ nlohmann::json plain_scalar(const std::string& text) {
 
 class TreeBuilder : public YAML::EventHandler {
  public:
+  explicit TreeBuilder(bool keep_tags) : keep_tags_(keep_tags) {}
+
   YamlTree root;
   bool has_root = false;
 
@@ -57,7 +59,9 @@ class TreeBuilder : public YAML::EventHandler {
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { throw Stop{mark.line + 1, "aliases are not allowed"}; }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
     if (!fields_io::is_utf8(value)) throw Stop{mark.line + 1, "text is not valid UTF-8"};
-    add(mark, tag, anchor).scalar = tag == "?" ? plain_scalar(value) : nlohmann::json(value);
+    YamlTree& tree = add(mark, tag, anchor);
+    tree.scalar = tag == "?" ? plain_scalar(value) : nlohmann::json(value);
+    if (keep_tags_ && tag.size() > 1) tree.tag = tag;
     placed();
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
@@ -79,7 +83,7 @@ class TreeBuilder : public YAML::EventHandler {
   YamlTree& add(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) {
     const int line = mark.line + 1;
     if (anchor) throw Stop{line, "anchors are not allowed"};
-    if (!tag.empty() && tag != "?" && tag != "!") throw Stop{line, fmt::format("tag '{}' is not allowed", tag)};
+    if (!keep_tags_ && !tag.empty() && tag != "?" && tag != "!") throw Stop{line, fmt::format("tag '{}' is not allowed", tag)};
     if (++nodes_ > kNodesMax) throw Stop{line, fmt::format("more than {} values", kNodesMax), Code::kTooLarge};
     if (levels_.empty()) {
       if (has_root) throw Stop{line, "a second document; one is expected"};
@@ -135,6 +139,7 @@ class TreeBuilder : public YAML::EventHandler {
 
   std::vector<Level> levels_;
   int nodes_ = 0;
+  bool keep_tags_;
 };
 
 std::string_view type_name(const YamlTree& tree) {
@@ -160,12 +165,12 @@ nlohmann::json YamlTree::to_json() const {
   return json;
 }
 
-Result<YamlTree> parse_yaml(std::string_view yaml, std::string_view place) {
+Result<YamlTree> parse_yaml(std::string_view yaml, std::string_view place, bool keep_tags) {
   if (yaml.find('\0') != std::string_view::npos) return Error{Code::kBadValue, fmt::format("{}: contains a zero byte", place)};
   if (yaml.size() > kBytesMax)
     return Error{Code::kTooLarge, fmt::format("{}: {} bytes, at most {} are read", place, yaml.size(), kBytesMax)};
   if (!fields_io::is_utf8(yaml)) return Error{Code::kBadValue, fmt::format("{}: is not UTF-8 text", place)};
-  TreeBuilder builder;
+  TreeBuilder builder(keep_tags);
   try {
     std::istringstream stream{std::string(yaml)};
     YAML::Parser parser(stream);

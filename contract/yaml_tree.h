@@ -23,6 +23,7 @@ struct YamlTree {
   Kind kind = Kind::kScalar;
   int line = 0;                                             // from 1
   nlohmann::json scalar;                                    // string, integer, double, boolean or null
+  std::string tag;                                          // "!function"; only where tags are kept
   std::vector<YamlTree> list;
   std::vector<YamlEntry> map;                               // in file order
 
@@ -36,7 +37,8 @@ struct YamlEntry {
 };
 
 // One document. Errors begin with "PLACE:LINE: ". At most 16 MiB, 100,000 values, 32 levels, 1,000 keys in a map.
-Result<YamlTree> parse_yaml(std::string_view yaml, std::string_view place);
+// Tags are refused, or with `keep_tags` kept beside their value.
+Result<YamlTree> parse_yaml(std::string_view yaml, std::string_view place, bool keep_tags = false);
 
 // Reads the keys of one map. The first mistake is kept; finish() returns it, or names a key that was not read.
 class MapReader {

@@ -386,7 +386,7 @@ Result<JobId> Coordinator::submit(const JobSpec& spec, Time now, Decision& decis
     if (is<Queued>(unit.state)) queued_.insert(unit.id);
   }
   std::vector<SuiteInfo> suites;
-  for (const SuiteSpec& suite : spec.suites) suites.push_back(*choose_suite(announced, suite.name));
+  for (const SuiteSpec& suite : spec.suites) suites.push_back(suite.info ? *suite.info : *choose_suite(announced, suite.name));
   decision.write.push_back(JobSubmitted{job, *units, std::move(suites)});
   jobs_.emplace(id, std::move(job));
   for (const Unit& unit : *units)

@@ -20,9 +20,11 @@ struct ImportedItems {
 
 // from: the folder of the authors' files, or the one file. Errors: kNotFound with the pattern that fits no file; kBadValue with
 // FILE:LINE (of a JSON document: the record's number); kTooLarge.
+// Of several editions the one whose files are there.
+Result<ImportedItems> import_items(const std::vector<ImportSource>& editions, const std::filesystem::path& from, std::string_view place);
 Result<ImportedItems> import_items(const ImportSource& source, const std::filesystem::path& from, std::string_view place);
 
-// The records of one file as JSON objects, with the line each begins in. `bytes` may be compressed by gzip.
+// The records of one file as JSON objects, with the line each begins in. `bytes` may be compressed by gzip or bzip2.
 struct ImportRecord {
   nlohmann::json fields;
   int line = 0;

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
+#include <cstdint>
 
 namespace quantfleet {
 
@@ -25,11 +25,18 @@ Result<PromptBuilder> PromptBuilder::make(const Task& task) {
     if (const Status status = compile(task.target, "target", builder.target_); !status) return status.error();
   if (!task.target_index.empty())
     if (const Status status = compile(task.target_index, "target_index", builder.target_index_); !status) return status.error();
-  for (const std::string& choice : task.choices) {
-    std::optional<Template> compiled;
-    if (const Status status = compile(choice, "choices", compiled); !status) return status.error();
-    builder.choices_.push_back(std::move(*compiled));
-  }
+  if (!task.group.empty())
+    if (const Status status = compile(task.group, "group", builder.group_); !status) return status.error();
+  const auto compile_all = [&](const std::vector<std::string>& sources, std::string_view key, std::vector<Template>& into) -> Status {
+    for (const std::string& source : sources) {
+      std::optional<Template> compiled;
+      if (const Status status = compile(source, key, compiled); !status) return status;
+      into.push_back(std::move(*compiled));
+    }
+    return {};
+  };
+  if (const Status status = compile_all(task.choices, "choices", builder.choices_); !status) return status.error();
+  if (const Status status = compile_all(task.contexts, "contexts", builder.contexts_); !status) return status.error();
   return builder;
 }
 
@@ -51,6 +58,13 @@ Result<AskedItem> PromptBuilder::ask(const TaskItem& item) const {
   }
   if (task_->kind != TaskKind::kLoglikelihood) return asked;
 
+  if (choices_.empty() && task_->choices_field.empty()) {  // the target alone
+    if (asked.target.empty()) return bad("'target' is empty");
+    asked.choices = {asked.target};
+    asked.gold = 0;
+    asked.golds = {0};
+    return asked;
+  }
   if (choices_.empty()) {
     const auto field = item.fields.find(task_->choices_field);
     if (field == item.fields.end() || !field->is_array() || field->size() < 2 || field->size() > 1000)
@@ -67,34 +81,51 @@ Result<AskedItem> PromptBuilder::ask(const TaskItem& item) const {
   }
   for (const std::string& choice : asked.choices)
     if ((task_->target_delimiter + choice).empty()) return bad("a choice is empty");
+  for (const Template& context : contexts_) {
+    auto text = context.render(item.fields);
+    if (!text) return in_item(text.error());
+    asked.contexts.push_back(std::move(*text));
+  }
   if (target_index_) {
-    auto index = target_index_->render(item.fields);
-    if (!index) return in_item(index.error());
-    const char* end = index->data() + index->size();
-    const auto [stop, error] = std::from_chars(index->data(), end, asked.gold);
-    if (error != std::errc{} || stop != end || asked.gold < 0 || static_cast<std::size_t>(asked.gold) >= asked.choices.size())
-      return bad(fmt::format("target_index is '{}', expected 0 to {}", *index, asked.choices.size() - 1));
+    auto rendered = target_index_->render(item.fields);
+    if (!rendered) return in_item(rendered.error());
+    const nlohmann::json indices = nlohmann::json::parse(*rendered, nullptr, false);  // a number, or a list of them
+    const auto fits = [&](const nlohmann::json& one) {
+      return one.is_number_integer() && one.get<std::int64_t>() >= 0 && one.get<std::int64_t>() < static_cast<std::int64_t>(asked.choices.size());
+    };
+    const bool list = indices.is_array() && !indices.empty();
+    if (!(list ? std::all_of(indices.begin(), indices.end(), fits) : fits(indices)))
+      return bad(fmt::format("target_index is '{}', expected 0 to {}", *rendered, asked.choices.size() - 1));
+    if (list) asked.golds = indices.get<std::vector<int>>();
+    else asked.golds = {indices.get<int>()};
+    asked.gold = asked.golds.front();
     asked.target = asked.choices[static_cast<std::size_t>(asked.gold)];
   } else {
     if (std::count(asked.choices.begin(), asked.choices.end(), asked.target) != 1)
       return bad(fmt::format("target '{}' must equal exactly one of the {} choices", asked.target, asked.choices.size()));
     asked.gold = static_cast<int>(std::find(asked.choices.begin(), asked.choices.end(), asked.target) - asked.choices.begin());
+    asked.golds = {asked.gold};
   }
+  if (!asked.contexts.empty()) asked.question = asked.contexts[static_cast<std::size_t>(asked.gold)];
   return asked;
 }
 
-std::vector<int> PromptBuilder::examples_for(int item) const {
+Result<std::string> PromptBuilder::group(const TaskItem& item) const {
+  if (!group_) return std::string();
+  return group_->render(item.fields);
+}
+
+std::vector<int> PromptBuilder::examples_for(int index, const TaskItem& item) const {
   const FewShot& few_shot = task_->few_shot;
   const bool own_items = few_shot.items_file.empty();
   const int pool = static_cast<int>(own_items ? task_->items.size() : task_->few_shot_items.size());
-  const int excluded = own_items ? item : -1;
-  if (few_shot.sampler == FewShot::Sampler::kRandom)
-    return seeded_sample(pool, few_shot.count, excluded, few_shot.seed, task_->items[static_cast<std::size_t>(item)].id);
+  const int excluded = own_items ? index : -1;
+  if (few_shot.count == 0) return {};
+  if (few_shot.sampler == FewShot::Sampler::kRandom) return seeded_sample(pool, few_shot.count, excluded, few_shot.seed, item.id);
   const auto fits = [&](int example) {
     if (few_shot.same.empty()) return true;
-    const auto& own = task_->items[static_cast<std::size_t>(item)].fields;
     const auto& other = task_->few_shot_items[static_cast<std::size_t>(example)].fields;
-    return own.contains(few_shot.same) && other.contains(few_shot.same) && own[few_shot.same] == other[few_shot.same];
+    return item.fields.contains(few_shot.same) && other.contains(few_shot.same) && item.fields[few_shot.same] == other[few_shot.same];
   };
   std::vector<int> first;
   for (int i = 0; i < pool && static_cast<int>(first.size()) < few_shot.count; ++i)
@@ -102,20 +133,20 @@ std::vector<int> PromptBuilder::examples_for(int item) const {
   return first;
 }
 
-Result<std::string> PromptBuilder::prompt(int item, const AskedItem& asked, const std::string& chat_template, bool& used_chat) const {
+Result<std::string> PromptBuilder::prompt(int index, const TaskItem& item, const std::string& question, const std::string& chat_template, bool& used_chat) const {
   std::string text;
   if (preamble_) {
-    auto preamble = preamble_->render(task_->items[static_cast<std::size_t>(item)].fields);
+    auto preamble = preamble_->render(item.fields);
     if (!preamble) return preamble.error();
     text = std::move(*preamble);
   }
-  const auto& pool = task_->few_shot.items_file.empty() ? task_->items : task_->few_shot_items;
-  for (int example : examples_for(item)) {
-    auto solved = ask(pool[static_cast<std::size_t>(example)]);
+  for (int example : examples_for(index, item)) {
+    const auto at = static_cast<std::size_t>(example);
+    auto solved = ask(task_->few_shot.items_file.empty() ? task_->items[at] : task_->few_shot_items[at]);
     if (!solved) return solved.error();
     text += solved->question + task_->target_delimiter + solved->target + task_->few_shot.delimiter;
   }
-  text += asked.question;
+  text += question;
   used_chat = task_->chat && !chat_template.empty();
   if (!used_chat) return text;
   auto chat = Template::parse(chat_template, "the model's chat template", kChatTemplateOptions);

@@ -16,8 +16,10 @@ namespace quantfleet {
 // One item, rendered: what scorers and requests need of it.
 struct AskedItem {
   std::string question;               // the prompt without examples
-  std::vector<std::string> choices;   // loglikelihood
-  int gold = -1;                      // index of the right choice
+  std::vector<std::string> choices;   // loglikelihood: the answers, at least one
+  std::vector<std::string> contexts;  // one question for each choice, where they differ; then `question` is the right choice's
+  int gold = -1;                      // index of the right choice, of several the first
+  std::vector<int> golds;             // all right choices
   std::string target;                 // the right answer's text, where the task has one
 };
 
@@ -28,16 +30,19 @@ class PromptBuilder {
 
   Result<AskedItem> ask(const TaskItem& item) const;
 
-  // The whole text before the answer for task.items[item]. `used_chat` tells whether a chat template was applied.
-  Result<std::string> prompt(int item, const AskedItem& asked, const std::string& chat_template, bool& used_chat) const;
+  // The whole text before the answer for `item`, the task's items[index]. `used_chat` tells whether a chat template was applied.
+  // `question` stands in for asked.question (contexts).
+  Result<std::string> prompt(int index, const TaskItem& item, const std::string& question, const std::string& chat_template, bool& used_chat) const;
 
-  // Which examples go before task.items[item]: indices into few_shot_items, or into items where the task has no such file.
-  std::vector<int> examples_for(int item) const;
+  // Which examples go before items[index]: indices into few_shot_items, or into items where the task has no such file.
+  std::vector<int> examples_for(int index, const TaskItem& item) const;
+
+  Result<std::string> group(const TaskItem& item) const;  // "" where the task has none
 
  private:
   const Task* task_ = nullptr;
-  std::optional<Template> preamble_, prompt_, target_, target_index_;
-  std::vector<Template> choices_;
+  std::optional<Template> preamble_, prompt_, target_, target_index_, group_;
+  std::vector<Template> choices_, contexts_;
 };
 
 }  // namespace quantfleet

@@ -2,6 +2,7 @@
 // handed to the task's scorer.
 #include "suites/suite.h"
 
+#include "suites/choice_order.h"
 #include "suites/prompt.h"
 #include "suites/scorers/scorer.h"
 #include "suites/seeded_order.h"
@@ -18,7 +19,7 @@ namespace {
 
 class TaskSuite : public Suite {
  public:
-  static Result<std::shared_ptr<const Suite>> make(Task loaded) {
+  static Result<std::shared_ptr<const Suite>> make(Task loaded, const SuiteOptions& options) {
     auto suite = std::make_shared<TaskSuite>();
     suite->task_ = std::move(loaded);
     const Task& task = suite->task_;
@@ -28,74 +29,102 @@ class TaskSuite : public Suite {
     auto scorers = make_scorers(task);
     if (!scorers) return scorers.error();
     suite->scorers_ = std::move(*scorers);
+    suite->choice_seed_ = options.choice_seed ? options.choice_seed : task.choice_order.seed;
+    if (options.choice_seed && task.choice_order.answer.empty())
+      return Error{Code::kUnsupported, fmt::format("{}: its task.yaml has no 'choice_order', so there are no options to put into another order", task.name)};
 
-    for (const TaskItem& item : task.items) {
-      auto asked = suite->prompts_.ask(item);
+    // Every item once: can it be asked and marked, and what does guessing reach.
+    ChanceTally tally;
+    for (std::size_t i = 0; i < task.items.size(); ++i) {
+      const auto item = suite->item(i);
+      if (!item) return item.error();
+      const auto asked = suite->prompts_.ask(*item);
       if (!asked) return asked.error();
-      suite->asked_.push_back(std::move(*asked));
+      if (const auto group = suite->prompts_.group(*item); !group) return group.error();
+      for (const auto& scorer : suite->scorers_)
+        if (const Status status = scorer->check({*item, *asked}); !status)
+          return Error{status.error().code, fmt::format("{}: {}", task.place, status.error().detail)};
+      suite->scorers_.front()->tally({*item, *asked}, tally);
     }
     for (const TaskItem& example : task.few_shot_items)
       if (auto asked = suite->prompts_.ask(example); !asked) return asked.error();
-    std::vector<ScoredItem> items;
-    for (std::size_t i = 0; i < task.items.size(); ++i) items.push_back({task.items[i], suite->asked_[i]});
-    for (const ScoredItem& item : items)
-      for (const auto& scorer : suite->scorers_)
-        if (const Status status = scorer->check(item); !status)
-          return Error{status.error().code, fmt::format("{}: {}", task.place, status.error().detail)};
 
     suite->order_ = seeded_order(static_cast<int>(task.items.size()), task.seed);
     SuiteInfo& info = suite->info_;
     info.name = task.name;
     info.version = task.version;
-    info.sha256 = task.sha256;
+    info.sha256 = suite->choice_seed_ == task.choice_order.seed ? task.sha256 : sha256_of_text(fmt::format("{} choice_seed {}", task.sha256, suite->choice_seed_));
     info.area = task.area;
     info.kind = name_of(task.kind);
-    info.items = static_cast<int>(task.items.size());
-    info.chance = task.chance ? *task.chance : suite->scorers_.front()->chance(items);
+    info.items = static_cast<int>(task.items.size()) * task.sampling.count;
+    info.chance = task.chance ? *task.chance : tally.chance(task.items.size());
     return std::shared_ptr<const Suite>(std::move(suite));
   }
 
   const SuiteInfo& info() const override { return info_; }
   int size() const override { return info_.items; }
-  ItemId item_id(int index) const override { return ItemId{task_.items[at(index)].id}; }
+
+  ItemId item_id(int index) const override {
+    const std::string id = task_.items[at(index)].id;
+    return ItemId{task_.sampling.count == 1 ? id : fmt::format("{}/sample-{}", id, sample_of(index))};
+  }
 
   Result<Request> request(int index, const std::string& chat_template) const override {
-    if (index < 0 || index >= size())
-      return Error{Code::kBadValue, fmt::format("suite '{}' has items 0 to {}, asked for {}", info_.name, size() - 1, index)};
-    const std::size_t item = at(index);
-    const AskedItem& asked = asked_[item];
+    if (index < 0 || index >= size()) return outside(index);
+    const auto item = this->item(at(index));
+    if (!item) return item.error();
+    const auto asked = prompts_.ask(*item);
+    if (!asked) return asked.error();
     bool used_chat = false;
-    auto prompt = prompts_.prompt(static_cast<int>(item), asked, chat_template, used_chat);
+    const int number = static_cast<int>(at(index));
+    auto prompt = prompts_.prompt(number, *item, asked->question, chat_template, used_chat);
     if (!prompt) return prompt.error();
     switch (task_.kind) {
       case TaskKind::kLoglikelihood: {
-        Loglikelihood request{std::move(*prompt), {}};
-        for (const std::string& choice : asked.choices)
+        Loglikelihood request{std::move(*prompt), {}, {}};
+        for (const std::string& choice : asked->choices)
           request.continuations.push_back((used_chat ? std::string() : task_.target_delimiter) + choice);
+        for (const std::string& context : asked->contexts) {
+          auto own = prompts_.prompt(number, *item, context, chat_template, used_chat);
+          if (!own) return own.error();
+          request.contexts.push_back(std::move(*own));
+        }
         return Request(std::move(request));
       }
-      case TaskKind::kRolling: return Request(RollingLoglikelihood{std::move(*prompt), task_.context_tokens});
+      case TaskKind::kRolling:
+        return Request(RollingLoglikelihood{std::move(*prompt), task_.context_tokens,
+                                            task_.every_token ? RollingLoglikelihood::Windows::kEveryToken : RollingLoglikelihood::Windows::kSecondHalf});
       case TaskKind::kGenerate:
       case TaskKind::kCode: break;
     }
-    return Request(Generate{std::move(*prompt), task_.stop, task_.tokens_max, 0, 0});
+    Generate request{std::move(*prompt), task_.stop, task_.tokens_max, static_cast<float>(task_.sampling.temperature), 0, static_cast<float>(task_.sampling.top_p)};
+    if (request.temperature > 0) request.seed = seed_of(item->id, sample_of(index));
+    return Request(std::move(request));
   }
 
   ItemResult score(int index, const Response& response, const CodeRunner* code_runner) const override {
     ItemResult row;
     row.index = index;
     if (index < 0 || index >= size()) {
-      row.error = Error{Code::kBadValue, fmt::format("suite '{}' has items 0 to {}, asked for {}", info_.name, size() - 1, index)};
+      row.error = outside(index);
       return row;
     }
-    const std::size_t item = at(index);
-    row.item = ItemId{task_.items[item].id};
+    row.item = item_id(index);
     row.prompt_tokens = response.prompt_tokens;
     row.generated_tokens = response.generated_tokens;
     row.first_token_ms = response.first_token_ms;
     row.total_ms = response.total_ms;
     row.logits_digest = response.logits_digest;
-    for (const auto& scorer : scorers_) scorer->score({task_.items[item], asked_[item]}, response, code_runner, row);
+    const auto item = this->item(at(index));
+    const auto asked = item ? prompts_.ask(*item) : Result<AskedItem>(item.error());
+    const auto group = item ? prompts_.group(*item) : Result<std::string>(item.error());
+    if (!asked || !group) {
+      row.error = asked ? group.error() : asked.error();
+      return row;
+    }
+    row.group = group->substr(0, kGroupBytesMax);
+    for (const auto& scorer : scorers_) scorer->score({*item, *asked}, response, code_runner, row);
+    if (const auto* text = std::get_if<GenerateAnswer>(&response.answer)) row.scores["truncated"] = text->stop == GenerateAnswer::Stop::kTokensMax;
     if (row.error) {
       row.scores.clear();
       row.series.clear();
@@ -104,22 +133,44 @@ class TaskSuite : public Suite {
   }
 
  private:
-  std::size_t at(int index) const { return static_cast<std::size_t>(order_[static_cast<std::size_t>(index)]); }
+  static constexpr std::size_t kGroupBytesMax = 128;
+
+  Error outside(int index) const {
+    return {Code::kBadValue, fmt::format("suite '{}' has items 0 to {}, asked for {}", info_.name, size() - 1, index)};
+  }
+  std::size_t at(int index) const { return static_cast<std::size_t>(order_[static_cast<std::size_t>(index / task_.sampling.count)]); }
+  int sample_of(int index) const { return index % task_.sampling.count; }
+
+  // As it is asked: with its options in their order of this suite.
+  Result<TaskItem> item(std::size_t number) const {
+    TaskItem item = task_.items[number];
+    if (choice_seed_)
+      if (const Status status = reorder_choices(item, task_.choice_order, choice_seed_); !status)
+        return Error{status.error().code, fmt::format("{}: {}", task_.place, status.error().detail)};
+    return item;
+  }
+
+  // The same for every model and format: samples are paired, too.
+  std::uint64_t seed_of(const std::string& id, int sample) const {
+    std::uint64_t hash = 0xcbf29ce484222325u ^ task_.sampling.seed;  // FNV-1a
+    for (char c : fmt::format("{}/{}", id, sample)) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+    return hash;
+  }
 
   Task task_;
   PromptBuilder prompts_;
   std::vector<std::unique_ptr<Scorer>> scorers_;
-  std::vector<AskedItem> asked_;  // by the items' order in their file
   std::vector<int> order_;        // index -> position in the file
+  std::uint64_t choice_seed_ = 0;
   SuiteInfo info_;
 };
 
 }  // namespace
 
-Result<std::shared_ptr<const Suite>> load_suite(const std::filesystem::path& directory) {
+Result<std::shared_ptr<const Suite>> load_suite(const std::filesystem::path& directory, const SuiteOptions& options) {
   auto task = load_task(directory);
   if (!task) return task.error();
-  return TaskSuite::make(std::move(*task));
+  return TaskSuite::make(std::move(*task), options);
 }
 
 namespace {
@@ -161,10 +212,10 @@ Result<std::vector<std::shared_ptr<const Suite>>> load_suites(const std::filesys
   return suites;
 }
 
-Result<std::shared_ptr<const Suite>> find_suite(const std::filesystem::path& root, std::string_view name) {
+Result<std::shared_ptr<const Suite>> find_suite(const std::filesystem::path& root, std::string_view name, const SuiteOptions& options) {
   const bool plain = !name.empty() && name[0] != '.' && name.find('/') == std::string_view::npos;
   std::error_code failure;
-  if (plain && std::filesystem::exists(root / name / "task.yaml", failure)) return load_suite(root / name);
+  if (plain && std::filesystem::exists(root / name / "task.yaml", failure)) return load_suite(root / name, options);
   std::vector<std::string> names;
   for (std::filesystem::directory_iterator entry(root, failure), end; !failure && entry != end; entry.increment(failure))
     if (std::filesystem::exists(entry->path() / "task.yaml")) names.push_back(entry->path().filename().string());

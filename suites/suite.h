@@ -7,6 +7,7 @@
 #include "contract/messages.h"
 #include "contract/request.h"
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -29,12 +30,16 @@ class Suite {
   virtual ItemResult score(int index, const Response& response, const CodeRunner* code_runner) const = 0;
 };
 
-Result<std::shared_ptr<const Suite>> load_suite(const std::filesystem::path& directory);
+struct SuiteOptions {
+  std::uint64_t choice_seed = 0;  // not 0: options in another order, where the task says which they are (suites/choice_order.h)
+};
+
+Result<std::shared_ptr<const Suite>> load_suite(const std::filesystem::path& directory, const SuiteOptions& options = {});
 // All suites under a root, sorted by name; one broken suite is an error that names it. Tasks whose items were not imported yet are
 // left out.
 Result<std::vector<std::shared_ptr<const Suite>>> load_suites(const std::filesystem::path& root);
 // These tasks.
 std::vector<std::string> names_of_not_imported(const std::filesystem::path& root);
-Result<std::shared_ptr<const Suite>> find_suite(const std::filesystem::path& root, std::string_view name);
+Result<std::shared_ptr<const Suite>> find_suite(const std::filesystem::path& root, std::string_view name, const SuiteOptions& options = {});
 
 }  // namespace quantfleet

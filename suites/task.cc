@@ -8,26 +8,17 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
-#include <set>
 
 namespace quantfleet {
 namespace {
 
 constexpr std::array<std::string_view, 7> kAreas = {"reasoning", "coding", "math", "language", "knowledge", "safety", "text"};
 constexpr std::array kKinds = {TaskKind::kLoglikelihood, TaskKind::kGenerate, TaskKind::kCode, TaskKind::kRolling};
-constexpr int kJsonDepthMax = 64;
 
 bool is_task_name(std::string_view name) {
   const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
   return !name.empty() && name.size() <= 64 && plain(name[0]) &&
          std::all_of(name.begin(), name.end(), [&](char c) { return plain(c) || c == '_' || c == '-'; });
-}
-
-bool is_item_id(std::string_view id) {
-  return !id.empty() && id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("._:/-").find(c) != std::string_view::npos;
-  });
 }
 
 // A name beside task.yaml: it must not lead anywhere else.
@@ -73,7 +64,14 @@ FewShot read_few_shot(const YamlTree& tree, MapReader& parent, const std::string
   return few_shot;
 }
 
-ImportSource read_import_source(const YamlTree& tree, MapReader& parent, const std::string& place, const std::string& where) {
+struct FormatName {
+  std::string_view name;
+  ImportSource::Format format;
+};
+constexpr FormatName kFormats[] = {{"jsonl", ImportSource::Format::kJsonl}, {"json", ImportSource::Format::kJson},   {"csv", ImportSource::Format::kCsv},
+                                   {"tsv", ImportSource::Format::kTsv},     {"lines", ImportSource::Format::kLines}, {"text", ImportSource::Format::kText}};
+
+ImportSource read_import_source(const YamlTree& tree, MapReader& parent, const std::string& place, const std::string& where, bool joined = false) {
   MapReader reader(tree, place, where);
   ImportSource source;
   source.files = reader.texts("files");
@@ -82,17 +80,28 @@ ImportSource read_import_source(const YamlTree& tree, MapReader& parent, const s
     if (file.empty() || file[0] == '/' || file.find("..") != std::string::npos || std::count(file.begin(), file.end(), '*') > 1)
       reader.fail(reader.line_of("files"), fmt::format("'{}files' has '{}': a path below --from with at most one * is expected", where, file));
   const std::string format = reader.text("format", "jsonl");
-  if (format == "json") source.format = ImportSource::Format::kJson;
-  else if (format == "csv") source.format = ImportSource::Format::kCsv;
-  else if (format != "jsonl") reader.fail(reader.line_of("format"), fmt::format("'{}format' is '{}', allowed are jsonl, json and csv", where, format));
+  const auto known = std::find_if(std::begin(kFormats), std::end(kFormats), [&](const FormatName& one) { return one.name == format; });
+  if (known == std::end(kFormats))
+    reader.fail(reader.line_of("format"), fmt::format("'{}format' is '{}', allowed are jsonl, json, csv, tsv, lines and text", where, format));
+  else
+    source.format = known->format;
   source.records = reader.text("records", "");
   source.columns = reader.texts("columns");
-  source.id = reader.text("id", "{{ file }}-{{ index }}");
-  source.when = reader.text("when", "");
-  if (const YamlTree* fields = reader.child("fields")) {
-    MapReader names(*fields, place, where + "fields.");
-    for (const YamlEntry& entry : fields->map) source.fields.emplace_back(entry.key, names.text(entry.key));
-    if (const Status status = names.finish(); !status) reader.fail_with(status.error());
+  if (source.format == ImportSource::Format::kLines && source.columns.empty()) source.columns = {"text"};
+  source.record_starts = reader.text("record_starts", "");
+  if (!joined) {
+    if (const YamlTree* join = reader.child("join")) {
+      if (join->kind != YamlTree::Kind::kList || join->list.empty() || join->list.size() > 8) reader.fail(join->line, fmt::format("'{}join' must list 1 to 8 sources", where));
+      else
+        for (const YamlTree& one : join->list) source.join.push_back(read_import_source(one, reader, place, where + "join.", true));
+    }
+    source.id = reader.text("id", "{{ file }}-{{ index }}");
+    source.when = reader.text("when", "");
+    if (const YamlTree* fields = reader.child("fields")) {
+      MapReader names(*fields, place, where + "fields.");
+      for (const YamlEntry& entry : fields->map) source.fields.emplace_back(entry.key, names.text(entry.key));
+      if (const Status status = names.finish(); !status) reader.fail_with(status.error());
+    }
   }
   if (const Status status = reader.finish(); !status) parent.fail_with(status.error());
   return source;
@@ -101,8 +110,14 @@ ImportSource read_import_source(const YamlTree& tree, MapReader& parent, const s
 ImportSpec read_import(const YamlTree& tree, MapReader& parent, const std::string& place) {
   MapReader reader(tree, place, "import.");
   ImportSpec spec;
-  if (const YamlTree* items = reader.child("items")) spec.items = read_import_source(*items, reader, place, "import.items.");
-  else reader.fail(tree.line, "'import.items' is missing");
+  if (const YamlTree* items = reader.child("items")) {
+    if (items->kind == YamlTree::Kind::kList && !items->list.empty() && items->list.size() <= 8)
+      for (const YamlTree& edition : items->list) spec.items.push_back(read_import_source(edition, reader, place, "import.items."));
+    else
+      spec.items.push_back(read_import_source(*items, reader, place, "import.items."));
+  } else {
+    reader.fail(tree.line, "'import.items' is missing");
+  }
   if (const YamlTree* examples = reader.child("fewshot")) spec.few_shot = read_import_source(*examples, reader, place, "import.fewshot.");
   spec.count = static_cast<int>(reader.integer("count", 1, kItemsMax));
   spec.sha256 = reader.text("sha256", "");
@@ -111,6 +126,37 @@ ImportSpec read_import(const YamlTree& tree, MapReader& parent, const std::strin
   if (spec.few_shot && parent.child("fewshot") == nullptr) reader.fail(reader.line_of("fewshot"), "'import.fewshot' needs the task's 'fewshot.items'");
   if (const Status status = reader.finish(); !status) parent.fail_with(status.error());
   return spec;
+}
+
+Sampling read_sampling(const YamlTree& tree, MapReader& parent, const std::string& place) {
+  MapReader reader(tree, place, "sampling.");
+  Sampling sampling;
+  sampling.count = static_cast<int>(reader.integer("count", 1, 1000));
+  sampling.temperature = reader.number("temperature", 0, 100);
+  if (reader.has("top_p")) sampling.top_p = reader.number("top_p", 0.001, 1);
+  const std::int64_t seed = 1234;
+  sampling.seed = static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, &seed));
+  if (sampling.count > 1 && sampling.temperature == 0) reader.fail(tree.line, "'sampling.count' above 1 needs a temperature above 0: greedy answers are all the same");
+  if (const Status status = reader.finish(); !status) parent.fail_with(status.error());
+  return sampling;
+}
+
+ChoiceOrder read_choice_order(const YamlTree& tree, MapReader& parent, const std::string& place) {
+  MapReader reader(tree, place, "choice_order.");
+  ChoiceOrder order;
+  if (const YamlTree* options = reader.child("options")) {
+    if (options->kind == YamlTree::Kind::kList) order.fields = reader.texts("options");
+    else order.list = reader.text("options");
+    if (order.fields.size() == 1) reader.fail(options->line, "'choice_order.options' must name at least two fields, or one that holds a list");
+  } else {
+    reader.fail(tree.line, "'choice_order.options' is missing");
+  }
+  order.answer = reader.text("answer");
+  order.labels = reader.texts("labels");
+  const std::int64_t none = 0;
+  order.seed = static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, &none));
+  if (const Status status = reader.finish(); !status) parent.fail_with(status.error());
+  return order;
 }
 
 std::vector<ScorerSpec> read_scorers(const YamlTree& tree, MapReader& parent) {
@@ -157,7 +203,13 @@ void check_kind(Task& task, MapReader& reader) {
   only_for("chat", task.kind != TaskKind::kRolling, "loglikelihood, generate or code");
   only_for("preamble", task.kind != TaskKind::kRolling, "loglikelihood, generate or code");
   only_for("fewshot", task.kind != TaskKind::kRolling, "loglikelihood, generate or code");
-  if (choice && !reader.has("choices")) reader.fail(reader.line_of(""), "kind loglikelihood needs 'choices'");
+  only_for("contexts", choice, "loglikelihood");
+  only_for("windows", task.kind == TaskKind::kRolling, "rolling");
+  only_for("sampling", text, "generate or code");
+  only_for("choice_order", choice || task.kind == TaskKind::kGenerate, "loglikelihood or generate");
+  if (choice && !reader.has("choices") && !reader.has("target")) reader.fail(reader.line_of(""), "kind loglikelihood needs 'choices', or a 'target' alone");
+  if (reader.has("contexts") && (reader.has("prompt") || task.choices.size() != task.contexts.size()))
+    reader.fail(reader.line_of("contexts"), "'contexts' stands instead of 'prompt' and needs as many 'choices'");
   if (choice && reader.has("target") == reader.has("target_index"))
     reader.fail(reader.line_of("target"), "kind loglikelihood needs exactly one of 'target' and 'target_index'");
   if (text && !reader.has("tokens_max")) reader.fail(reader.line_of(""), fmt::format("kind {} needs 'tokens_max'", name_of(task.kind)));
@@ -165,60 +217,32 @@ void check_kind(Task& task, MapReader& reader) {
     reader.fail(reader.line_of("fewshot"), "few-shot examples need 'target', the answer that they show");
 }
 
-std::string sha256_hex(const std::vector<std::string_view>& parts) {
-  EVP_MD_CTX* context = EVP_MD_CTX_new();
-  std::array<unsigned char, 32> digest{};
-  EVP_DigestInit_ex(context, EVP_sha256(), nullptr);
-  for (std::string_view part : parts) EVP_DigestUpdate(context, part.data(), part.size());
-  EVP_DigestFinal_ex(context, digest.data(), nullptr);
-  EVP_MD_CTX_free(context);
-  std::string hex;
-  for (unsigned char byte : digest) hex += fmt::format("{:02x}", byte);
-  return hex;
-}
+class Sha256 {
+ public:
+  Sha256() : context_(EVP_MD_CTX_new()) { EVP_DigestInit_ex(context_, EVP_sha256(), nullptr); }
+  ~Sha256() { EVP_MD_CTX_free(context_); }
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+  void add(std::string_view text) { EVP_DigestUpdate(context_, text.data(), text.size()); }
+  std::string hex() {
+    std::array<unsigned char, 32> digest{};
+    EVP_DigestFinal_ex(context_, digest.data(), nullptr);
+    std::string text;
+    for (unsigned char byte : digest) text += fmt::format("{:02x}", byte);
+    return text;
+  }
 
-std::string canonical_lines(std::string_view head, const std::vector<TaskItem>& items) {
-  std::string text = fmt::format("{} {}\n", head, items.size());
-  for (const TaskItem& item : items) text += item.fields.dump() + "\n";
-  return text;
-}
-
-Result<std::vector<TaskItem>> read_items(const std::filesystem::path& path) {
-  auto text = read_file(path, kItemsBytesMax);
-  if (!text) return text.error();
-  auto items = parse_items(*text, path.string());
-  if (items && items->empty()) return Error{Code::kBadValue, fmt::format("{}:1: no items, at least one was expected", path.string())};
-  return items;
-}
+ private:
+  EVP_MD_CTX* context_;
+};
 
 }  // namespace
 
-std::string parse_json_line(std::string_view line, nlohmann::json& json) {
-  std::vector<std::set<std::string>> keys;
-  std::string complaint;
-  const auto watch = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& value) {
-    if (depth > kJsonDepthMax) {
-      complaint = fmt::format("nested deeper than {}", kJsonDepthMax);
-      return false;
-    }
-    if (event == nlohmann::json::parse_event_t::object_start) keys.emplace_back();
-    if (event == nlohmann::json::parse_event_t::object_end && !keys.empty()) keys.pop_back();
-    if (event == nlohmann::json::parse_event_t::key && !keys.empty() && !keys.back().insert(value.get<std::string>()).second)
-      complaint = fmt::format("key '{}' appears twice", value.get<std::string>());
-    return true;
-  };
-  try {
-    json = nlohmann::json::parse(line, watch);
-    if (complaint.empty() && !json.is_object()) complaint = fmt::format("a JSON {}, an object was expected", json.type_name());
-    return complaint;
-  } catch (const nlohmann::json::parse_error& error) {
-    return fmt::format("not valid JSON at byte {}, one object per line was expected", error.byte);
-  } catch (const nlohmann::json::exception&) {
-    return "not valid JSON (a number is out of range), one object per line was expected";
-  }
+std::string sha256_of_text(std::string_view text) {
+  Sha256 hash;
+  hash.add(text);
+  return hash.hex();
 }
-
-std::string sha256_of_text(std::string_view text) { return sha256_hex({text}); }
 
 std::string_view name_of(TaskKind kind) {
   switch (kind) {
@@ -263,6 +287,7 @@ Result<Task> parse_task_yaml(std::string_view yaml, std::string_view place_view)
     task.reference_of = inner.text("of");
     if (const Status status = inner.finish(); !status) reader.fail_with(status.error());
   }
+  task.overlaps = reader.texts("overlaps");
   task.items_file = reader.text("items", "items.jsonl");
   if (!is_plain_file_name(task.items_file))
     reader.fail(reader.line_of("items"), fmt::format("'items' must be the name of a file beside task.yaml, found '{}'", task.items_file));
@@ -270,7 +295,9 @@ Result<Task> parse_task_yaml(std::string_view yaml, std::string_view place_view)
   const std::int64_t seed = 1234;
   task.seed = static_cast<std::uint64_t>(reader.integer("seed", 0, INT64_MAX, &seed));
   task.preamble = reader.text("preamble", "");
-  task.prompt = reader.text("prompt");
+  task.contexts = reader.texts("contexts");
+  task.prompt = reader.text("prompt", reader.has("contexts") ? "" : nullptr);
+  task.group = reader.text("group", "");
   task.chat = reader.boolean("chat", false);
   if (const YamlTree* choices = reader.child("choices")) {
     if (choices->kind == YamlTree::Kind::kList) {
@@ -291,6 +318,12 @@ Result<Task> parse_task_yaml(std::string_view yaml, std::string_view place_view)
   const std::int64_t none = 0, window = 512;
   task.tokens_max = static_cast<int>(reader.integer("tokens_max", 1, 4096, &none));
   task.context_tokens = static_cast<int>(reader.integer("context_tokens", 8, 1 << 20, &window));
+  const std::string windows = reader.text("windows", "second_half");
+  task.every_token = windows == "every_token";
+  if (windows != "second_half" && windows != "every_token")
+    reader.fail(reader.line_of("windows"), fmt::format("'windows' is '{}', allowed are second_half and every_token", windows));
+  if (const YamlTree* sampling = reader.child("sampling")) task.sampling = read_sampling(*sampling, reader, place);
+  if (const YamlTree* order = reader.child("choice_order")) task.choice_order = read_choice_order(*order, reader, place);
   if (const YamlTree* scorers = reader.child("scorers")) task.scorers = read_scorers(*scorers, reader);
   else reader.fail(tree->line, "key 'scorers' is missing");
   if (const YamlTree* chance = reader.child("chance");
@@ -299,36 +332,8 @@ Result<Task> parse_task_yaml(std::string_view yaml, std::string_view place_view)
   check_kind(task, reader);
   if (const Status status = reader.finish(); !status) return status.error();
   task.canonical = tree->to_json().dump();
-  task.sha256 = sha256_hex({task.canonical});
+  task.sha256 = sha256_of_text(task.canonical);
   return task;
-}
-
-Result<std::vector<TaskItem>> parse_items(std::string_view jsonl, std::string_view place) {
-  std::vector<TaskItem> items;
-  std::set<std::string> ids;
-  int number = 0;
-  for (std::size_t at = 0; at < jsonl.size();) {
-    ++number;
-    const std::size_t end = std::min(jsonl.find('\n', at), jsonl.size());
-    std::string_view line = jsonl.substr(at, end - at);
-    at = end + 1;
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    const auto bad = [&](std::string_view what, Code code = Code::kBadValue) {
-      return Error{code, fmt::format("{}:{}: {}", place, number, what)};
-    };
-    if (line.size() > kItemBytesMax) return bad(fmt::format("{} bytes, at most {} are allowed", line.size(), kItemBytesMax), Code::kTooLarge);
-    if (line.empty()) return bad("an empty line, one JSON object was expected");
-    if (number > kItemsMax) return bad(fmt::format("more than {} items", kItemsMax), Code::kTooLarge);
-    nlohmann::json json;
-    if (const std::string complaint = parse_json_line(line, json); !complaint.empty()) return bad(complaint);
-    const auto id = json.find("id");
-    if (id == json.end() || !id->is_string()) return bad("no 'id', a string was expected");
-    TaskItem item{id->get<std::string>(), std::move(json), number};
-    if (!is_item_id(item.id)) return bad("'id' must have 1 to 128 of A-Z a-z 0-9 . _ : / -");
-    if (!ids.insert(item.id).second) return bad(fmt::format("'id' {} was used before, each must be different", item.id));
-    items.push_back(std::move(item));
-  }
-  return items;
 }
 
 Result<Task> load_task(const std::filesystem::path& directory) {
@@ -344,19 +349,25 @@ Result<Task> load_task(const std::filesystem::path& directory) {
   if (task->import && !std::filesystem::exists(directory / task->items_file, failure))
     return Error{Code::kNotFound, fmt::format("{}: the items of {} are not here; `quantfleet suites import {} --from FOLDER` takes them from the authors' files ({})",
                                               directory.string(), task->name, task->name, task->source)};
-  auto items = read_items(directory / task->items_file);
+  auto items = ItemFile::open(directory / task->items_file);
   if (!items) return items.error();
   task->items = std::move(*items);
+  ItemFile examples;
   if (!task->few_shot.items_file.empty()) {
-    auto examples = read_items(directory / task->few_shot.items_file);
-    if (!examples) return examples.error();
-    task->few_shot_items = std::move(*examples);
+    auto opened = ItemFile::open(directory / task->few_shot.items_file);
+    if (!opened) return opened.error();
+    examples = std::move(*opened);
+    for (std::size_t i = 0; i < examples.size(); ++i) task->few_shot_items.push_back(examples[i]);
   }
   const std::size_t pool = task->few_shot.items_file.empty() ? task->items.size() - 1 : task->few_shot_items.size();
   if (static_cast<std::size_t>(task->few_shot.count) > pool)
     return Error{Code::kBadValue, fmt::format("{}: 'fewshot.count' is {}, but there are only {} examples", file.string(), task->few_shot.count, pool)};
-  const std::string lines = canonical_lines("items", task->items), examples = canonical_lines("fewshot", task->few_shot_items);
-  task->sha256 = sha256_hex({task->canonical, "\n", lines, examples});
+  Sha256 hash;
+  const auto add = [&](std::string_view text) { hash.add(text); };
+  add(task->canonical + "\n");
+  task->items.canonical("items", add);
+  examples.canonical("fewshot", add);
+  task->sha256 = hash.hex();
   return task;
 }
 

@@ -7,8 +7,7 @@
 
 #include "contract/error.h"
 #include "contract/yaml_tree.h"
-
-#include <nlohmann/json.hpp>
+#include "suites/item_file.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -20,19 +19,9 @@
 namespace quantfleet {
 
 inline constexpr std::size_t kTaskYamlBytesMax = 1u << 20;
-inline constexpr std::size_t kItemsBytesMax = 512u << 20;
-inline constexpr std::size_t kItemBytesMax = 8u << 20;  // one line
-inline constexpr int kItemsMax = 1'000'000;
 
 enum class TaskKind { kLoglikelihood, kGenerate, kCode, kRolling };
 std::string_view name_of(TaskKind kind);  // "loglikelihood", "generate", "code", "rolling"
-
-// One line of an items file.
-struct TaskItem {
-  std::string id;
-  nlohmann::json fields;  // the whole object, "id" included
-  int line = 0;           // 1-based, in its file
-};
 
 // Solved examples put before the question.
 struct FewShot {
@@ -45,20 +34,22 @@ struct FewShot {
   std::string same;        // sampler first: only examples whose field of this name equals the item's
 };
 
-// How a file of the original authors becomes items (docs/adding-a-task.md, import). Templates see the record's fields, `file` (its
-// name without ending), `index` (in its file, from 0) and `number` (over all files).
+// How files of the original authors become items (docs/adding-a-task.md, import). Templates see the record's fields, `file` (its
+// name without ending), `folder` (the name of the folder it lies in), `index` (in its file, from 0) and `number` (over all files).
 struct ImportSource {
-  enum class Format { kJsonl, kJson, kCsv };
+  enum class Format { kJsonl, kJson, kCsv, kTsv, kLines, kText };
   std::vector<std::string> files;            // below --from; one * in the last part
   Format format = Format::kJsonl;
-  std::string records;                       // json: the key that holds the list; empty: the document is the list
-  std::vector<std::string> columns;          // csv without a header line
+  std::string records;                       // json: the key that holds the list; empty: the document is the list, or one record
+  std::vector<std::string> columns;          // csv, tsv without a header line; lines: names of a record's lines
+  std::string record_starts;                 // text: pattern of the line that a record begins with; empty: the whole file
+  std::vector<ImportSource> join;            // files whose n-th record belongs to the n-th record here (files pairwise, in order)
   std::string id;                            // template; characters that ids lack become -
   std::string when;                          // expression: records where it is false are left out; empty: all stay
   std::vector<std::pair<std::string, std::string>> fields;  // name and expression; none: the record as it is
 };
 struct ImportSpec {
-  ImportSource items;
+  std::vector<ImportSource> items;           // editions of the same items: the first whose files are there is taken
   std::optional<ImportSource> few_shot;      // for fewshot.items
   int count = 0;                             // items of the edition that the task means
   std::string sha256;                        // of their file, as written by the import; empty where nobody knows it
@@ -71,8 +62,25 @@ struct ScorerSpec {
   int line = 0;
 };
 
+// Several answers to one item, drawn at a temperature; each is a row of its own. count 1 at temperature 0: greedy.
+struct Sampling {
+  int count = 1;
+  double temperature = 0, top_p = 1;
+  std::uint64_t seed = 1234;
+};
+
+// Which fields of an item hold the options that a question shows, so that they can be put into another order.
+struct ChoiceOrder {
+  std::vector<std::string> fields;           // one field for each option, or
+  std::string list;                          //   one field with the list of them
+  std::string answer;                        // field: the right option's index, or its label
+  std::vector<std::string> labels;           // of the places; empty: `answer` is an index
+  std::uint64_t seed = 0;                    // not 0: shuffled always; a plan's choice_seed stands over it
+};
+
 struct Task {
   std::string name, version, area, description, source, licence;
+  std::vector<std::string> overlaps;         // suites with the same items or some of them
   std::optional<double> reference_accuracy;  // a published or measured number to compare a run with
   std::string reference_of;                  // what was measured: "reference model, F16, int8 activations"
   TaskKind kind = TaskKind::kGenerate;
@@ -80,7 +88,9 @@ struct Task {
 
   std::string preamble;                      // template, rendered for the asked item: stands before examples and question
   std::string prompt;                        // template
+  std::vector<std::string> contexts;         // loglikelihood: one prompt for each choice instead (WinoGrande)
   bool chat = false;                         // wrap the prompt in the model's chat template, where it has one
+  std::string group;                         // template: the item's group (MMLU's subject); empty: none
   std::string choices_field;                 // loglikelihood: the item's field with the list of choices, or
   std::vector<std::string> choices;          //   one template per choice
   std::string target;                        // template: the right answer's text
@@ -90,6 +100,9 @@ struct Task {
   std::vector<std::string> stop;
   int tokens_max = 0;
   int context_tokens = 0;                    // rolling
+  bool every_token = false;                  // rolling: score every token once, not each window's second half
+  Sampling sampling;                         // generate, code
+  ChoiceOrder choice_order;                  // loglikelihood, generate
   std::vector<ScorerSpec> scorers;
   std::optional<double> chance;              // declared; otherwise computed from the items
 
@@ -97,7 +110,7 @@ struct Task {
   std::optional<ImportSpec> import;          // the items are not in the repository: `suites import` makes their file
   std::string canonical;                     // task.yaml as JSON with sorted keys: comments and layout do not change the hash
   std::string sha256;                        // of the canonical JSON of task.yaml, items and few-shot items
-  std::vector<TaskItem> items;               // in file order
+  ItemFile items;                            // in file order
   std::vector<TaskItem> few_shot_items;      // of few_shot.items_file
   std::string place;                         // path of task.yaml, for errors
 };
@@ -107,13 +120,6 @@ Result<Task> load_task(const std::filesystem::path& directory);
 
 // The YAML part alone; `place` names it in errors. No files are read, `items` stays empty.
 Result<Task> parse_task_yaml(std::string_view yaml, std::string_view place);
-
-// JSONL: "PLACE:LINE: what, expected" for a line that is not a JSON object with a fresh "id". Empty lines are errors,
-// except nothing after the last newline.
-Result<std::vector<TaskItem>> parse_items(std::string_view jsonl, std::string_view place);
-
-// A JSON object without repeated keys into `json`; returns what is wrong with the line, or nothing.
-std::string parse_json_line(std::string_view line, nlohmann::json& json);
 
 // SHA-256 of a text, 64 hex digits.
 std::string sha256_of_text(std::string_view text);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -16,5 +17,15 @@ std::size_t count_characters(std::string_view text);
 
 // Byte offset of every character of a valid text, and text.size() behind the last.
 std::vector<std::size_t> character_offsets(std::string_view text);
+
+// Bytes of the white space character, as Python's str.isspace and \s count it, that begins at `at`; 0: none does.
+std::size_t white_space_at(std::string_view text, std::size_t at);
+
+// Python's strip, lstrip, rstrip without an argument.
+std::string strip_white_space(const std::string& text, bool left = true, bool right = true);
+
+// Upper-case letters of any script become lower case.
+std::string lower_case(const std::string& text);
+std::string upper_case(const std::string& text);
 
 }  // namespace quantfleet

@@ -23,8 +23,14 @@ constexpr milliseconds kBatchDelay{250};           // a row waits at most this l
 constexpr int kDeathsMax = 5;                      // without a row between
 constexpr std::size_t kItemsSideBySide = 64;       // of those under way, as many as an engine has in a batch
 
+std::string bundle_of(const Work& work) {
+  if (const auto* accuracy = std::get_if<AccuracyWork>(&work)) return accuracy->suite_bundle_sha256;
+  if (const auto* reference = std::get_if<ReferenceLogitsWork>(&work)) return reference->suite_bundle_sha256;
+  return {};
+}
+
 std::size_t bytes_about(const ItemResult& row) {
-  std::size_t bytes = 512 + row.output.size();
+  std::size_t bytes = 512 + row.output.size() + row.prompt.size() + 7 * row.prompt_token_ids.size() + row.response.size();
   for (const auto& [name, values] : row.series) bytes += name.size() + 12 * values.size();
   return bytes;
 }
@@ -68,6 +74,7 @@ class LeaseRun {
   ~LeaseRun() {
     std::error_code ignored;
     if (!task_.output.empty()) fs::remove(task_.output, ignored);
+    if (!task_.suite_bundle.empty()) fs::remove_all(task_.suites_root, ignored);
     artifacts_.release();
   }
 
@@ -103,9 +110,14 @@ class LeaseRun {
       if (!path) return at(fmt::format("reference logits {}", accuracy->reference_logits_sha256.substr(0, 12)), path.error());
       task_.reference_logits = *path;
     }
-    if (std::holds_alternative<QuantizeWork>(task_.lease.work) || std::holds_alternative<ReferenceLogitsWork>(task_.lease.work)) {
-      static std::atomic<unsigned> count = 0;
+    static std::atomic<unsigned> count = 0;
+    if (std::holds_alternative<QuantizeWork>(task_.lease.work) || std::holds_alternative<ReferenceLogitsWork>(task_.lease.work))
       task_.output = options_.work_directory / fmt::format("output-{}-{}.tmp", ::getpid(), count++);
+    if (const std::string bundle = bundle_of(task_.lease.work); !bundle.empty()) {
+      path = artifacts_.fetch(bundle, stop_);
+      if (!path) return at(fmt::format("suite {}", bundle.substr(0, 12)), path.error());
+      task_.suite_bundle = *path;
+      task_.suites_root = options_.work_directory / fmt::format("suites-{}-{}.tmp", ::getpid(), count++);
     }
     return {};
   }

@@ -18,6 +18,7 @@ std::string encode(const RunnerTask& task) {
                      {"reference_logits", task.reference_logits.string()},
                      {"output", task.output.string()},
                      {"suites_root", task.suites_root.string()},
+                     {"suite_bundle", task.suite_bundle.string()},
                      {"host_lock", task.host_lock.string()},
                      {"kernels", task.kernels},
                      {"threads", task.threads},
@@ -46,6 +47,7 @@ Result<std::variant<RunnerTask, SelftestTask>> decode_runner_task(std::string_vi
     task.reference_logits = json.at("reference_logits").get<std::string>();
     task.output = json.at("output").get<std::string>();
     task.suites_root = json.at("suites_root").get<std::string>();
+    task.suite_bundle = json.at("suite_bundle").get<std::string>();
     task.host_lock = json.at("host_lock").get<std::string>();
     task.kernels = json.at("kernels").get<std::string>();
     task.threads = json.at("threads").get<int>();

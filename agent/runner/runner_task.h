@@ -31,6 +31,7 @@ struct RunnerTask {
   std::filesystem::path reference_logits;    // of its reference_logits_sha256, or empty
   std::filesystem::path output;              // where quantize and reference-logits work write their artifact
   std::filesystem::path suites_root;
+  std::filesystem::path suite_bundle;        // of its suite_bundle_sha256, to be unpacked into suites_root; or empty
   std::filesystem::path host_lock;           // HostLock prefix
   std::string kernels;                       // "" = best
   int threads = 1;

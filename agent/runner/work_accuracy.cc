@@ -4,6 +4,8 @@
 #include "agent/runner/work.h"
 #include "agent/sandbox/sandbox.h"
 #include "backends/formats/file_hash.h"
+#include "contract/response_record.h"
+#include "suites/bundle.h"
 #include "suites/suite.h"
 
 #include <fmt/format.h>
@@ -26,8 +28,10 @@ struct Items {
   std::vector<int> indices;  // to answer, ascending
 };
 
-Result<Items> items_of(const RunnerTask& task, const std::string& suite_name, int begin, int end, const std::vector<int>& chosen) {
-  Result<std::shared_ptr<const Suite>> suite = find_suite(task.suites_root, suite_name);
+Result<Items> items_of(const RunnerTask& task, const std::string& suite_name, int begin, int end, const std::vector<int>& chosen, std::uint64_t choice_seed = 0) {
+  if (!task.suite_bundle.empty())
+    if (const Status unpacked = unpack_suite_bundle(task.suite_bundle, task.suites_root); !unpacked) return unpacked.error();
+  Result<std::shared_ptr<const Suite>> suite = find_suite(task.suites_root, suite_name, {choice_seed});
   if (!suite) return suite.error();
   Items items{*suite, chosen};
   if (chosen.empty())
@@ -48,8 +52,11 @@ ItemResult failed_row(const Suite& suite, int index, Error error) {
   return row;
 }
 
-ItemResult scored_row(const Suite& suite, int index, const Response& response, const CodeRunner* code_runner) {
+ItemResult scored_row(const Suite& suite, int index, const Request& request, const Response& response, const CodeRunner* code_runner) {
   ItemResult row = suite.score(index, response, code_runner);
+  keep_evidence(request, response, row);
+  const std::string asked = canonical_text(request);
+  row.request_sha256 = sha256_of_bytes(std::as_bytes(std::span(asked)));
   row.item = suite.item_id(index);
   row.index = index;
   row.prompt_tokens = response.prompt_tokens;
@@ -63,7 +70,7 @@ ItemResult scored_row(const Suite& suite, int index, const Response& response, c
   return row;
 }
 
-// Asks the engine for all items, in batches; `row(index, result)` for each.
+// Asks the engine for all items, in batches; `on_response(index, request, response)` for each.
 template <class OnResponse>
 void answer_all(Engine& engine, const RunnerTask& task, const Items& items, Report& report, const OnResponse& on_response) {
   const std::size_t at_once = task.one_at_a_time ? 1 : kItemsAtOnce;
@@ -85,10 +92,10 @@ void answer_all(Engine& engine, const RunnerTask& task, const Items& items, Repo
       }
     }
     report.say(began);
-    for (auto& [index, error] : unasked) on_response(index, Result<Response>(std::move(error)));
+    for (auto& [index, error] : unasked) on_response(index, Request(), Result<Response>(std::move(error)));
     if (requests.empty()) continue;
     engine.answer(requests, [&](std::size_t i, Result<Response> response) {
-      on_response(asked.at(i), std::move(response));
+      on_response(asked.at(i), requests.at(i), std::move(response));
       return true;
     });
   }
@@ -97,7 +104,7 @@ void answer_all(Engine& engine, const RunnerTask& task, const Items& items, Repo
 }  // namespace
 
 Result<UnitFinished> carry_out(const RunnerTask& task, const AccuracyWork& work, Report& report) {
-  const Result<Items> items = items_of(task, work.suite, work.item_begin, work.item_end, work.items);
+  const Result<Items> items = items_of(task, work.suite, work.item_begin, work.item_end, work.items, work.choice_seed);
   if (!items) return items.error();
   const Suite& suite = *items->suite;
   std::optional<Sandbox> sandbox;
@@ -109,8 +116,8 @@ Result<UnitFinished> carry_out(const RunnerTask& task, const AccuracyWork& work,
   Result<std::unique_ptr<Engine>> engine = open_engine("native", *options);
   if (!engine) return engine.error();
 
-  answer_all(**engine, task, *items, report, [&](int index, Result<Response> response) {
-    report.say(response ? scored_row(suite, index, *response, code_runner) : failed_row(suite, index, response.error()));
+  answer_all(**engine, task, *items, report, [&](int index, const Request& request, Result<Response> response) {
+    report.say(response ? scored_row(suite, index, request, *response, code_runner) : failed_row(suite, index, response.error()));
   });
   UnitFinished finished;
   finished.provenance = provenance_of(task, (*engine)->info(), work.format);
@@ -131,7 +138,7 @@ Result<UnitFinished> carry_out(const RunnerTask& task, const ReferenceLogitsWork
     Result<std::unique_ptr<Engine>> engine = open_engine("native", *options);
     if (!engine) return engine.error();
     std::optional<Error> first_error;
-    answer_all(**engine, task, *items, report, [&](int index, Result<Response> response) {
+    answer_all(**engine, task, *items, report, [&](int index, const Request&, Result<Response> response) {
       if (!response && !first_error) first_error = at(fmt::format("item {}", items->suite->item_id(index).value), response.error());
     });
     if (first_error) return *first_error;

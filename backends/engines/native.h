@@ -52,9 +52,12 @@ class NativeEngine final : public Engine {
   using Clock = std::chrono::steady_clock;
   class Delivery;
   class Evaluation;
+  struct Window;
 
   NativeEngine() = default;
   std::vector<std::int32_t> encode(std::string_view text, bool parse_special) const;
+  // How a rolling text is read; `tokens` becomes the text as it is evaluated, which names its reference logits.
+  Result<std::vector<Window>> windows_of(const RollingLoglikelihood& request, std::vector<std::int32_t>& tokens) const;
   Result<Response> answer_rolling(const RollingLoglikelihood& request, Clock::time_point start);
 
   EngineInfo info_;

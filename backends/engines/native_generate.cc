@@ -39,6 +39,8 @@ Status NativeEngine::Evaluation::plan(const Generate& request, std::size_t index
     return Error{Code::kBadValue, "the prompt is empty and the model has neither a BOS nor an EOS token to stand for it"};
   if (static_cast<std::int64_t>(prompt.size()) > engine_.info_.context_tokens)
     return Error{Code::kTooLarge, fmt::format("the prompt has {} tokens; the context has room for {}", prompt.size(), engine_.info_.context_tokens)};
+  if (!(request.top_p > 0 && request.top_p <= 1))
+    return Error{Code::kBadValue, fmt::format("top_p is {}; above 0 and up to 1 are possible", request.top_p)};
   if (request.tokens_max < 0 || !(request.temperature >= 0 && request.temperature <= 1e6f))
     return Error{Code::kBadValue, fmt::format("at most {} tokens at temperature {}: neither may be negative", request.tokens_max, request.temperature)};
   Path& path = paths_.emplace_back();
@@ -61,12 +63,13 @@ int NativeEngine::Evaluation::tokens_max(const Path& path) const {
 NativeEngine::Evaluation::Text NativeEngine::Evaluation::begin_text(const Path& path, int node) const {
   Text text{path.request, &std::get<Generate>(requests_[path.request]), node, KvSequence(*engine_.cache_), growth(path), tokens_max(path)};
   text.response.prompt_tokens = static_cast<int>(path.tokens.size());
+  text.response.prompt_token_ids = path.own;
   return text;
 }
 
 void NativeEngine::Evaluation::choose(Text& text, std::span<const float> logits) const {
   text.digest.add(logits);
-  text.chosen = sample_token(logits, text.request->temperature, text.request->seed, text.answer.token_ids.size());
+  text.chosen = sample_token(logits, text.request->temperature, text.request->seed, text.answer.token_ids.size(), text.request->top_p);
 }
 
 void NativeEngine::Evaluation::finish(Text& text, GenerateAnswer::Stop stop) {

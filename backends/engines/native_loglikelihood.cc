@@ -12,20 +12,25 @@ namespace quantfleet {
 
 Status NativeEngine::Evaluation::plan(const Loglikelihood& request, std::size_t index) {
   if (request.continuations.empty()) return Error{Code::kBadValue, "a log-likelihood request needs at least one continuation"};
+  if (!request.contexts.empty() && request.contexts.size() != request.continuations.size())
+    return Error{Code::kBadValue, fmt::format("{} contexts for {} continuations", request.contexts.size(), request.continuations.size())};
   Item& item = items_.emplace_back();
   item.index = index;
   std::deque<Path> planned;
-  // White space at the end of the context belongs to the continuation: tokens carry the space in front.
-  std::string context = request.context, space;
-  const std::size_t end = context.find_last_not_of(" \t\n\r\f\v");
-  space = context.substr(end == std::string::npos ? 0 : end + 1);
-  context.resize(context.size() - space.size());
-
-  const std::vector<std::int32_t> context_ids = context.empty() ? std::vector<std::int32_t>() : engine_.encode(context, true);
+  std::string context, space;
+  std::vector<std::int32_t> context_ids;
   const auto longest = static_cast<std::size_t>(engine_.info_.context_tokens);
   item.answer.continuations.resize(request.continuations.size());
   item.rows.resize(request.continuations.size());
   for (std::size_t c = 0; c < request.continuations.size(); ++c) {
+    if (c == 0 || !request.contexts.empty()) {
+      // White space at the end of the context belongs to the continuation: tokens carry the space in front.
+      context = request.contexts.empty() ? request.context : request.contexts[c];
+      const std::size_t end = context.find_last_not_of(" \t\n\r\f\v");
+      space = context.substr(end == std::string::npos ? 0 : end + 1);
+      context.resize(context.size() - space.size());
+      context_ids = context.empty() ? std::vector<std::int32_t>() : engine_.encode(context, true);
+    }
     const std::string continuation = space + request.continuations[c];
     std::vector<std::int32_t> before = context_ids, targets;
     if (context.empty()) {
@@ -41,6 +46,7 @@ Status NativeEngine::Evaluation::plan(const Loglikelihood& request, std::size_t 
     ContinuationScore& score = item.answer.continuations[c];
     score.is_greedy = true;
     score.count_tokens = static_cast<int>(targets.size());
+    score.token_ids = targets;
     if (targets.empty()) continue;
     if (targets.size() > longest)
       return Error{Code::kTooLarge, fmt::format("continuation {} has {} tokens; the context has room for {}", c, targets.size(), longest)};
@@ -81,6 +87,7 @@ void NativeEngine::Evaluation::finish(Item& item) {
   Response response;
   response.answer = std::move(item.answer);
   response.prompt_tokens = item.prompt_tokens;
+  if (!item.contexts.empty()) response.prompt_token_ids = item.contexts.front();
   response.total_ms = delivery_.elapsed_ms();
   response.first_token_ms = item.first_score_ms.value_or(response.total_ms);
   LogitsDigest digest;

@@ -1,4 +1,4 @@
-// Perplexity of a long text by llama-perplexity's convention (contract/request.h), and divergence from reference logits.
+// Perplexity of a long text by the conventions of contract/request.h, and divergence from reference logits.
 #include "backends/engines/native.h"
 #include "backends/kernels/elementary.h"
 
@@ -13,21 +13,54 @@ constexpr int kRowsTogether = 512;
 
 }  // namespace
 
-Result<Response> NativeEngine::answer_rolling(const RollingLoglikelihood& request, Clock::time_point start) {
-  const int window = request.context_tokens;
+struct NativeEngine::Window {
+  std::vector<std::int32_t> input;
+  std::int64_t first;        // the first row of it that is scored
+  std::size_t target;        // the token that this row predicts; the further rows predict the further tokens
+};
+
+Result<std::vector<NativeEngine::Window>> NativeEngine::windows_of(const RollingLoglikelihood& request, std::vector<std::int32_t>& tokens) const {
+  const std::int64_t window = request.windows == RollingLoglikelihood::Windows::kEveryToken ? std::min<std::int64_t>(request.context_tokens, info_.context_tokens)
+                                                                                          : request.context_tokens;
   if (window < 4 || window > info_.context_tokens)
     return Error{Code::kTooLarge, fmt::format("a window of {} tokens; the model's context allows 4 to {}", window, info_.context_tokens)};
-  std::vector<std::int32_t> tokens = encode(request.text, false);
-  const std::size_t count_windows = tokens.size() / static_cast<std::size_t>(window);
-  if (count_windows == 0)
-    return Error{Code::kBadShape, fmt::format("the text has {} tokens; one window of {} is the least", tokens.size(), window)};
-  tokens.resize(count_windows * static_cast<std::size_t>(window));
+  std::vector<Window> windows;
+  if (request.windows == RollingLoglikelihood::Windows::kEveryToken) {
+    const auto prefix = tokenizer_->prefix_token();
+    if (!prefix) return Error{Code::kUnsupported, "the model has neither a BOS nor an EOS token to begin the text with"};
+    tokens = tokenizer_->encode(request.text, false, false);
+    tokens.insert(tokens.begin(), *prefix);
+    const auto count = static_cast<std::int64_t>(tokens.size()) - 1;  // to be predicted
+    if (count == 0) return Error{Code::kBadShape, "the text has no tokens"};
+    for (std::int64_t predicted = 0; predicted < count;) {
+      const std::int64_t more = std::min(window, count - predicted), end = predicted + more;  // tokens[end] is the last one predicted
+      const std::int64_t begin = predicted == 0 ? 0 : std::max<std::int64_t>(1, end - window);  // the prefix token stands in the first window only
+      windows.push_back({{tokens.begin() + begin, tokens.begin() + end}, end - begin - more, static_cast<std::size_t>(predicted) + 1});
+      predicted = end;
+    }
+    return windows;
+  }
+  tokens = encode(request.text, false);
+  const auto size = static_cast<std::size_t>(window);
+  const std::size_t count = tokens.size() / size;
+  if (count == 0) return Error{Code::kBadShape, fmt::format("the text has {} tokens; one window of {} is the least", tokens.size(), window)};
+  tokens.resize(count * size);
   const auto bos = tokenizer_->vocabulary().bos;
-  if (tokenizer_->adds_bos() && bos)
-    for (std::size_t w = 0; w < count_windows; ++w) tokens[w * static_cast<std::size_t>(window)] = *bos;
+  for (std::size_t w = 0; w < count; ++w) {
+    if (tokenizer_->adds_bos() && bos) tokens[w * size] = *bos;
+    const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(w * size);
+    windows.push_back({{begin, begin + window - 1}, window / 2, w * size + static_cast<std::size_t>(window / 2) + 1});  // the last token is only predicted
+  }
+  return windows;
+}
 
-  const int first = window / 2, rows_per_window = window - 1 - first;
-  const std::uint64_t count_rows = count_windows * static_cast<std::uint64_t>(rows_per_window);
+Result<Response> NativeEngine::answer_rolling(const RollingLoglikelihood& request, Clock::time_point start) {
+  const int window = request.context_tokens;
+  std::vector<std::int32_t> tokens;
+  const auto windows = windows_of(request, tokens);
+  if (!windows) return windows.error();
+  std::uint64_t count_rows = 0;
+  for (const Window& one : *windows) count_rows += one.input.size() - static_cast<std::uint64_t>(one.first);
   const std::string key = rolling_key(window, tokens);
   if (reference_in_)
     if (auto status = reference_in_->seek(key, count_rows); !status) return status.error();
@@ -75,19 +108,18 @@ Result<Response> NativeEngine::answer_rolling(const RollingLoglikelihood& reques
   };
 
   const std::size_t together = static_cast<std::size_t>(std::max(1, kRowsTogether / window));
-  for (std::size_t begin = 0; begin < count_windows; begin += together) {
-    const std::size_t end = std::min(count_windows, begin + together);
+  for (std::size_t begin = 0; begin < windows->size(); begin += together) {
+    const std::size_t end = std::min(windows->size(), begin + together);
     std::vector<KvSequence> sequences(end - begin, KvSequence(*cache_));
     std::vector<Transformer::Segment> segments;
-    for (std::size_t w = begin; w < end; ++w)  // the last token of a window is only predicted
-      segments.push_back({&sequences[w - begin],
-                          std::span<const std::int32_t>(tokens).subspan(w * static_cast<std::size_t>(window), static_cast<std::size_t>(window) - 1), first});
+    for (std::size_t w = begin; w < end; ++w) segments.push_back({&sequences[w - begin], (*windows)[w].input, (*windows)[w].first});
     const auto status = transformer_->forward(segments, [&](std::size_t s, std::int64_t token, std::span<const float> logits) {
-      if (failed) failed = score(logits, tokens[(begin + s) * static_cast<std::size_t>(window) + static_cast<std::size_t>(token) + 1]);
+      const Window& one = (*windows)[begin + s];
+      if (failed) failed = score(logits, tokens[one.target + static_cast<std::size_t>(token - one.first)]);
     });
     if (!status) return status.error();
     if (!failed) return failed.error();
-    if (progress_) progress_(static_cast<double>(end) / static_cast<double>(count_windows));
+    if (progress_) progress_(static_cast<double>(end) / static_cast<double>(windows->size()));
   }
   if (reference_out_)
     if (auto status = reference_out_->finish(); !status) return status.error();

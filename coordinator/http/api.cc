@@ -111,6 +111,10 @@ HttpResponse Api::submit(const HttpRequest& request) {
       return error_response(Error{Code::kBadValue, fmt::format("models: \"{}\": the artifact {} is not here yet; PUT {}{} first",
                                                                model.name, model.sha256, kArtifacts, model.sha256)});
   }
+  for (const SuiteSpec& suite : spec->suites)
+    if (!suite.bundle_sha256.empty() && !artifacts_.contains(suite.bundle_sha256))
+      return error_response(Error{Code::kBadValue, fmt::format("suites: \"{}\": the artifact {} is not here yet; PUT {}{} first", suite.name,
+                                                               suite.bundle_sha256, kArtifacts, suite.bundle_sha256)});
   Json same = Json::array();
   if (const auto reader = open_results(database_))
     if (const auto runs = (*reader)->runs())

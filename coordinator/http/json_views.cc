@@ -93,6 +93,8 @@ Json results_json(const RunResults& run) {
                {"first_token_ms", row.item.first_token_ms},
                {"total_ms", row.item.total_ms},
                {"output", row.item.output},
+               {"group", row.item.group},
+               {"request_sha256", row.item.request_sha256},
                {"logits_digest", row.item.logits_digest},
                {"model_sha256", lease.provenance.model_sha256},
                {"kernels", lease.provenance.kernels},

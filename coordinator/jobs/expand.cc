@@ -23,6 +23,8 @@ struct SuiteUse {
   SuiteInfo info;
   int items = 0;             // after the plan's limit
   std::string not_runnable;  // nobody can run it, and why
+  std::uint64_t choice_seed = 0;
+  std::string bundle_sha256; // where it travels with the run
 };
 
 class Expansion {
@@ -54,12 +56,12 @@ class Expansion {
                                                      fmt::join(formats, ", "))};
     }
     for (const SuiteSpec& wanted : spec_.suites) {
-      const SuiteInfo* info = choose_suite(fleet_, wanted.name);
+      const SuiteInfo* info = wanted.info ? &*wanted.info : choose_suite(fleet_, wanted.name);
       if (!info) return Error{Code::kUnknownName, fmt::format("suites: no agent has a suite called \"{}\"", wanted.name)};
-      SuiteUse use{*info, info->items, ""};
+      SuiteUse use{*info, info->items, "", wanted.choice_seed, wanted.bundle_sha256};
       if (wanted.limit > 0) use.items = std::min(use.items, wanted.limit);
       if (use.items == 0) return Error{Code::kBadValue, fmt::format("suites: \"{}\" has no items", wanted.name)};
-      use.not_runnable = why_nobody_runs(*info);
+      use.not_runnable = wanted.info ? why_nobody_runs_code(*info) : why_nobody_runs(*info);
       suites_.push_back(std::move(use));
     }
     return {};
@@ -73,6 +75,17 @@ class Expansion {
         if (suite.not_runnable.empty()) return {};
         reason = suite.not_runnable;
       }
+    }
+    return reason;
+  }
+
+  // Of a suite that travels with the run: any agent may have it, but not every one can run code.
+  std::string why_nobody_runs_code(const SuiteInfo& wanted) const {
+    if (wanted.kind != "code") return {};
+    std::string reason;
+    for (const Register& agent : fleet_.agents) {
+      reason = why_no_code(agent);
+      if (reason.empty()) return {};
     }
     return reason;
   }
@@ -159,8 +172,7 @@ class Expansion {
   void add_reference_logits(const ModelSpec& model, const SuiteUse& suite) {
     for (int begin = 0; begin < suite.items; begin += spec_.limits.unit_items) {
       const int end = std::min(suite.items, begin + spec_.limits.unit_items);
-      ReferenceLogitsWork work{model.sha256, suite.info.name, begin, end,
-                               spec_.activations.front()};
+      ReferenceLogitsWork work{model.sha256, suite.info.name, begin, end, spec_.activations.front(), suite.bundle_sha256};
       Unit& unit = add(reference_name(model, suite, begin), std::move(work), model, spec_.baseline);
       unit.activations = spec_.activations.front();
       unit.kv = "f32";
@@ -183,6 +195,9 @@ class Expansion {
       work.suite = suite.info.name;
       work.item_begin = begin;
       work.item_end = end;
+      work.choice_seed = suite.choice_seed;
+      work.suite_bundle_sha256 = suite.bundle_sha256;
+      work.needs_sandbox = suite.info.kind == "code";
       work.item_seconds = spec_.limits.item_seconds;
       Unit& unit = add(fmt::format("accuracy/{}/{}/{}/{}/{}{}", model.name, format, computation.name(), suite.info.name, begin, where),
                        std::move(work), model, format);
@@ -226,6 +241,9 @@ class Expansion {
       work.item_begin = items.front();
       work.item_end = items.back() + 1;
       work.items = items;
+      work.choice_seed = suite.choice_seed;
+      work.suite_bundle_sha256 = suite.bundle_sha256;
+      work.needs_sandbox = suite.info.kind == "code";
       work.item_seconds = spec_.limits.item_seconds;
       Unit& unit = add(fmt::format("spot_check/{}/{}/{}/{}@{}", model.name, format, computation.name(), suite.info.name,
                                    host.substr(0, 16)),
@@ -261,6 +279,16 @@ class Expansion {
 };
 
 }  // namespace
+
+std::string why_no_code(const Register& agent) {
+  std::string reason;
+  for (const SuiteInfo& suite : agent.suites) {
+    if (suite.kind != "code") continue;
+    if (suite.not_runnable.empty()) return {};
+    reason = suite.not_runnable;
+  }
+  return reason;
+}
 
 const SuiteInfo* choose_suite(const Fleet& fleet, std::string_view name) {
   std::map<std::string, std::pair<int, const SuiteInfo*>> versions;  // by hash: how many agents have it

@@ -7,6 +7,7 @@
 //   per machine, model, format, activations:          one timing unit, last
 //
 // `accuracy: every_device` repeats the accuracy units for each machine; `once` leaves the spot checks out.
+// A suite that travels with the run (SuiteSpec::info) may run on every agent; others on those that announced the same hash.
 // A suite that no agent can run (no sandbox) becomes cancelled units with the reason, so the run still finishes.
 // Rolling suites use the same ranges for reference logits and accuracy, so a divergence needs one artifact.
 #pragma once
@@ -29,5 +30,8 @@ Result<std::vector<Unit>> expand(const JobId& job, const JobSpec& spec, const Fl
 
 // The suite's version that most agents have (ties: lowest hash); nullptr when nobody has it.
 const SuiteInfo* choose_suite(const Fleet& fleet, std::string_view name);
+
+// Why an agent cannot run generated code, as its suites that need it say; empty where it can, or has no such suite.
+std::string why_no_code(const Register& agent);
 
 }  // namespace quantfleet::coordinator

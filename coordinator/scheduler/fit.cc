@@ -1,10 +1,22 @@
 #include "coordinator/scheduler/scheduler.h"
 
+#include "coordinator/jobs/expand.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 
 namespace quantfleet::coordinator {
+
+namespace {
+
+bool comes_with_the_run(const Work& work) {
+  const auto* accuracy = std::get_if<AccuracyWork>(&work);
+  const auto* reference = std::get_if<ReferenceLogitsWork>(&work);
+  return (accuracy && !accuracy->suite_bundle_sha256.empty()) || (reference && !reference->suite_bundle_sha256.empty());
+}
+
+}  // namespace
 
 std::string why_not(const Unit& unit, std::uint64_t model_bytes, const Register& agent) {
   if (!unit.host_id.empty() && unit.host_id != agent.device.host_id)
@@ -13,7 +25,10 @@ std::string why_not(const Unit& unit, std::uint64_t model_bytes, const Register&
     if (std::find(agent.formats.begin(), agent.formats.end(), quantize->format) == agent.formats.end())
       return fmt::format("{} cannot quantize to {}", agent.name, quantize->format);
   }
-  if (const std::string_view name = suite_of(unit.work); !name.empty()) {
+  if (const auto* accuracy = std::get_if<AccuracyWork>(&unit.work); accuracy && accuracy->needs_sandbox && !accuracy->suite_bundle_sha256.empty()) {
+    if (std::string reason = why_no_code(agent); !reason.empty()) return reason;
+  }
+  if (const std::string_view name = suite_of(unit.work); !name.empty() && !comes_with_the_run(unit.work)) {
     const auto suite = std::find_if(agent.suites.begin(), agent.suites.end(),
                                     [&](const SuiteInfo& s) { return s.name == name && s.sha256 == unit.suite_sha256; });
     if (suite == agent.suites.end()) return fmt::format("{} has no suite {} in the run's version", agent.name, name);

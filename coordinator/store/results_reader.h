@@ -105,7 +105,8 @@ class ResultsReader {
   virtual Result<std::vector<DeviceRow>> devices() = 0;                 // all that ever registered, last seen first
 };
 
-// kNotFound where there is no such file, kBadMagic or kBadVersion where it is not a results database of this program.
+// kNotFound where there is no such file, kBadMagic or kBadVersion where it is not a results database or a newer program's. An older
+// program's is read through an upgraded copy; only a coordinator upgrades the file itself.
 Result<std::unique_ptr<ResultsReader>> open_results(const std::filesystem::path& database);
 
 }  // namespace quantfleet

@@ -60,6 +60,12 @@ ordered_json suite_object(const RunSummary& summary, const FormatSummary& f, con
   object["suite_sha256"] = suite.suite.sha256;
   object["suite_version"] = suite.suite.version;
   object["program_version"] = f.program_version;
+  const auto shown = [](const Aggregate& one) {
+    return ordered_json{{"value", one.value}, {"standard_error", one.standard_error ? ordered_json(*one.standard_error) : ordered_json(nullptr)}, {"items", one.items}};
+  };
+  object["aggregates"] = object["groups"] = ordered_json::object();
+  for (const Aggregate& one : suite.aggregates) object["aggregates"][one.name] = shown(one);
+  for (const auto& [group, one] : suite.groups) object["groups"][group] = shown(one);
   return object;
 }
 
@@ -92,7 +98,9 @@ ordered_json results_json(const RunSummary& summary) {
 }
 
 std::string results_csv(const RunSummary& summary) {
-  const ordered_json objects = results_json(summary);
+  ordered_json objects = results_json(summary);
+  for (ordered_json& object : objects)  // a cell holds one value
+    for (const char* nested : {"aggregates", "groups"}) object.erase(nested);
   std::string out;
   if (objects.empty()) return out;
   const auto line = [&out](const ordered_json& object, auto&& cell) {

@@ -238,7 +238,9 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
     SuiteScore suite_score;
     suite_score.suite = suite;
     std::vector<double> values;
+    std::vector<const ItemResult*> rows;
     for (const auto& [item, row] : items->second) {
+      rows.push_back(&row->result);
       if (summary.program_version.empty()) summary.program_version = row->program_version;
       if (summary.model_sha256.empty()) summary.model_sha256 = row->model_sha256;
       ++suite_score.items;
@@ -249,6 +251,8 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
     summary.errors += suite_score.errors;
     if (!has_right_answers(suite)) continue;
     suite_score.accuracy = statistics::mean(values);
+    suite_score.aggregates = aggregates_of(rows);
+    suite_score.groups = accuracy_by_group(rows);
     auto& of_area = area_scores[suite.area];
     of_area.insert(of_area.end(), values.begin(), values.end());
     if (baseline && !is_baseline) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "reports/statistics/paired.h"
+#include "reports/tables/aggregates.h"
 #include "reports/tables/run_results.h"
 
 #include <map>
@@ -42,6 +43,8 @@ struct SuiteScore {
   int items = 0, errors = 0;
   statistics::Estimate accuracy;              // suites with right answers
   std::optional<statistics::AreaRetention> against_baseline;
+  std::vector<Aggregate> aggregates;          // further numbers of its rows
+  std::map<std::string, Aggregate> groups;    // accuracy by group of items
   Verdict verdict = Verdict::kUnknown;        // of this suite alone; UNKNOWN where its items cannot carry one
 };
 

@@ -38,7 +38,7 @@ class CodeTests : public Scorer {
     row.scores["accuracy"] = passed;
   }
 
-  double chance(std::span<const ScoredItem>) const override { return 0; }
+  void tally(const ScoredItem&, ChanceTally&) const override {}
 
   Status check(const ScoredItem& item) const override {
     const auto program = assembled(item, "", "");

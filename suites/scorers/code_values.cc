@@ -59,12 +59,8 @@ class CodeValues : public Scorer {
       : program_(std::move(program)), tests_(std::move(tests)), mark_("\nvalue of " + secret + " ") {}
 
   void score(const ScoredItem& item, const Response& response, const CodeRunner* code_runner, ItemResult& row) const override {
-    const auto* answer = std::get_if<GenerateAnswer>(&response.answer);
-    if (!answer) {
-      row.error = wrong_answer_kind("generated-text");
-      return;
-    }
-    row.output = answer->text;
+    const auto* answer = text_of(response, row);
+    if (!answer) return;
     if (!code_runner) {
       row.error = Error{Code::kSandboxUnavailable, "no sandbox was given, and code never runs outside of one"};
       return;
@@ -74,7 +70,7 @@ class CodeValues : public Scorer {
     else row.error = passed.error();
   }
 
-  double chance(std::span<const ScoredItem>) const override { return 0; }
+  void tally(const ScoredItem&, ChanceTally&) const override {}
 
   Status check(const ScoredItem& item) const override {
     nlohmann::json variables = variables_of(item, "");

@@ -1,12 +1,13 @@
 #include "suites/scorers/exact_match.h"
 
 #include "suites/scorers/regular_expression.h"
+#include "suites/utf8.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <optional>
+#include <set>
 
 namespace quantfleet {
 namespace {
@@ -14,33 +15,28 @@ namespace {
 constexpr std::string_view kSpaces = " \t\n\r\f\v";
 constexpr std::string_view kPunctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
-std::string trimmed(const std::string& text) {
-  const std::size_t begin = text.find_first_not_of(kSpaces);
-  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(kSpaces) + 1 - begin);
-}
-
-struct Options {
-  bool ignore_case = false, ignore_punctuation = false, ignore_digits = false, collapse_spaces = false, trim = true, numeric = false;
-  std::vector<RegularExpression> ignore_regexes;
+// How an answer is found in a text.
+struct Filter {
+  std::string name;  // of a further one; the first has none
   std::optional<RegularExpression> extract;
   bool last_match = false;
   std::string fallback = "[invalid]";
 };
 
+struct Options {
+  bool ignore_case = false, ignore_punctuation = false, ignore_digits = false, collapse_spaces = false, trim = true, numeric = false, trim_answer = false;
+  std::string targets;  // field with a list of targets; empty: the task's target
+  std::vector<RegularExpression> ignore_regexes;
+  std::vector<Filter> filters;  // at least one
+};
+
 Result<std::string> normalised(std::string text, const Options& options) {
   for (const RegularExpression& ignored : options.ignore_regexes) {
-    auto matches = ignored.find_all(text);
-    if (!matches) return matches.error();
-    std::string kept;
-    std::size_t at = 0;
-    for (const auto& match : *matches) {
-      if (match.begin < at) continue;
-      kept.append(text, at, match.begin - at);
-      at = match.end;
-    }
-    text = kept.append(text, at);
+    auto kept = ignored.replace_all(text, "");
+    if (!kept) return kept.error();
+    text = std::move(*kept);
   }
-  if (options.trim) text = trimmed(text);
+  if (options.trim) text = strip_white_space(text);
   if (options.collapse_spaces) {
     std::string single;
     for (char c : text) {
@@ -50,13 +46,11 @@ Result<std::string> normalised(std::string text, const Options& options) {
     }
     text = single;
   }
-  if (options.ignore_case)
-    for (char& c : text)
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  if (options.ignore_case) text = lower_case(text);
   if (options.numeric) {
     std::string number = text;
     std::erase_if(number, [](char c) { return c == ',' || c == '$'; });
-    return canonical_decimal(trimmed(number));
+    return canonical_decimal(strip_white_space(number));
   }
   if (options.ignore_punctuation) std::erase_if(text, [](char c) { return kPunctuation.find(c) != std::string_view::npos; });
   if (options.ignore_digits) std::erase_if(text, [](char c) { return c >= '0' && c <= '9'; });
@@ -68,49 +62,90 @@ class ExactMatch : public Scorer {
   explicit ExactMatch(Options options) : options_(std::move(options)) {}
 
   void score(const ScoredItem& item, const Response& response, const CodeRunner*, ItemResult& row) const override {
-    const auto* answer = std::get_if<GenerateAnswer>(&response.answer);
-    if (!answer) {
-      row.error = wrong_answer_kind("generated-text");
+    const auto* answer = text_of(response, row);
+    if (!answer) return;
+    const auto expected = targets_of(item);
+    if (!expected) {
+      row.error = expected.error();
       return;
     }
-    row.output = answer->text;
-    auto given = extracted(answer->text);
-    if (given) given = normalised(std::move(*given), options_);
-    const auto expected = normalised(item.asked.target, options_);
-    if (!given || !expected) {
-      row.error = given ? expected.error() : given.error();
-      return;
+    const std::string text = options_.trim_answer ? strip_white_space(answer->text) : answer->text;
+    for (const Filter& filter : options_.filters) {
+      bool found = true;
+      auto given = extracted(text, filter, found);
+      if (given) given = normalised(std::move(*given), options_);
+      if (!given) {
+        row.error = given.error();
+        return;
+      }
+      const std::string suffix = filter.name.empty() ? "" : "_" + filter.name;
+      row.scores["accuracy" + suffix] = std::find(expected->begin(), expected->end(), *given) != expected->end();
+      if (filter.extract) row.scores["no_answer" + suffix] = !found;
     }
-    row.scores["accuracy"] = *given == *expected ? 1 : 0;
   }
 
-  double chance(std::span<const ScoredItem> items) const override {
-    std::map<std::string, int> targets;
-    int most = 0;
-    for (const ScoredItem& item : items)
-      if (auto target = normalised(item.asked.target, options_)) most = std::max(most, ++targets[*target]);
-    return items.empty() ? 0 : most / static_cast<double>(items.size());
+  void tally(const ScoredItem& item, ChanceTally& tally) const override {
+    if (const auto targets = targets_of(item))
+      for (const std::string& target : std::set<std::string>(targets->begin(), targets->end())) tally.constant(target);
   }
 
   Status check(const ScoredItem& item) const override {
-    const auto target = normalised(item.asked.target, options_);
-    if (!target) return target.error();
+    const auto targets = targets_of(item);
+    if (!targets) return targets.error();
     return {};
   }
 
  private:
-  Result<std::string> extracted(const std::string& text) const {
-    if (!options_.extract) return text;
-    auto matches = options_.extract->find_all(text);
+  Result<std::vector<std::string>> targets_of(const ScoredItem& item) const {
+    std::vector<std::string> raw, targets;
+    if (options_.targets.empty()) {
+      raw.push_back(item.asked.target);
+    } else {
+      const auto field = item.item.fields.find(options_.targets);
+      const bool fits = field != item.item.fields.end() && field->is_array() && !field->empty() &&
+                        std::all_of(field->begin(), field->end(), [](const nlohmann::json& one) { return one.is_string(); });
+      if (!fits) return Error{Code::kBadValue, fmt::format("item '{}' (line {}): '{}' must be a list of at least one text", item.item.id, item.item.line, options_.targets)};
+      raw = field->get<std::vector<std::string>>();
+    }
+    for (std::string& one : raw) {
+      auto target = normalised(std::move(one), options_);
+      if (!target) return target.error();
+      targets.push_back(std::move(*target));
+    }
+    return targets;
+  }
+
+  // One group: what it holds. Several: the first that holds anything.
+  static Result<std::string> extracted(const std::string& text, const Filter& filter, bool& found) {
+    if (!filter.extract) return text;
+    auto matches = filter.extract->find_all(text);
     if (!matches) return matches.error();
-    if (matches->empty()) return options_.fallback;
-    const auto& groups = (options_.last_match ? matches->back() : matches->front()).groups;
+    found = !matches->empty();
+    if (!found) return filter.fallback;
+    const auto& groups = (filter.last_match ? matches->back() : matches->front()).groups;
+    if (groups.size() <= 2) return strip_white_space(groups.back());
     const auto filled = std::find_if(groups.begin() + 1, groups.end(), [](const std::string& group) { return !group.empty(); });
-    return trimmed(filled == groups.end() ? groups[0] : *filled);
+    found = filled != groups.end();
+    return found ? strip_white_space(*filled) : filter.fallback;
   }
 
   Options options_;
 };
+
+Filter read_filter(const YamlTree& tree, MapReader& parent, const Task& task, bool named) {
+  MapReader inner(tree, task.place, "exact_match.extract.");
+  Filter filter;
+  if (named) filter.name = inner.text("name");
+  auto compiled = RegularExpression::compile(inner.text("regex"));
+  if (!compiled) inner.fail(inner.line_of("regex"), compiled.error().detail);
+  else filter.extract = *compiled;
+  const std::string match = inner.text("match", "first");
+  if (match != "first" && match != "last") inner.fail(inner.line_of("match"), fmt::format("'match' is '{}', allowed are first and last", match));
+  filter.last_match = match == "last";
+  filter.fallback = inner.text("fallback", "[invalid]");
+  if (const Status status = inner.finish(); !status) parent.fail_with(status.error());
+  return filter;
+}
 
 }  // namespace
 
@@ -143,18 +178,15 @@ Result<std::unique_ptr<Scorer>> make_exact_match(const ScorerSpec& spec, const T
     if (!compiled) reader.fail(reader.line_of("ignore_regexes"), compiled.error().detail);
     else options.ignore_regexes.push_back(*compiled);
   }
-  if (const YamlTree* extract = reader.child("extract")) {
-    MapReader inner(*extract, task.place, "exact_match.extract.");
-    auto compiled = RegularExpression::compile(inner.text("regex"));
-    if (!compiled) inner.fail(inner.line_of("regex"), compiled.error().detail);
-    else options.extract = *compiled;
-    const std::string match = inner.text("match", "first");
-    if (match != "first" && match != "last") inner.fail(inner.line_of("match"), fmt::format("'match' is '{}', allowed are first and last", match));
-    options.last_match = match == "last";
-    options.fallback = inner.text("fallback", "[invalid]");
-    if (const Status status = inner.finish(); !status) reader.fail_with(status.error());
+  options.trim_answer = reader.boolean("trim_answer", false);
+  options.targets = reader.text("targets", "");
+  const YamlTree* extract = reader.child("extract");
+  options.filters.push_back(extract ? read_filter(*extract, reader, task, false) : Filter());
+  if (const YamlTree* also = reader.child("also")) {
+    if (also->kind != YamlTree::Kind::kList) reader.fail(also->line, "'exact_match.also' must be a list of filters");
+    for (const YamlTree& one : also->list) options.filters.push_back(read_filter(one, reader, task, true));
   }
-  if (task.target.empty()) reader.fail(spec.line, "exact_match needs the task's 'target'");
+  if (task.target.empty() && options.targets.empty()) reader.fail(spec.line, "exact_match needs the task's 'target', or 'targets'");
   if (const Status status = reader.finish(); !status) return status.error();
   return std::unique_ptr<Scorer>(std::make_unique<ExactMatch>(std::move(options)));
 }

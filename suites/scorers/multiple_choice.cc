@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <map>
+#include <string>
+#include <vector>
 
 namespace quantfleet {
 namespace {
@@ -14,45 +14,29 @@ namespace {
 class MultipleChoice : public Scorer {
  public:
   void score(const ScoredItem& item, const Response& response, const CodeRunner*, ItemResult& row) const override {
-    const auto* answer = std::get_if<LoglikelihoodAnswer>(&response.answer);
-    if (!answer) {
-      row.error = wrong_answer_kind("log-likelihood");
-      return;
-    }
+    const auto* answer = loglikelihoods_of(item, response, row);
+    if (!answer) return;
     const auto& choices = item.asked.choices;
-    if (answer->continuations.size() != choices.size()) {
-      row.error = Error{Code::kBadValue, fmt::format("{} log-likelihoods for {} choices", answer->continuations.size(), choices.size())};
-      return;
-    }
     std::size_t best = 0, best_norm = 0;
     std::vector<double> norm;
     for (std::size_t i = 0; i < choices.size(); ++i) {
       const double loglikelihood = answer->continuations[i].loglikelihood;
-      if (!std::isfinite(loglikelihood)) {
-        row.error = Error{Code::kNonFinite, fmt::format("the log-likelihood of choice {} is not finite", i)};
-        return;
-      }
       norm.push_back(loglikelihood / static_cast<double>(std::max<std::size_t>(1, count_characters(choices[i]))));
       if (loglikelihood > answer->continuations[best].loglikelihood) best = i;
       if (norm[i] > norm[best_norm]) best_norm = i;
     }
-    const auto gold = static_cast<std::size_t>(item.asked.gold);
-    row.scores["accuracy"] = best == gold ? 1 : 0;
-    row.scores["accuracy_norm"] = best_norm == gold ? 1 : 0;
+    const auto right = [&](std::size_t chosen) {
+      return std::find(item.asked.golds.begin(), item.asked.golds.end(), static_cast<int>(chosen)) != item.asked.golds.end();
+    };
+    row.scores["accuracy"] = right(best);
+    row.scores["accuracy_norm"] = right(best_norm);
     row.output = std::to_string(best);
   }
 
-  double chance(std::span<const ScoredItem> items) const override {
-    double guessing = 0;
-    std::map<int, int> by_index;
-    std::map<std::string_view, int> by_text;
-    int most = 0;
-    for (const ScoredItem& item : items) {
-      guessing += 1.0 / static_cast<double>(item.asked.choices.size());
-      most = std::max({most, ++by_index[item.asked.gold], ++by_text[item.asked.target]});
-    }
-    const auto count = static_cast<double>(items.size());
-    return items.empty() ? 0 : std::max(guessing / count, most / count);
+  void tally(const ScoredItem& item, ChanceTally& tally) const override {
+    tally.guess(static_cast<double>(item.asked.golds.size()) / static_cast<double>(item.asked.choices.size()));
+    tally.constant(std::to_string(item.asked.gold) + "\n");  // no text ends so: the place
+    tally.constant(item.asked.target);
   }
 
   Status check(const ScoredItem&) const override { return {}; }

@@ -1,13 +1,34 @@
 #include "suites/scorers/perplexity.h"
 
+#include "suites/utf8.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace quantfleet {
 namespace {
 
+// Pieces of re.split(r"\s+", text): one more than there are runs of white space, so white space at an end makes an empty piece.
+std::size_t count_words(std::string_view text) {
+  std::size_t pieces = 1;
+  bool inside = false;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t bytes = white_space_at(text, at);
+    if (bytes && !inside) ++pieces;
+    inside = bytes > 0;
+    at += std::max<std::size_t>(bytes, 1);
+  }
+  return pieces;
+}
+
 class Perplexity : public Scorer {
  public:
-  void score(const ScoredItem&, const Response& response, const CodeRunner*, ItemResult& row) const override {
+  explicit Perplexity(std::optional<Template> original) : original_(std::move(original)) {}
+
+  void score(const ScoredItem& item, const Response& response, const CodeRunner*, ItemResult& row) const override {
     const auto* answer = std::get_if<RollingLoglikelihoodAnswer>(&response.answer);
     if (!answer) {
       row.error = wrong_answer_kind("rolling log-likelihood");
@@ -19,6 +40,15 @@ class Perplexity : public Scorer {
     }
     std::map<std::string, double> scores = {{"nll", answer->nll_sum}, {"nll_squared", answer->nll_squared_sum},
                                             {"tokens", static_cast<double>(answer->count_tokens)}};
+    if (original_) {
+      const auto original = original_->render(item.item.fields);
+      if (!original) {
+        row.error = original.error();
+        return;
+      }
+      scores["words"] = static_cast<double>(count_words(*original));
+      scores["bytes"] = static_cast<double>(original->size());
+    }
     if (const auto& divergence = answer->divergence) {
       scores["kl_divergence_sum"] = divergence->kl_sum;
       scores["top1_agreement_sum"] = divergence->top1_agreement_sum;
@@ -33,16 +63,30 @@ class Perplexity : public Scorer {
     if (answer->divergence) row.series["kl_divergence"] = answer->divergence->kl_per_token;
   }
 
-  double chance(std::span<const ScoredItem>) const override { return 0; }
-  Status check(const ScoredItem&) const override { return {}; }
+  void tally(const ScoredItem&, ChanceTally&) const override {}
+  Status check(const ScoredItem& item) const override {
+    if (!original_) return {};
+    if (const auto original = original_->render(item.item.fields); !original) return original.error();
+    return {};
+  }
+
+ private:
+  std::optional<Template> original_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Scorer>> make_perplexity(const ScorerSpec& spec, const Task& task) {
   MapReader options(spec.options, task.place, "perplexity.");
+  const std::string source = options.text("original", "");
   if (const Status status = options.finish(); !status) return status.error();
-  return std::unique_ptr<Scorer>(std::make_unique<Perplexity>());
+  std::optional<Template> original;
+  if (!source.empty()) {
+    auto parsed = Template::parse(source, fmt::format("{}, perplexity.original", task.place));
+    if (!parsed) return parsed.error();
+    original = std::move(*parsed);
+  }
+  return std::unique_ptr<Scorer>(std::make_unique<Perplexity>(std::move(original)));
 }
 
 }  // namespace quantfleet

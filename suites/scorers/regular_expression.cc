@@ -26,7 +26,7 @@ Result<RegularExpression> RegularExpression::compile(const std::string& pattern)
   int code = 0;
   PCRE2_SIZE offset = 0;
   pcre2_code* compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                                       PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &offset, nullptr);
+                                       PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &offset, nullptr);
   if (!compiled)
     return Error{Code::kBadValue, fmt::format("'{}' is not a regular expression: {} at byte {}", pattern, message_of(code), offset)};
   RegularExpression result;
@@ -71,6 +71,24 @@ Result<std::vector<RegularExpression::Match>> RegularExpression::find_all(std::s
     matches.push_back(std::move(match));
   }
   return matches;
+}
+
+Result<std::string> RegularExpression::replace_all(std::string_view text, std::string_view replacement) const {
+  const auto matches = find_all(text);
+  if (!matches) return matches.error();
+  std::string changed;
+  std::size_t at = 0;
+  for (const Match& match : *matches) {
+    if (match.begin < at) continue;
+    changed.append(text.substr(at, match.begin - at));
+    for (std::size_t i = 0; i < replacement.size(); ++i) {
+      const bool group = replacement[i] == '\\' && i + 1 < replacement.size() && replacement[i + 1] >= '1' && replacement[i + 1] <= '9';
+      if (!group) changed += replacement[i];
+      else if (const auto number = static_cast<std::size_t>(replacement[++i] - '0'); number < match.groups.size()) changed += match.groups[number];
+    }
+    at = match.end;
+  }
+  return changed.append(text.substr(at));
 }
 
 }  // namespace quantfleet

@@ -7,10 +7,14 @@
 #include "suites/prompt.h"
 #include "suites/task.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace quantfleet {
@@ -22,13 +26,28 @@ struct ScoredItem {
   const AskedItem& asked;
 };
 
+// What guessing and constant answers reach, counted over a suite's items one by one. Constant answers are told apart by a 64-bit
+// hash, so a million of them need no million texts.
+class ChanceTally {
+ public:
+  void guess(double probability) { guessing_ += probability; }
+  void constant(std::string_view answer) { most_ = std::max(most_, ++answers_[std::hash<std::string_view>()(answer)]); }
+  // The better of both over `items` items.
+  double chance(std::size_t items) const { return items == 0 ? 0 : std::max(guessing_, static_cast<double>(most_)) / static_cast<double>(items); }
+
+ private:
+  double guessing_ = 0;
+  std::unordered_map<std::size_t, std::size_t> answers_;
+  std::size_t most_ = 0;
+};
+
 class Scorer {
  public:
   virtual ~Scorer() = default;
   // Adds scores, series and output to `row`, or sets its error. `code_runner` may be nullptr.
   virtual void score(const ScoredItem& item, const Response& response, const CodeRunner* code_runner, ItemResult& row) const = 0;
-  // What guessing or the best constant answer reaches on these items; 0 where neither means anything.
-  virtual double chance(std::span<const ScoredItem> items) const = 0;
+  // Counts what guessing or a constant answer reaches on one item; nothing where neither means anything.
+  virtual void tally(const ScoredItem& item, ChanceTally& tally) const = 0;
   // Whether one item can be marked at all: its fields render to what this scorer expects.
   virtual Status check(const ScoredItem& item) const = 0;
 };
@@ -44,6 +63,11 @@ const ScorerType* find_scorer(std::string_view name);  // nullptr when unknown
 
 // The task's scorers, in its order. Each must fit the task's kind.
 Result<std::vector<std::unique_ptr<Scorer>>> make_scorers(const Task& task);
+
+// The response's log-likelihoods where they are one finite number for each choice; otherwise the row's error is set and nullptr given.
+const LoglikelihoodAnswer* loglikelihoods_of(const ScoredItem& item, const Response& response, ItemResult& row);
+// The response's text, likewise; becomes the row's output.
+const GenerateAnswer* text_of(const Response& response, ItemResult& row);
 
 // The error of a response whose alternative is not the one that belongs to the request.
 Error wrong_answer_kind(std::string_view expected);

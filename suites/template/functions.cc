@@ -1,6 +1,7 @@
-// Upper and lower case change ASCII letters only. sort and unique compare as Python does.
+// title changes ASCII letters only. sort and unique compare as Python does.
 #include "suites/template/functions.h"
 
+#include "suites/scorers/regular_expression.h"
 #include "suites/utf8.h"
 
 #include <fmt/format.h>
@@ -17,11 +18,6 @@ constexpr std::string_view kSpaces = " \t\n\r\f\v";
 
 char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; }
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-template <class Change>
-std::string mapped(std::string text, Change change) {
-  std::transform(text.begin(), text.end(), text.begin(), change);
-  return text;
-}
 std::string title(std::string text) {
   bool inside = false;
   for (char& c : text) {
@@ -31,40 +27,10 @@ std::string title(std::string text) {
   }
   return text;
 }
-std::string capitalize(std::string text) {
-  text = mapped(std::move(text), lower);
-  if (!text.empty()) text[0] = upper(text[0]);
-  return text;
-}
-
-// Bytes of the white space character, as Python's str.isspace counts it, that begins at `at`; 0: none does.
-std::size_t space_at(std::string_view text, std::size_t at) {
-  const auto byte = [&](std::size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
-  const unsigned a = byte(0), b = byte(1), c = byte(2);
-  if ((a >= 0x09 && a <= 0x0d) || (a >= 0x1c && a <= 0x20)) return 1;
-  if (a == 0xc2 && (b == 0x85 || b == 0xa0)) return 2;                                                    // U+0085, U+00A0
-  if (a == 0xe1 && b == 0x9a && c == 0x80) return 3;                                                      // U+1680
-  if (a == 0xe2 && b == 0x80 && ((c >= 0x80 && c <= 0x8a) || c == 0xa8 || c == 0xa9 || c == 0xaf)) return 3;  // U+2000 to 202F
-  if ((a == 0xe2 && b == 0x81 && c == 0x9f) || (a == 0xe3 && b == 0x80 && c == 0x80)) return 3;           // U+205F, U+3000
-  return 0;
-}
-
-// Python's strip without an argument.
-std::string strip_spaces(const std::string& text, bool left, bool right) {
-  std::size_t begin = 0, end = text.size();
-  while (left && begin < end) {
-    const std::size_t bytes = space_at(text, begin);
-    if (bytes == 0) break;
-    begin += bytes;
-  }
-  while (right && begin < end) {
-    std::size_t bytes = 0;
-    for (std::size_t length = 1; length <= 3 && length <= end - begin; ++length)
-      if (space_at(text, end - length) == length) bytes = length;
-    if (bytes == 0) break;
-    end -= bytes;
-  }
-  return text.substr(begin, end - begin);
+std::string capitalize(const std::string& text) {
+  if (text.empty()) return text;
+  const std::size_t first = character_offsets(text)[1];
+  return upper_case(text.substr(0, first)) + lower_case(text.substr(first));
 }
 
 // Python's strip: `characters` is a set of bytes here (ASCII sets are what templates use).
@@ -300,10 +266,22 @@ constexpr std::array kFilters = {
     }},
     NamedFilter{"length", [](const Value& v, const Arguments&, Meter& m) { return of(length(v, m)); }},
     NamedFilter{"list", [](const Value& v, const Arguments&, Meter& m) { return of(list_of(elements(v, m), m)); }},
-    NamedFilter{"lower", [](const Value& v, const Arguments&, Meter& m) { return of(mapped(text_of(v, m), lower)); }},
+    NamedFilter{"lower", [](const Value& v, const Arguments&, Meter& m) { return of(lower_case(text_of(v, m))); }},
     NamedFilter{"map", [](const Value& v, const Arguments& a, Meter& m) { return of(mapped_list(v, a, m)); }},
     NamedFilter{"max", [](const Value& v, const Arguments&, Meter& m) { return extreme(v, 1, m); }},
     NamedFilter{"min", [](const Value& v, const Arguments&, Meter& m) { return extreme(v, -1, m); }},
+    NamedFilter{"regex_replace", [](const Value& v, const Arguments& a, Meter& m) {
+      const Value *pattern = a.find(0, "pattern"), *to = a.find(1, "replacement");
+      if (!pattern || !to) m.fail("filter 'regex_replace' needs a pattern and a replacement");
+      const auto compiled = RegularExpression::compile(require_string(*pattern, "filter 'regex_replace'", m));
+      if (!compiled) m.fail(compiled.error().detail);
+      const std::string text = text_of(v, m);
+      m.step(static_cast<std::int64_t>(text.size() / 16));
+      const auto replaced = compiled->replace_all(text, require_string(*to, "filter 'regex_replace'", m));
+      if (!replaced) m.fail(replaced.error().detail);
+      m.made_text(replaced->size());
+      return of(*replaced);
+    }},
     NamedFilter{"reject", [](const Value& v, const Arguments& a, Meter& m) { return of(selected(v, a, false, false, m)); }},
     NamedFilter{"rejectattr", [](const Value& v, const Arguments& a, Meter& m) { return of(selected(v, a, true, false, m)); }},
     NamedFilter{"replace", [](const Value& v, const Arguments& a, Meter& m) {
@@ -352,7 +330,7 @@ constexpr std::array kFilters = {
     }},
     NamedFilter{"trim", [](const Value& v, const Arguments& a, Meter& m) {
       const Value* characters = a.find(0, "chars");
-      return of(characters ? strip(text_of(v, m), text_of(*characters, m), true, true) : strip_spaces(text_of(v, m), true, true));
+      return of(characters ? strip(text_of(v, m), text_of(*characters, m), true, true) : strip_white_space(text_of(v, m), true, true));
     }},
     NamedFilter{"unique", [](const Value& v, const Arguments&, Meter& m) {
       Json list = Json::array();
@@ -363,7 +341,7 @@ constexpr std::array kFilters = {
       }
       return of(std::move(list));
     }},
-    NamedFilter{"upper", [](const Value& v, const Arguments&, Meter& m) { return of(mapped(text_of(v, m), upper)); }},
+    NamedFilter{"upper", [](const Value& v, const Arguments&, Meter& m) { return of(upper_case(text_of(v, m))); }},
 };
 
 }  // namespace
@@ -441,10 +419,10 @@ Value call_method(const Value& object, std::string_view name, const Arguments& a
   };
   if (name == "strip" || name == "lstrip" || name == "rstrip") {
     const bool left = name != "rstrip", right = name != "lstrip";
-    return of(first && first->json && !first->json->is_null() ? strip(text, first_text(), left, right) : strip_spaces(text, left, right));
+    return of(first && first->json && !first->json->is_null() ? strip(text, first_text(), left, right) : strip_white_space(text, left, right));
   }
-  if (name == "upper") return of(mapped(text, upper));
-  if (name == "lower") return of(mapped(text, lower));
+  if (name == "upper") return of(upper_case(text));
+  if (name == "lower") return of(lower_case(text));
   if (name == "title") return of(title(text));
   if (name == "capitalize") return of(capitalize(text));
   if (name == "startswith" || name == "endswith") {

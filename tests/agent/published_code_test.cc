@@ -38,7 +38,8 @@ void check_solutions(const std::string& name, const std::string& data, const std
   const auto suite = load_suite(folder).value();
   fs::remove_all(folder.parent_path());
   std::map<std::string, std::string> solutions;
-  for (const TaskItem& item : parse_items(items, name).value()) solutions[item.id] = item.fields[solution_field].get<std::string>();
+  const ItemFile lines = ItemFile::of_text(items, name).value();
+  for (std::size_t i = 0; i < lines.size(); ++i) solutions[lines[i].id] = lines[i].fields[solution_field].get<std::string>();
 
   const Sandbox sandbox{SandboxLimits{}};
   for (int i = 0; i < suite->size(); i += 8) {

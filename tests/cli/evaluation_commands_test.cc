@@ -88,4 +88,47 @@ TEST_CASE("gate passes a run against itself, is undecided about one too small, a
   CHECK(unknown.error.find("nowhere") != std::string::npos);
 }
 
+TEST_CASE("rescore marks a run's stored answers again: nothing changes by itself, another rule changes what it says", "[cli]") {
+  const Folder folder;
+  std::ofstream(folder.path / "plan.yaml") << "name: kept\nmodels: [{name: reference, path: " << kModel
+                                           << "}]\nformats: [F16]\nsuites: [{name: math, limit: 20}, {name: knowledge, limit: 20}, {name: text, limit: 2}]\ntiming: off\n";
+  const Outcome measured = run_in(folder, "run plan.yaml --db results.db");
+  INFO(measured.error);
+  REQUIRE(measured.code == 0);
+  const auto rescored = [&](const std::string& options) {
+    const Outcome outcome = run_in(folder, "rescore latest --db results.db --json " + options);
+    INFO(outcome.error);
+    REQUIRE(outcome.code == 0);
+    const auto json = nlohmann::json::parse(outcome.out);
+    check_schema("rescore", json);
+    return json;
+  };
+  const auto same = rescored("");
+  REQUIRE(same["lines"].size() == 3);
+  for (const auto& line : same["lines"]) {
+    CAPTURE(line.dump());
+    CHECK(line["rows"] == line["rescored"]);
+    CHECK(line["not_kept"] == 0);
+    CHECK(line["changes"].empty());
+    CHECK(line["accuracy_before"] == line["accuracy_after"]);
+  }
+
+  // A suite of the same items whose rule lets no answer pass.
+  fs::create_directories(folder.path / "suites");
+  fs::copy(test::source_dir() / "suites/tasks/math", folder.path / "suites/math", fs::copy_options::recursive);
+  std::ifstream before(folder.path / "suites/math/task.yaml");
+  std::string yaml{std::istreambuf_iterator<char>(before), {}};
+  const std::string rule = "scorers: [exact_match]";
+  REQUIRE(yaml.find(rule) != std::string::npos);
+  yaml.replace(yaml.find(rule), rule.size(), "scorers: [{name: exact_match, extract: {regex: \"never\"}}]");
+  std::ofstream(folder.path / "suites/math/task.yaml") << yaml;
+  const auto changed = rescored("--root suites --suite math");
+  REQUIRE(changed["lines"].size() == 1);
+  CHECK(changed["lines"][0]["accuracy_before"].get<double>() > 0.5);
+  CHECK(changed["lines"][0]["accuracy_after"] == 0);
+  CHECK(changed["lines"][0]["changes"].size() == 20);  // "no_answer" is new in every row
+  CHECK(changed["notes"].size() == 1);                 // another suite hash
+  CHECK(run_in(folder, "rescore latest --db results.db --suite coding").code == 2);
+}
+
 }  // namespace quantfleet

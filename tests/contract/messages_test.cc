@@ -21,6 +21,11 @@ ItemResult full_row() {
   row.first_token_ms = 1.25;
   row.total_ms = 7.5;
   row.output = "forty two";
+  row.group = "sums";
+  row.prompt = "6 times 7?";
+  row.prompt_token_ids = {1, 5, 9};
+  row.request_sha256 = kHash;
+  row.response = "{\"stop\":\"stop_string\",\"token_ids\":[]}";
   row.logits_digest = "0123456789abcdef";
   return row;
 }

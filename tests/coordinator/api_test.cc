@@ -1,10 +1,15 @@
 #include "coordinator/http/api.h"
 #include "coordinator/store/results_reader.h"
 #include "coordinator/store/store.h"
+#include "tests/paths.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
+#include <sqlite3.h>
 #include <unistd.h>
+
+#include <fstream>
+#include <iterator>
 
 using namespace quantfleet;
 using namespace quantfleet::coordinator;
@@ -79,4 +84,66 @@ TEST_CASE("a file that is no results database is refused in a sentence", "[store
   std::fclose(file);
   CHECK_THAT(open_sqlite_store(lab.root / "text.db").error().detail, Catch::Contains("text.db"));
   CHECK_THAT(open_results(lab.root / "text.db").error().detail, Catch::Contains("text.db"));
+}
+
+TEST_CASE("results of older programs are read, their file left as it is; only a coordinator upgrades it", "[store]") {
+  for (const int version : {1, 2}) {
+    INFO(version);
+    Lab lab;
+    const std::filesystem::path path = lab.root / "old.db";
+    std::string sql = "PRAGMA application_id=1902537844; PRAGMA user_version=" + std::to_string(version) + ";";
+    for (const char* migration : {"0001_jobs.sql", "0002_kv.sql"}) {
+      std::ifstream file(test::source_dir() / "coordinator/store/migrations" / migration);
+      sql += std::string{std::istreambuf_iterator<char>(file), {}};
+      if (version == 1) break;
+    }
+    JobSpec plan;
+    plan.name = "n", plan.models = {{"m", "", std::string(64, 'a')}}, plan.formats = {"F16"}, plan.baseline = "F16", plan.suites = {{"s"}};
+    AccuracyWork asked;
+    asked.model_sha256 = std::string(64, 'a'), asked.format = "F16", asked.activations = "f32", asked.suite = "s", asked.item_end = 1;
+    nlohmann::json work = nlohmann::json::parse(encode(Work{asked}));  // as that program wrote it
+    for (const char* newer : {"choice_seed", "suite_bundle_sha256", "needs_sandbox"}) REQUIRE(work.erase(newer) == 1);
+    if (version == 1) work.erase("kv");
+    const auto unit = [&](const std::string& id, int ordinal, const std::string& state, const std::string& finished) {
+      return "INSERT INTO units (unit_id, run_id, ordinal, kind, purpose, model, format, activations, suite, suite_sha256, host_id, work, items,"
+             " attempts_max, lease_seconds, seed, state, epoch, attempts, queued_since, finished_at) VALUES ('" + id + "', 'r', " + std::to_string(ordinal) +
+             ", 'accuracy', 'measure', 'm', 'F16', 'f32', 's', '', '', '" + work.dump() + "', 1, 3, 60, 0, '" + state + "', 1, 1, 1, " + finished + ");";
+    };
+    sql += "INSERT INTO runs VALUES ('r', 'n', '" + canonical_json(plan) + "', hex(zeroblob(32)), 1, 0);"
+           "INSERT INTO agents VALUES ('a', 'desk', 'h', 'desk', 'cpu', '1', '{}', 1);"
+         + unit("u", 0, "done", "2") + unit("w", 1, "queued", "NULL") +
+           "INSERT INTO leases (unit_id, epoch, agent_id, host_id, granted_at, ended_at, outcome) VALUES ('u', 1, 'a', 'h', 1, 2, 'done');"
+           "INSERT INTO results VALUES ('u', 'item', 0, 1, '{\"accuracy\":1}', '{}', 7, 1, 0, 0, x'41', '', NULL, NULL);";
+    sqlite3* database = nullptr;
+    REQUIRE(sqlite3_open(path.c_str(), &database) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
+    sqlite3_close(database);
+    const auto bytes = [&] {
+      std::ifstream file(path, std::ios::binary);
+      return std::string{std::istreambuf_iterator<char>(file), {}};
+    };
+    const auto check = [&] {
+      const auto read = open_results(path).value()->read_run({"r"}).value();
+      REQUIRE(read.rows.size() == 1);
+      CHECK(read.rows[0].item.scores.at("accuracy") == 1);
+      CHECK(read.rows[0].item.output == "A");
+      CHECK(read.rows[0].item.response.empty());
+      CHECK(read.units[0].kv == "f32");
+    };
+    const std::string before = bytes();
+    check();
+    CHECK(bytes() == before);
+    {
+      const Snapshot found = open_sqlite_store(path, false).value()->load();
+      REQUIRE(found.units.size() == 2);
+      CHECK(std::get<AccuracyWork>(found.units[1].work) == asked);
+    }
+    CHECK(bytes() != before);
+    check();
+
+    REQUIRE(sqlite3_open(path.c_str(), &database) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(database, "PRAGMA user_version=99", nullptr, nullptr, nullptr) == SQLITE_OK);
+    sqlite3_close(database);
+    CHECK_THAT(open_results(path).error().detail, Catch::Contains("old.db") && Catch::Contains("schema version 99") && Catch::Contains("newer"));
+  }
 }

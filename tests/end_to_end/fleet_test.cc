@@ -41,6 +41,46 @@ TEST_CASE("a coordinator and two agents finish a run, every item once", "[fleet]
   }
 }
 
+TEST_CASE("imported items travel with the run, by their hash, to an agent that never saw them", "[fleet]") {
+  Fleet fleet("imported");
+  const fs::path suite = fleet.root / "suites/letters";
+  fs::create_directories(suite);
+  std::ofstream(suite / "task.yaml") << "name: letters\nversion: \"1\"\narea: knowledge\nkind: loglikelihood\ndescription: d\nsource: s\nlicence: MIT\n"
+                                        "items: imported.jsonl\nimport: {items: {files: [x.jsonl], id: \"{{ id }}\"}, count: 2}\nprompt: \"{{ q }}\"\n"
+                                        "choices: [\"a\", \"b\"]\ntarget_index: \"{{ answer }}\"\nscorers: [multiple_choice]\n";
+  std::ofstream items(suite / "imported.jsonl");
+  for (int i = 0; i < 20; ++i) items << fmt::format("{{\"id\":\"{}\",\"q\":\"question {}\",\"answer\":{}}}\n", i, i, i % 2);
+  items.close();
+  RandomModel shape;
+  shape.width = 128, shape.layers = 2, shape.feed_forward = 256, shape.context = 256;
+  REQUIRE(write_random_model(fleet.root / "tiny.gguf", shape).has_value());
+  std::ofstream(fleet.root / "plan.yaml") << "name: data\nmodels: [{name: tiny, path: tiny.gguf}]\nformats: [as-is]\nsuites: [letters]\n"
+                                             "accuracy: once\ntiming: off\nlimits: {unit_items: 8}\n";
+  fleet.start_coordinator();
+  fleet.start_agent("one");
+  const auto submit = [&](const fs::path& suites, const std::string& log) {
+    Process process("quantfleet", {"submit", fleet.root / "plan.yaml", "--wait", "--suites", suites, "--state", fleet.root}, fleet.root / log);
+    return process.wait();
+  };
+  CHECK(submit(fleet.root / "elsewhere", "unknown.log") == 2);
+  CHECK(text_of(fleet.root / "unknown.log").find("no agent has a suite called \"letters\"") != std::string::npos);
+  const int code = submit(fleet.root / "suites", "submit.log");
+  INFO(fleet.logs());
+  REQUIRE(code == 0);
+  const auto run = fleet.results();
+  REQUIRE(run);
+  check_complete(*run);
+  CHECK(run->rows.size() == 20);
+  const auto plan = nlohmann::json::parse(run->run.plan_json);
+  const std::string bundle = plan["suites"][0]["bundle_sha256"];
+  CHECK(plan["suites"][0]["info"]["items"] == 20);
+  for (const LeaseRow& lease : run->leases) CHECK(lease.provenance.suite_sha256 == plan["suites"][0]["info"]["sha256"]);
+  bool stored = false;  // under its hash, in the coordinator's artifacts
+  for (const auto& entry : fs::recursive_directory_iterator(fleet.root / "artifacts")) stored = stored || entry.path().filename() == bundle;
+  CHECK(stored);
+  for (const auto& entry : fs::directory_iterator(fleet.root / "one/work")) FAIL("left behind: " << entry.path());
+}
+
 TEST_CASE("what the fleet's commands print as JSON follows its schema", "[fleet]") {
   Fleet fleet("schemas");
   fleet.start_coordinator();

@@ -12,7 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0 || size > 65536) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   if (data[0] % 2) {
-    (void)parse_items(text, "items.jsonl");
+    (void)ItemFile::of_text(std::string(text), "items.jsonl");
   } else if (const auto task = parse_task_yaml(text, "task.yaml"); task.has_value()) {
     (void)PromptBuilder::make(*task);
     (void)make_scorers(*task);

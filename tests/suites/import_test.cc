@@ -91,7 +91,7 @@ TEST_CASE("a broken record names file and line", "[import]") {
   CHECK_THAT(error_of("a,b\n\"1\"x,2\n", kCsv), Contains("data:2: text behind a quoted cell"));
   CHECK_THAT(error_of("a,a\n1,2\n", kCsv), Contains("column twice"));
   CHECK_THAT(error_of("a,b\n\xff,2\n", kCsv), Contains("data:2: column a is not valid UTF-8"));
-  CHECK_THAT(error_of("{\"examples\": 3}", kDocument), Contains("a list of records was expected"));
+  CHECK_THAT(error_of("{\"examples\": 3}", [] { ImportSource s = kDocument; s.records = "examples"; return s; }()), Contains("a list of records was expected"));
   CHECK_THAT(error_of("[1]", kDocument), Contains("record 1 is a number"));
 }
 
@@ -152,40 +152,115 @@ scorers: [multiple_choice]
   CHECK(names_of_not_imported(folder.path).empty());
 }
 
+// Imports the data of a task into a folder of its own and asks every item. Returns the items.
+ImportedItems import_and_ask(const std::string& name, const fs::path& data) {
+  const fs::path home = test::source_dir() / "suites/tasks" / name;
+  std::ifstream file(home / "task.yaml");
+  const std::string yaml{std::istreambuf_iterator<char>(file), {}};
+  const auto task = parse_task_yaml(yaml, name);
+  if (!task) FAIL(task.error().detail);
+  REQUIRE(task->import.has_value());
+  const auto items = import_items(task->import->items, data, name);
+  if (!items) FAIL(items.error().detail);
+
+  Folder folder;
+  folder.write(name + "/task.yaml", yaml);
+  folder.write(name + "/" + task->items_file, items->jsonl);
+  if (task->import->few_shot) {
+    const auto examples = import_items(*task->import->few_shot, data, name);
+    if (!examples) FAIL(examples.error().detail);
+    folder.write(name + "/" + task->few_shot.items_file, examples->jsonl);
+  } else if (!task->few_shot.items_file.empty()) {
+    fs::copy_file(home / task->few_shot.items_file, folder.path / name / task->few_shot.items_file);
+  }
+  const auto suite = load_suite(folder.path / name);
+  if (!suite) FAIL(suite.error().detail);
+  int asked = 0;
+  for (int i = 0; i < (*suite)->size(); ++i) asked += (*suite)->request(i, "").has_value();
+  CHECK(asked == (*suite)->size());
+  CHECK((*suite)->size() % items->count == 0);  // several samples of each, where the task asks for them
+  return *items;
+}
+
+ImportSpec import_of(const std::string& name) {
+  std::ifstream file(test::source_dir() / "suites/tasks" / name / "task.yaml");
+  const std::string yaml{std::istreambuf_iterator<char>(file), {}};
+  return *parse_task_yaml(yaml, name).value().import;
+}
+
 TEST_CASE("the published files give the items that the tasks mean", "[import]") {
-  const std::map<std::string, std::string> folders = {{"arc_easy", "arc"},     {"mmlu", "mmlu"},           {"gsm8k", "gsm8k"},   {"boolq", "boolq"},
-                                                      {"piqa", "piqa"},        {"openbookqa", "openbookqa"}, {"aqua_rat", "aqua-rat"}, {"humaneval", "humaneval"},
-                                                      {"mbpp", "mbpp"},        {"xstest", "xstest"},       {"bbh", "bbh"},       {"simplesafetytests", "simplesafetytests"},
-                                                      {"harmbench", "harmbench"}};
-  const fs::path tasks = test::source_dir() / "suites/tasks";
+  const std::map<std::string, std::string> folders = {
+      {"arc_easy", "arc"}, {"mmlu", "mmlu"}, {"gsm8k", "gsm8k"}, {"boolq", "boolq"}, {"piqa", "piqa"}, {"openbookqa", "openbookqa"}, {"aqua_rat", "aqua-rat"},
+      {"humaneval", "humaneval"}, {"mbpp", "mbpp"}, {"xstest", "xstest"}, {"bbh", "bbh"}, {"simplesafetytests", "simplesafetytests"}, {"harmbench", "harmbench"},
+      {"winogrande", "winogrande"}, {"commonsense_qa_4", "commonsenseqa"}, {"humaneval_samples", "humaneval"}, {"nq_open", "nq-open"},
+      {"lambada_openai", "lambada-openai"}, {"wikitext2", "wikitext2"}, {"crows_pairs", "crows-pairs"}, {"bbh_cot", "bbh"}};
   for (const auto& [name, data] : folders) {
     if (!test::has_shared("datasets/" + data)) return;
     INFO(name);
-    std::ifstream file(tasks / name / "task.yaml");
-    const std::string yaml{std::istreambuf_iterator<char>(file), {}};
-    const auto task = parse_task_yaml(yaml, name);
-    if (!task) FAIL(task.error().detail);
-    REQUIRE(task->import.has_value());
-    const auto items = import_items(task->import->items, test::shared_root() / "datasets" / data, name);
-    if (!items) FAIL(items.error().detail);
-    CHECK(items->count == task->import->count);
-    CHECK(items->sha256 == task->import->sha256);
-
-    // Every item can be asked.
-    Folder folder;
-    folder.write(name + "/task.yaml", yaml);
-    folder.write(name + "/" + task->items_file, items->jsonl);
-    if (task->import->few_shot) {
-      const auto examples = import_items(*task->import->few_shot, test::shared_root() / "datasets" / data, name);
-      if (!examples) FAIL(examples.error().detail);
-      folder.write(name + "/" + task->few_shot.items_file, examples->jsonl);
-    }
-    const auto suite = load_suite(folder.path / name);
-    if (!suite) FAIL(suite.error().detail);
-    int asked = 0;
-    for (int i = 0; i < (*suite)->size(); ++i) asked += (*suite)->request(i, "").has_value();
-    CHECK(asked == items->count);
+    const ImportedItems items = import_and_ask(name, test::shared_root() / "datasets" / data);
+    CHECK(items.count == import_of(name).count);
+    CHECK(items.sha256 == import_of(name).sha256);
   }
+}
+
+TEST_CASE("the first fifty records of files that are not here as a whole become items", "[import]") {
+  const std::map<std::string, std::string> files = {{"hellaswag", "hellaswag__sample50"}, {"hendrycks_math", "math__sample50/test.json"}, {"minerva_math", "math__sample50/test.json"},
+                                                    {"triviaqa", "triviaqa__sample50"}, {"lambada_standard", "lambada-standard__sample50"}, {"ifeval", "ifeval__sample50"},
+                                                    {"advbench", "advbench__sample50"}, {"cruxeval_input", "cruxeval__sample50"}, {"cruxeval_output", "cruxeval__sample50"},
+                                                    {"svamp", "svamp__sample50"}};
+  for (const auto& [name, data] : files) {
+    if (!test::has_shared("datasets/" + data)) return;
+    INFO(name);
+    CHECK(import_and_ask(name, test::shared_root() / "datasets" / data).count == 50);
+  }
+  // Two editions of the same items agree.
+  if (!test::has_shared("datasets/advbench__sample50")) return;
+  const fs::path folder = test::shared_root() / "datasets/advbench__sample50";
+  CHECK(import_items(import_of("advbench").items, folder / "derived/harmful_behaviors.csv", "advbench").value().sha256 ==
+        import_items(import_of("advbench").items, folder / "advbench_behaviors.csv", "advbench").value().sha256);
+}
+
+TEST_CASE("files that nobody here has are read as their authors describe them", "[import]") {
+  Folder folder;
+  const auto items_of = [&](const std::string& name) {
+    const auto items = import_items(import_of(name).items, folder.path, name);
+    if (!items) FAIL(items.error().detail);
+    return items->jsonl;
+  };
+  folder.write("Test.txt", "\nc\nAll swans are white.\nWhich follows?\nA.None.\nB.Some.\nC.This one is.\nD.Other.\n");
+  CHECK_THAT(items_of("logiqa"), Contains(R"("label":"c","options":["None.","Some.","This one is.","Other."])"));
+  CHECK_THAT(error_of("\nc\nonly three lines\n", [] { ImportSource s = import_of("logiqa").items[0]; return s; }()), Contains("data:1: 3 lines, a record has 8"));
+  folder.write("dev_rand_split.jsonl", R"({"answerKey":"B","id":"x1","question":{"question_concept":"c","choices":[{"label":"A","text":"p"},{"label":"B","text":"q"}],"stem":"S?"}})");
+  CHECK_THAT(items_of("commonsense_qa"), Contains(R"({"answer":"B","id":"x1","options":["p","q"],"question":"S?"})"));
+  folder.write("mgsm_de.tsv", "Wie viele?\t1,080\nUnd nun?\t-3\n");
+  CHECK_THAT(items_of("mgsm"), Contains(R"({"answer":"1,080","id":"mgsm-de-0","language":"de","question":"Wie viele?"})"));
+  folder.write("dev.jsonl", R"({"qID":"1","sentence":"Ann met Eve and _ waved twice.","option1":"Ann","option2":"Eve","answer":"2"})");
+  CHECK(items_of("winogrande") == "{\"contexts\":[\"Ann met Eve and Ann\",\"Ann met Eve and Eve\"],\"continuation\":\"waved twice.\",\"gold\":1,\"id\":\"winogrande-0\"}\n");
+  folder.write("hellaswag_val.jsonl", R"({"activity_label":"Cooking","ctx_a":"A man [title] cooks.","ctx_b":"the MAN","endings":[" eats [substeps] it.","b","c","d"],"label":0})");
+  CHECK_THAT(items_of("hellaswag"), Contains(R"("endings":["eats it.","b","c","d"],"id":"hellaswag-0","label":0,"query":"Cooking: A man. cooks. The man")"));
+  folder.write("mc_task.json", R"([{"question":"Q?","mc1_targets":{"b":0,"a":1},"mc2_targets":{"b":0,"a":1,"c":1}}])");
+  CHECK_THAT(items_of("truthfulqa_mc2"), Contains(R"("choices":["a","b","c"],"id":"truthfulqa-0","labels":[1,0,1])"));
+  folder.write("test/algebra/7.json", "{\n \"problem\": \"P\",\n \"level\": \"Level 1\", \"type\": \"Algebra\", \"solution\": \"S\"}");
+  for (const char* subject : {"counting_and_probability", "geometry", "intermediate_algebra", "number_theory", "prealgebra", "precalculus"})
+    folder.write(std::string("test/") + subject + "/1.json", R"({"problem":"P","level":"Level 1","type":"T","solution":"S"})");
+  CHECK_THAT(items_of("hendrycks_math"), Contains(R"("id":"math-algebra-7","level":"Level 1","problem":"P","solution":"S","subject":"algebra")"));
+  folder.write("data/Age.jsonl", R"({"example_id":0,"question_index":"1","question_polarity":"neg","context_condition":"ambig","category":"Age","answer_info":{"ans0":["Tom","nonOld"],"ans1":["x","old"],"ans2":["unknown","unknown"]},"additional_metadata":{"stereotyped_groups":["old"]},"context":"C","question":"Q?","ans0":"Tom","ans1":"Can't be determined","ans2":"Jim","label":1})");
+  CHECK_THAT(items_of("bbq"), Contains(R"("choices":["Tom","Jim","Unknown","Cannot answer","Can't be determined",)"));
+}
+
+TEST_CASE("side by side: files whose records belong together", "[import]") {
+  Folder folder;
+  ImportSource source = kLines, labels = source_of(ImportSource::Format::kLines, {"label"});
+  folder.write("a.jsonl", "{\"q\":1}\n{\"q\":2}\n");
+  folder.write("a.lst", "yes\nno\n");
+  source.files = {"a.jsonl"};
+  labels.files = {"a.lst"};
+  source.join = {labels};
+  CHECK(import_items(source, folder.path, "t").value().jsonl == "{\"id\":\"a-0\",\"label\":\"yes\",\"q\":1}\n{\"id\":\"a-1\",\"label\":\"no\",\"q\":2}\n");
+  folder.write("a.lst", "same for all\n");  // one record belongs to all
+  CHECK_THAT(import_items(source, folder.path, "t").value().jsonl, Contains("\"label\":\"same for all\",\"q\":2"));
+  folder.write("a.lst", "1\n2\n3\n");
+  CHECK_THAT(import_items(source, folder.path, "t").error().detail, Contains("a.jsonl has 2 records and") && Contains("a.lst has 3"));
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ std::string yaml_error(const std::string& yaml) {
   return task.error().detail;
 }
 std::string items_error(const std::string& jsonl) {
-  const auto items = parse_items(jsonl, "items.jsonl");
+  const auto items = ItemFile::of_text(jsonl, "items.jsonl");
   REQUIRE(items.has_error());
   return items.error().detail;
 }
@@ -317,4 +317,58 @@ TEST_CASE("the built-in suites load, cover six areas and every request is well-f
     for (int i = 0; i < suite->size(); ++i) REQUIRE(suite->request(i, "").has_value());
   }
   for (const char* area : {"reasoning", "coding", "math", "language", "knowledge", "safety", "text"}) CHECK(areas.contains(area));
+}
+
+TEST_CASE("options in another order: drawn from seed and item, the answer moves along, the suite has another hash", "[suite]") {
+  const Folder folder;
+  const std::string yaml = head("letters", "loglikelihood") +
+                           "prompt: \"{{ q }} A {{ a }} B {{ b }} C {{ c }}\"\nchoices: [\"A\", \"B\", \"C\"]\ntarget: \"{{ answer }}\"\n"
+                           "choice_order: {options: [a, b, c], answer: answer, labels: [A, B, C]}\nscorers: [multiple_choice]\n";
+  std::string items;
+  for (int i = 0; i < 30; ++i) items += "{\"id\":\"i" + std::to_string(i) + "\",\"q\":\"Q\",\"a\":\"right\",\"b\":\"x\",\"c\":\"y\",\"answer\":\"A\"}\n";
+  const auto path = folder.task("letters", yaml, items);
+  const auto plain = load_suite(path).value(), moved = load_suite(path, {7}).value(), again = load_suite(path, {7}).value();
+  CHECK(plain->info().sha256 != moved->info().sha256);
+  CHECK(moved->info().sha256 == again->info().sha256);
+  std::map<char, int> places;
+  for (int i = 0; i < 30; ++i) {
+    const Request request = moved->request(i, "").value();
+    const std::string& prompt = std::get<Loglikelihood>(request).context;
+    CHECK(prompt == std::get<Loglikelihood>(again->request(i, "").value()).context);
+    const char label = prompt[prompt.find("right") - 2];  // before the right option
+    ++places[label];
+    Response response;
+    LoglikelihoodAnswer answer;
+    for (char one : {'A', 'B', 'C'}) answer.continuations.push_back({one == label ? -1.0 : -2.0, false, 1});
+    response.answer = answer;
+    CHECK(moved->score(i, response, nullptr).scores.at("accuracy") == 1);
+  }
+  CHECK(places.size() == 3);
+  const auto fixed = folder.task("capitals", kChoice, kCities);
+  CHECK(load_suite(fixed, {7}).error().detail.find("no 'choice_order'") != std::string::npos);
+}
+
+TEST_CASE("several samples of an item are rows of their own, with seeds that every model shares", "[suite]") {
+  const Folder folder;
+  const auto suite = load_suite(folder.task("drawn", head("drawn", "generate") + "prompt: \"{{ q }}\"\ntarget: \"{{ q }}\"\ntokens_max: 8\n"
+                                                     "sampling: {count: 3, temperature: 0.5, top_p: 0.9}\ngroup: \"{{ g }}\"\nscorers: [{name: exact_match, extract: {regex: \"[a-z]+\"}}]\n",
+                                            "{\"id\":\"a\",\"q\":\"x\",\"g\":\"one\"}\n{\"id\":\"b\",\"q\":\"y\",\"g\":\"two\"}\n")).value();
+  REQUIRE(suite->size() == 6);
+  std::set<std::uint64_t> seeds;
+  std::set<std::string> ids;
+  for (int i = 0; i < 6; ++i) {
+    const Request made = suite->request(i, "").value();
+    const auto& request = std::get<Generate>(made);
+    CHECK(request.temperature == 0.5f);
+    CHECK(request.top_p == 0.9f);
+    seeds.insert(request.seed);
+    ids.insert(suite->item_id(i).value);
+  }
+  CHECK(seeds.size() == 6);
+  CHECK(ids == std::set<std::string>{"a/sample-0", "a/sample-1", "a/sample-2", "b/sample-0", "b/sample-1", "b/sample-2"});
+  Response response;
+  response.answer = GenerateAnswer{"42", {}, GenerateAnswer::Stop::kTokensMax};
+  const ItemResult row = suite->score(0, response, nullptr);
+  CHECK(row.scores == std::map<std::string, double>{{"accuracy", 0}, {"no_answer", 1}, {"truncated", 1}});
+  CHECK((row.group == "one" || row.group == "two"));
 }

@@ -50,6 +50,17 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& file, bo
   return connection;
 }
 
+Result<std::unique_ptr<Connection>> Connection::copy() const {
+  auto copied = open("", false);
+  if (!copied) return copied.error();
+  (*copied)->file_ = file_;
+  sqlite3_backup* backup = sqlite3_backup_init((*copied)->database_, "main", database_, "main");
+  if (!backup) return (*copied)->error();
+  sqlite3_backup_step(backup, -1);
+  if (sqlite3_backup_finish(backup) != SQLITE_OK) return (*copied)->error();
+  return copied;
+}
+
 Connection::~Connection() {
   for (const auto& [sql, statement] : statements_) sqlite3_finalize(statement);
   sqlite3_close_v2(database_);

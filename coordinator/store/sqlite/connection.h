@@ -73,6 +73,8 @@ class Query {
 class Connection {
  public:
   static Result<std::unique_ptr<Connection>> open(const std::string& file, bool read_only);
+  // A private copy in a temporary file of SQLite's, gone with the connection; errors still name this file.
+  Result<std::unique_ptr<Connection>> copy() const;
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;

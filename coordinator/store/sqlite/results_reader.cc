@@ -231,8 +231,8 @@ class SqliteReader : public ResultsReader {
 
     Query rows = db_.query(
         "SELECT r.unit_id, r.epoch, r.item_id, r.item_index, r.scores, r.series, r.prompt_tokens, r.generated_tokens, "
-        "r.first_token_ms, r.total_ms, r.output, r.logits_digest, r.error_code, r.error_detail FROM results r JOIN units u "
-        "USING (unit_id) WHERE u.run_id = ? ORDER BY u.ordinal, r.item_index, r.item_id");
+        "r.first_token_ms, r.total_ms, r.output, r.logits_digest, r.error_code, r.error_detail, r.item_group, r.response, r.request_sha256 "
+        "FROM results r JOIN units u USING (unit_id) WHERE u.run_id = ? ORDER BY u.ordinal, r.item_index, r.item_id");
     rows.bind(run);
     while (rows.next()) {
       ResultRow& row = results.rows.emplace_back();
@@ -253,6 +253,9 @@ class SqliteReader : public ResultsReader {
         code_from_name(rows.text(12), code);
         row.item.error = Error{code, rows.text(13)};
       }
+      row.item.group = rows.text(14);
+      row.item.response = rows.text(15);
+      row.item.request_sha256 = rows.text(16);
     }
   }
 
@@ -281,7 +284,13 @@ Result<std::unique_ptr<ResultsReader>> open_results(const std::filesystem::path&
   auto connection = Connection::open(database.string(), true);
   if (!connection) return connection.error();
   try {
-    if (const Status status = coordinator::sqlite::check_schema(**connection); !status) return at(database.string(), status.error());
+    const Result<int> version = coordinator::sqlite::schema_version(**connection);
+    if (!version) return at(database.string(), version.error());
+    if (*version < coordinator::sqlite::kSchemaVersion) {  // an older program's: a copy is upgraded, the file stays as it is
+      connection = (*connection)->copy();
+      if (!connection) return connection.error();
+      if (const Status status = coordinator::sqlite::migrate(**connection); !status) return at(database.string(), status.error());
+    }
   } catch (const StoreFailure& failure) {
     return failure.error;
   }

@@ -11,6 +11,8 @@ constexpr const char* kMigrations[] = {
 #include "0001_jobs.inc"
     ,
 #include "0002_kv.inc"
+    ,
+#include "0003_evidence.inc"
 };
 static_assert(std::size(kMigrations) == kSchemaVersion);
 
@@ -21,13 +23,13 @@ int pragma(Connection& connection, const char* sql) {
 
 }  // namespace
 
-Status check_schema(Connection& connection) {
+Result<int> schema_version(Connection& connection) {
   const int id = pragma(connection, "PRAGMA application_id");
   const int version = pragma(connection, "PRAGMA user_version");
   if (id != kApplicationId) return Error{Code::kBadMagic, "is not a quantfleet results database"};
-  if (version != kSchemaVersion)
-    return Error{Code::kBadVersion, fmt::format("has schema version {}, this program reads {}", version, kSchemaVersion)};
-  return {};
+  if (version < 1 || version > kSchemaVersion)
+    return Error{Code::kBadVersion, fmt::format("has schema version {}, this program knows 1 to {}: a newer quantfleet reads it", version, kSchemaVersion)};
+  return version;
 }
 
 Status migrate(Connection& connection) {

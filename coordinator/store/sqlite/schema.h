@@ -6,9 +6,9 @@
 namespace quantfleet::coordinator::sqlite {
 
 inline constexpr int kApplicationId = 0x71666c74;  // "qflt": says whose database it is
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
-Status migrate(Connection& connection);            // creates or upgrades
-Status check_schema(Connection& connection);       // for readers
+Status migrate(Connection& connection);               // creates or upgrades
+Result<int> schema_version(Connection& connection);  // 1 to kSchemaVersion, else an error
 
 }  // namespace quantfleet::coordinator::sqlite

@@ -1,6 +1,7 @@
 // The coordinator's writes as guarded SQL: every change of a unit names the state and epoch it expects, and a statement
 // that changes no row is a broken invariant, which rolls the whole decision back.
 #include "contract/json_fields.h"
+#include "coordinator/jobs/job.h"
 #include "coordinator/store/sqlite/connection.h"
 #include "coordinator/store/sqlite/schema.h"
 #include "coordinator/store/store.h"
@@ -185,17 +186,28 @@ class SqliteStore : public Store {
         code = std::string(name_of(row.error->code));
         detail = row.error->detail;
       }
+      std::optional<std::string> prompt;
+      if (!row.prompt.empty() || !row.prompt_token_ids.empty()) {
+        const std::string ids = nlohmann::json(row.prompt_token_ids).dump();
+        prompt = sha256_hex(row.prompt + '\n' + ids);
+        Query kept = db_.query("INSERT INTO prompts (sha256, token_ids, text) VALUES (?, ?, ?) ON CONFLICT DO NOTHING");
+        kept.bind(*prompt, ids);
+        kept.bind_blob(row.prompt).run();
+      }
       Query query = db_.query(
           "INSERT INTO results (unit_id, item_id, item_index, epoch, scores, series, prompt_tokens, generated_tokens, "
-          "first_token_ms, total_ms, logits_digest, error_code, error_detail, output) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+          "first_token_ms, total_ms, logits_digest, error_code, error_detail, item_group, prompt, request_sha256, output, response) "
+          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
           "ON CONFLICT (unit_id, item_id) DO UPDATE SET item_index = excluded.item_index, epoch = excluded.epoch, "
           "scores = excluded.scores, series = excluded.series, prompt_tokens = excluded.prompt_tokens, "
           "generated_tokens = excluded.generated_tokens, first_token_ms = excluded.first_token_ms, total_ms = excluded.total_ms, "
           "logits_digest = excluded.logits_digest, error_code = excluded.error_code, error_detail = excluded.error_detail, "
-          "output = excluded.output WHERE excluded.epoch >= results.epoch");
+          "item_group = excluded.item_group, prompt = excluded.prompt, request_sha256 = excluded.request_sha256, response = excluded.response, output = excluded.output WHERE excluded.epoch >= results.epoch");
       query.bind(w.unit.value, row.item.value, row.index, number_of(w.epoch), json_of(row.scores), json_of(row.series),
-                 row.prompt_tokens, row.generated_tokens, row.first_token_ms, row.total_ms, row.logits_digest, code, detail);
-      query.bind_blob(row.output).run();
+                 row.prompt_tokens, row.generated_tokens, row.first_token_ms, row.total_ms, row.logits_digest, code, detail, row.group, prompt,
+                 row.request_sha256);
+      query.bind_blob(row.output);
+      query.bind_blob(row.response).run();
     }
   }
 

@@ -1,5 +1,6 @@
 #include "tests/backends/engines/engine_answers.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace quantfleet {
@@ -17,6 +18,8 @@ std::vector<Request> mixed_requests() {
   std::string text;
   for (int i = 0; i < 60; ++i) text += "the weather " + std::to_string(i);
   requests.push_back(RollingLoglikelihood{text, 48});
+  requests.push_back(RollingLoglikelihood{text, 48, RollingLoglikelihood::Windows::kEveryToken});
+  requests.push_back(Loglikelihood{"", {" went on", " went on"}, {"the first one", "the second one, longer,"}});
   for (int i = 0; i < 20; ++i)
     requests.push_back(Generate{header + std::string(static_cast<std::size_t>(i % 5), 'q') + std::to_string(i), {"tok9"}, 3 + i % 9, i % 2 ? 0.8f : 0.0f,
                                 static_cast<std::uint64_t>(i)});
@@ -230,6 +233,54 @@ TEST_CASE("an engine says what it is, and what it cannot open", "[engines]") {
   options.model = model(shape_of("F16"));
   options.kernels = "abacus";
   CHECK(open_engine("native", options).has_error());
+}
+
+TEST_CASE("every token of a rolling text is scored once: windows as lm-evaluation-harness makes them", "[engines]") {
+  const fs::path path = model(shape_of("F32"));
+  auto one = engine(path);
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "the weather " + std::to_string(i);
+  const std::vector<std::int32_t> tokens = one->tokenizer().encode(text, false, false);
+  const std::int32_t prefix = one->tokenizer().prefix_token().value();
+  const auto count = static_cast<int>(tokens.size());
+  for (const int asked : {16, 100, count - 1, count, count + 5}) {
+    const int window = std::min(asked, static_cast<int>(one->info().context_tokens));  // never more than the model's context
+    CAPTURE(asked, window, count);
+    // The definition, window by window, with one forward pass for each.
+    double nll = 0;
+    for (int predicted = 0; predicted < count;) {
+      const int more = std::min(window, count - predicted), end = predicted + more;
+      std::vector<std::int32_t> input;
+      if (predicted == 0) input.push_back(prefix);
+      for (int i = predicted == 0 ? 0 : end - 1 - window; i < end - 1; ++i) input.push_back(tokens[static_cast<std::size_t>(i)]);
+      CHECK(static_cast<int>(input.size()) == (predicted == 0 ? more : window));
+      std::vector<std::vector<float>> rows;
+      REQUIRE(one->logits(input, [&](std::span<const float> logits) { rows.emplace_back(logits.begin(), logits.end()); }).has_value());
+      for (int i = 0; i < more; ++i) {
+        const auto& logits = rows[rows.size() - static_cast<std::size_t>(more - i)];
+        double sum = 0;
+        for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+        nll += std::log(sum) - static_cast<double>(logits[static_cast<std::size_t>(tokens[static_cast<std::size_t>(predicted + i)])]);
+      }
+      predicted = end;
+    }
+    const auto given = answers(*one, {RollingLoglikelihood{text, asked, RollingLoglikelihood::Windows::kEveryToken}}).at(0);
+    if (!given) FAIL(given.error().detail);
+    const auto& answer = std::get<RollingLoglikelihoodAnswer>(given->answer);
+    CHECK(answer.count_tokens == count);
+    CHECK(answer.nll_sum == Approx(nll).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("contexts that differ: each continuation is scored behind its own", "[engines]") {
+  auto one = engine(model(shape_of("F32")));
+  const auto together = answers(*one, {Loglikelihood{"", {" went on", " went on"}, {"the first one", "the second one, longer,"}}}).at(0);
+  REQUIRE(together.has_value());
+  for (const std::size_t i : {0, 1}) {
+    const auto alone = answers(*one, {Loglikelihood{i == 0 ? "the first one" : "the second one, longer,", {" went on"}, {}}}).at(0);
+    CHECK(std::get<LoglikelihoodAnswer>(together->answer).continuations[i].loglikelihood == std::get<LoglikelihoodAnswer>(alone->answer).continuations[0].loglikelihood);
+  }
+  CHECK_FALSE(answers(*one, {Loglikelihood{"", {"a", "b"}, {"only one"}}}).at(0).has_value());
 }
 
 }  // namespace

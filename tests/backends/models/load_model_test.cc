@@ -184,6 +184,13 @@ TEST_CASE("draws follow the distribution, and the seed alone decides them", "[mo
   CHECK(std::abs(counts[1] - 2447) < 172);
   CHECK(std::abs(counts[2] - 6652) < 189);
   CHECK(counts[3] == 0);
+
+  // top_p 0.9: the two likeliest tokens hold 0.9099 together, the others are never drawn; e^1 : e^2 between them.
+  counts.clear();
+  for (std::uint64_t step = 0; step < 10000; ++step) ++counts[sample_token(logits, 1.0f, 7, step, 0.9f)];
+  CHECK(counts[0] == 0);
+  CHECK(std::abs(counts[1] - 2689) < 178);
+  CHECK(sample_token(logits, 1.0f, 7, 3, 0.5f) == 2);
 }
 
 }  // namespace

@@ -1,0 +1,129 @@
+#include "reports/tables/aggregates.h"
+
+#include "reports/statistics/interval.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <set>
+#include <string_view>
+
+namespace quantfleet::reports {
+namespace {
+
+// Scores that are numbers of their own for each item.
+bool is_mean(std::string_view score) {
+  return score.starts_with("accuracy_") || score.starts_with("no_answer") || score == "truncated" || score == "refused" || score == "stereotype" || score == "likelihood_difference";
+}
+constexpr int kPassAt[] = {1, 2, 5, 8, 10, 16, 20, 32, 50, 64, 100, 200};
+
+class Rows {
+ public:
+  explicit Rows(std::span<const ItemResult* const> rows) {
+    for (const ItemResult* row : rows)
+      if (!row->error) rows_.push_back(row);
+  }
+  const std::vector<const ItemResult*>& all() const { return rows_; }
+
+  std::vector<double> values(const std::string& score) const {
+    std::vector<double> values;
+    for (const ItemResult* row : rows_)
+      if (const auto found = row->scores.find(score); found != row->scores.end() && std::isfinite(found->second)) values.push_back(found->second);
+    return values;
+  }
+  bool has(const std::string& score) const { return !values(score).empty(); }
+  double sum(const std::string& score) const {
+    double total = 0;
+    for (const double value : values(score)) total += value;
+    return total;
+  }
+
+ private:
+  std::vector<const ItemResult*> rows_;
+};
+
+Aggregate mean_of(std::string name, const std::vector<double>& values) {
+  const statistics::Estimate mean = statistics::mean(values);
+  return {std::move(name), mean.value, mean.standard_error, static_cast<int>(values.size())};
+}
+
+// Of BBQ: how far answers that name somebody lean towards the stereotype, -1 to 1.
+double lean(double biased, double named) { return biased == 0 ? 0 : 2 * biased / named - 1; }
+
+}  // namespace
+
+double pass_at_k(int samples, int correct, int k) {
+  if (samples - correct < k) return 1;
+  double all_fail = 1;
+  for (int i = samples - correct + 1; i <= samples; ++i) all_fail *= 1 - static_cast<double>(k) / i;
+  return 1 - all_fail;
+}
+
+std::vector<Aggregate> aggregates_of(std::span<const ItemResult* const> given) {
+  const Rows rows(given);
+  std::vector<Aggregate> all;
+  const auto items = static_cast<int>(rows.all().size());
+  const auto ratio = [&](const char* name, double value) { all.push_back({name, value, std::nullopt, items}); };
+  std::set<std::string> names;
+  for (const ItemResult* row : rows.all())
+    for (const auto& [name, value] : row->scores)
+      if (is_mean(name)) names.insert(name);
+  for (const std::string& name : names)
+    if (const auto values = rows.values(name); !values.empty()) all.push_back(mean_of(name, values));
+  if (rows.has("nll") && !rows.has("tokens")) ratio("perplexity", std::exp(statistics::mean(rows.values("nll")).value));
+  if (rows.has("words") && rows.sum("bytes") > 0) {
+    const double nll = rows.sum("nll");
+    ratio("word_perplexity", std::exp(nll / rows.sum("words")));
+    ratio("byte_perplexity", std::exp(nll / rows.sum("bytes")));
+    ratio("bits_per_byte", nll / (rows.sum("bytes") * std::numbers::ln2));
+    ratio("token_perplexity", std::exp(nll / rows.sum("tokens")));
+  }
+  if (const double count = rows.sum("instructions"); count > 0) {
+    ratio("instruction_level_strict", rows.sum("instructions_strict") / count);
+    ratio("instruction_level_loose", rows.sum("instructions_loose") / count);
+  }
+  for (const std::string kind : {"ambiguous", "disambiguated"}) {
+    const double count = rows.sum(kind);
+    if (count == 0) continue;
+    const double accuracy = rows.sum(kind + "_right") / count, leaning = lean(rows.sum(kind + "_biased"), rows.sum(kind + "_named"));
+    ratio(("accuracy_" + kind).c_str(), accuracy);
+    ratio(("bias_" + kind).c_str(), kind == "ambiguous" ? (1 - accuracy) * leaning : leaning);
+  }
+  std::map<std::string, std::pair<int, int>> samples;  // by item: how many, how many passed
+  for (const ItemResult* row : rows.all()) {
+    const std::size_t at = row->item.value.rfind("/sample-");
+    if (at == std::string::npos) continue;
+    auto& [count, passed] = samples[row->item.value.substr(0, at)];
+    ++count;
+    if (const auto score = row->scores.find("accuracy"); score != row->scores.end()) passed += score->second == 1;
+  }
+  for (const int k : kPassAt) {
+    std::vector<double> values;
+    for (const auto& [item, counts] : samples)
+      if (counts.first >= k) values.push_back(pass_at_k(counts.first, counts.second, k));
+    if (!values.empty() && values.size() == samples.size()) all.push_back(mean_of(fmt::format("pass@{}", k), values));
+  }
+  if (rows.has("truncated")) {
+    std::vector<double> lengths;
+    for (const ItemResult* row : rows.all()) lengths.push_back(row->generated_tokens);
+    all.push_back(mean_of("output_tokens_mean", lengths));
+    ratio("output_tokens_p50", statistics::quantile(lengths, 0.5));
+    ratio("output_tokens_p95", statistics::quantile(lengths, 0.95));
+  }
+  return all;
+}
+
+std::map<std::string, Aggregate> accuracy_by_group(std::span<const ItemResult* const> rows) {
+  std::map<std::string, std::vector<double>> values;
+  for (const ItemResult* row : rows) {
+    const auto score = row->scores.find("accuracy");
+    if (!row->error && !row->group.empty() && score != row->scores.end()) values[row->group].push_back(score->second);
+  }
+  std::map<std::string, Aggregate> groups;
+  for (const auto& [group, one] : values) groups.emplace(group, mean_of("accuracy", one));
+  return groups;
+}
+
+}  // namespace quantfleet::reports
