@@ -9,6 +9,7 @@
 #include "cli/suites_root.h"
 #include "contract/error.h"
 #include "contract/version.h"
+#include "reports/statistics/interval.h"
 #include "reports/tables/aggregates.h"
 #include "suites/suite.h"
 
@@ -45,29 +46,6 @@ struct Measured {
   double prompt_seconds = 0;     // building the requests
   double scoring_seconds = 0;    // inside `seconds`
 };
-
-// Mean of a 0/1 score and its standard error s/sqrt(n), s with n - 1.
-struct Mean {
-  int items = 0;
-  double value = 0, standard_error = 0;
-};
-
-Mean mean_of(const std::vector<ItemResult>& rows, const std::string& score) {
-  Mean mean;
-  double sum = 0, squares = 0;
-  for (const ItemResult& row : rows) {
-    const auto found = row.scores.find(score);
-    if (found == row.scores.end()) continue;
-    ++mean.items;
-    sum += found->second;
-    squares += found->second * found->second;
-  }
-  if (mean.items == 0) return mean;
-  const double n = mean.items;
-  mean.value = sum / n;
-  if (mean.items > 1) mean.standard_error = std::sqrt(std::max(0.0, squares - n * mean.value * mean.value) / (n - 1) / n);
-  return mean;
-}
 
 // exp of the mean negative log-likelihood per token; its error by the delta method, tokens taken as independent.
 struct Perplexity {
@@ -162,6 +140,11 @@ std::vector<const ItemResult*> rows_of(const Measured& measured) {
   return rows;
 }
 
+// Over items, with its standard error s/sqrt(n), s with n - 1.
+statistics::Estimate mean_of(const Measured& measured, const std::string& score) {
+  return statistics::mean(reports::values_by_item(rows_of(measured), score));
+}
+
 Json to_json(const Measured& measured) {
   const SuiteInfo& info = measured.suite->info();
   const bool rolling = info.kind == "rolling";
@@ -178,11 +161,11 @@ Json to_json(const Measured& measured) {
     }
   } else {
     json["chance"] = info.chance;
-    if (const Mean mean = mean_of(measured.rows, "accuracy"); mean.items > 0) {
+    if (const auto mean = mean_of(measured, "accuracy"); mean.count > 0) {
       json["accuracy"] = mean.value;
       json["standard_error"] = mean.standard_error;
     }
-    if (const Mean norm = mean_of(measured.rows, "accuracy_norm"); norm.items > 0) json["accuracy_norm"] = norm.value;
+    if (const auto norm = mean_of(measured, "accuracy_norm"); norm.count > 0) json["accuracy_norm"] = norm.value;
   }
   json["aggregates"] = Json::object();
   for (const reports::Aggregate& one : reports::aggregates_of(rows_of(measured)))
@@ -216,8 +199,8 @@ void print_table(const EngineInfo& info, const std::vector<Measured>& all) {
       const Perplexity perplexity = perplexity_of(measured.rows);
       if (perplexity.tokens > 0) value = fmt::format("ppl {:.3f} ± {:.3f}", perplexity.value, perplexity.standard_error);
     } else {
-      const Mean mean = mean_of(measured.rows, "accuracy");
-      if (mean.items > 0) value = fmt::format("{:.1f} ± {:.1f} %", 100 * mean.value, 100 * mean.standard_error);
+      const auto mean = mean_of(measured, "accuracy");
+      if (mean.count > 0) value = fmt::format("{:.1f} ± {:.1f} %", 100 * mean.value, 100 * mean.standard_error);
       chance = fmt::format("{:.1f} %", 100 * suite.chance);
     }
     fmt::print("{:<{}}  {:<9}  {:>6}  {:>17}  {:>8}  {:>6}  {:>8}\n", suite.name, width, suite.area, measured.rows.size(), value, chance,

@@ -37,7 +37,7 @@ struct Change {
   std::string error;  // why it can no longer be marked
 };
 
-// The rows of one suite under one (model, format, activations).
+// The rows of one suite under one (model, format, activations, KV cache).
 struct Line {
   int rows = 0, rescored = 0, not_kept = 0;  // not_kept: from a program that did not keep answers, or an error then
   double before = 0, after = 0;              // sums of "accuracy" over rescored rows that have one
@@ -59,6 +59,7 @@ class Rescoring {
     const auto results = read_run(options_.database, options_.run);
     if (!results) throw BadResult(results.error());
     run_ = results->run;
+    choice_seeds_ = results->choice_seeds;
     for (const reports::Row& row : results->rows) {
       if (row.kind != "accuracy" || row.suite.empty()) continue;
       if (!options_.suites.empty() && std::find(options_.suites.begin(), options_.suites.end(), row.suite) == options_.suites.end()) continue;
@@ -71,8 +72,8 @@ class Rescoring {
   Json json() const {
     Json document = {{"run", run_}, {"notes", notes_}, {"lines", Json::array()}};
     for (const auto& [key, line] : lines_) {
-      const auto& [model, format, activations, suite] = key;
-      Json entry = {{"model", model}, {"format", format}, {"activations", activations}, {"suite", suite}, {"rows", line.rows}, {"rescored", line.rescored}, {"not_kept", line.not_kept}};
+      const auto& [model, format, activations, kv, suite] = key;
+      Json entry = {{"model", model}, {"format", format}, {"activations", activations}, {"kv", kv}, {"suite", suite}, {"rows", line.rows}, {"rescored", line.rescored}, {"not_kept", line.not_kept}};
       entry["accuracy_before"] = line.with_accuracy ? Json(line.before / line.with_accuracy) : Json(nullptr);
       entry["accuracy_after"] = line.with_accuracy ? Json(line.after / line.with_accuracy) : Json(nullptr);
       entry["changes"] = Json::array();
@@ -84,18 +85,18 @@ class Rescoring {
   }
 
   void print() const {
-    fmt::print("run {}: stored answers, marked again\n\n{:<16} {:<10} {:<8} {:<20} {:>6} {:>8} {:>9} {:>9} {:>8}\n", run_, "model", "format", "act.", "suite", "rows", "rescored",
+    fmt::print("run {}: stored answers, marked again\n\n{:<16} {:<10} {:<8} {:<5} {:<20} {:>6} {:>8} {:>9} {:>9} {:>8}\n", run_, "model", "format", "act.", "kv", "suite", "rows", "rescored",
                "before", "after", "changed");
     for (const auto& [key, line] : lines_) {
-      const auto& [model, format, activations, suite] = key;
+      const auto& [model, format, activations, kv, suite] = key;
       const auto percent = [&](double sum) { return line.with_accuracy ? fmt::format("{:.1f} %", 100 * sum / line.with_accuracy) : std::string("-"); };
-      fmt::print("{:<16} {:<10} {:<8} {:<20} {:>6} {:>8} {:>9} {:>9} {:>8}\n", model, format, activations, suite, line.rows, line.rescored, percent(line.before), percent(line.after),
+      fmt::print("{:<16} {:<10} {:<8} {:<5} {:<20} {:>6} {:>8} {:>9} {:>9} {:>8}\n", model, format, activations, kv, suite, line.rows, line.rescored, percent(line.before), percent(line.after),
                  line.changes.size());
     }
     for (const auto& [key, line] : lines_)
       for (std::size_t i = 0; i < std::min<std::size_t>(line.changes.size(), 5); ++i) {
         const Change& change = line.changes[i];
-        fmt::print("\n{} {} {}: {}", std::get<1>(key), std::get<3>(key), change.item, change.error.empty() ? described(change) : change.error);
+        fmt::print("\n{} {} {}: {}", std::get<1>(key), std::get<4>(key), change.item, change.error.empty() ? described(change) : change.error);
       }
     for (const std::string& note : notes_) fmt::print("\nnote: {}", note);
     fmt::print("\n");
@@ -123,7 +124,8 @@ class Rescoring {
     const auto known = suites_.find(name);
     if (known != suites_.end()) return known->second ? &*known->second : nullptr;
     std::optional<OpenSuite>& place = suites_[name];
-    auto suite = find_suite(options_.root, name);
+    const auto seed = choice_seeds_.find(name);
+    auto suite = find_suite(options_.root, name, {seed == choice_seeds_.end() ? 0 : seed->second});
     if (!suite) {
       note(fmt::format("{} cannot be marked: {}", name, suite.error().detail));
       return nullptr;
@@ -134,7 +136,7 @@ class Rescoring {
   }
 
   void mark(const reports::Row& row) {
-    Line& line = lines_[{row.model, row.format, row.activations, row.suite}];
+    Line& line = lines_[{row.model, row.format, row.activations, row.kv, row.suite}];
     ++line.rows;
     const OpenSuite* open = suite_of(row.suite);
     if (!open) return;
@@ -165,7 +167,8 @@ class Rescoring {
   const Options& options_;
   const Sandbox sandbox_{};
   std::string run_;
-  std::map<std::tuple<std::string, std::string, std::string, std::string>, Line> lines_;
+  std::map<std::string, std::uint64_t> choice_seeds_;  // by suite: its options stood in the order of this seed
+  std::map<std::tuple<std::string, std::string, std::string, std::string, std::string>, Line> lines_;
   std::map<std::string, std::optional<OpenSuite>> suites_;
   std::vector<std::string> notes_;
 };

@@ -81,6 +81,8 @@ Result<reports::RunResults> read_run(const std::filesystem::path& database, std:
   results.seed = plan->seed;
   results.formats = plan->formats;
   results.suites = stored.suites;
+  for (const SuiteSpec& suite : plan->suites)
+    if (suite.choice_seed) results.choice_seeds[suite.name] = suite.choice_seed;
   for (const DeviceRow& d : stored.devices) results.devices.push_back({d.name, d.device, d.labels});
   for (const ModelArtifact& m : stored.artifacts)
     results.files.push_back({m.model, m.format, m.artifact.sha256, m.artifact.size_bytes, fact(m.artifact, "bits_per_weight"),

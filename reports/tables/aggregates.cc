@@ -54,6 +54,22 @@ double lean(double biased, double named) { return biased == 0 ? 0 : 2 * biased /
 
 }  // namespace
 
+std::string_view item_of(std::string_view row_id) { return row_id.substr(0, row_id.rfind("/sample-")); }
+
+std::vector<double> values_by_item(std::span<const ItemResult* const> rows, const std::string& score) {
+  std::map<std::string_view, std::pair<double, int>> sums;
+  for (const ItemResult* row : rows) {
+    const auto found = row->scores.find(score);
+    if (row->error || found == row->scores.end() || !std::isfinite(found->second)) continue;
+    auto& [sum, count] = sums[item_of(row->item.value)];
+    sum += found->second;
+    ++count;
+  }
+  std::vector<double> values;
+  for (const auto& [item, sum] : sums) values.push_back(sum.first / sum.second);
+  return values;
+}
+
 double pass_at_k(int samples, int correct, int k) {
   if (samples - correct < k) return 1;
   double all_fail = 1;
@@ -71,7 +87,7 @@ std::vector<Aggregate> aggregates_of(std::span<const ItemResult* const> given) {
     for (const auto& [name, value] : row->scores)
       if (is_mean(name)) names.insert(name);
   for (const std::string& name : names)
-    if (const auto values = rows.values(name); !values.empty()) all.push_back(mean_of(name, values));
+    if (const auto values = values_by_item(given, name); !values.empty()) all.push_back(mean_of(name, values));
   if (rows.has("nll") && !rows.has("tokens")) ratio("perplexity", std::exp(statistics::mean(rows.values("nll")).value));
   if (rows.has("words") && rows.sum("bytes") > 0) {
     const double nll = rows.sum("nll");
@@ -91,11 +107,11 @@ std::vector<Aggregate> aggregates_of(std::span<const ItemResult* const> given) {
     ratio(("accuracy_" + kind).c_str(), accuracy);
     ratio(("bias_" + kind).c_str(), kind == "ambiguous" ? (1 - accuracy) * leaning : leaning);
   }
-  std::map<std::string, std::pair<int, int>> samples;  // by item: how many, how many passed
+  std::map<std::string_view, std::pair<int, int>> samples;  // by item: how many, how many passed
   for (const ItemResult* row : rows.all()) {
-    const std::size_t at = row->item.value.rfind("/sample-");
-    if (at == std::string::npos) continue;
-    auto& [count, passed] = samples[row->item.value.substr(0, at)];
+    const std::string_view item = item_of(row->item.value);
+    if (item == row->item.value) continue;
+    auto& [count, passed] = samples[item];
     ++count;
     if (const auto score = row->scores.find("accuracy"); score != row->scores.end()) passed += score->second == 1;
   }
@@ -116,13 +132,12 @@ std::vector<Aggregate> aggregates_of(std::span<const ItemResult* const> given) {
 }
 
 std::map<std::string, Aggregate> accuracy_by_group(std::span<const ItemResult* const> rows) {
-  std::map<std::string, std::vector<double>> values;
-  for (const ItemResult* row : rows) {
-    const auto score = row->scores.find("accuracy");
-    if (!row->error && !row->group.empty() && score != row->scores.end()) values[row->group].push_back(score->second);
-  }
+  std::map<std::string, std::vector<const ItemResult*>> members;
+  for (const ItemResult* row : rows)
+    if (!row->group.empty()) members[row->group].push_back(row);
   std::map<std::string, Aggregate> groups;
-  for (const auto& [group, one] : values) groups.emplace(group, mean_of("accuracy", one));
+  for (const auto& [group, of_group] : members)
+    if (const auto values = values_by_item(of_group, "accuracy"); !values.empty()) groups.emplace(group, mean_of("accuracy", values));
   return groups;
 }
 

@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace quantfleet::reports {
@@ -27,6 +28,11 @@ struct Aggregate {
   std::optional<double> standard_error;
   int items = 0;
 };
+
+// Several samples of one item (rows "ID/sample-K") are no independent answers: every mean is over items, each with the mean of its
+// samples, and so are the errors.
+std::string_view item_of(std::string_view row_id);  // "ID" of "ID/sample-K"
+std::vector<double> values_by_item(std::span<const ItemResult* const> rows, const std::string& score);  // rows with an error left out
 
 // Rows with an error are left out. In the order above.
 std::vector<Aggregate> aggregates_of(std::span<const ItemResult* const> rows);

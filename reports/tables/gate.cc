@@ -58,6 +58,11 @@ GateResult judge(const RunSummary& compared, const GatePolicy& policy) {
     } else {
       line.sentence = "nothing to compare with";
     }
+    for (const SuiteScore& suite : f.suites)
+      if (!suite.not_compared.empty()) {  // what is left may look the same and proves nothing
+        if (line.verdict != Verdict::kWorse) line.verdict = Verdict::kUnknown;
+        line.sentence = suite.not_compared;
+      }
     fail = fail || line.verdict == Verdict::kWorse;
     undecided = undecided || line.verdict == Verdict::kUnknown;
     result.lines.push_back(std::move(line));

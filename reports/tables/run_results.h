@@ -58,6 +58,7 @@ struct RunResults {
   std::uint64_t seed = 1;
   std::vector<std::string> formats;          // the plan's order
   std::vector<SuiteInfo> suites;             // of the plan; `not_runnable` says why one was not run
+  std::map<std::string, std::uint64_t> choice_seeds;  // by suite: where the plan puts options into another order
   std::vector<DeviceFacts> devices;
   std::vector<FormatFile> files;
   std::vector<Row> rows;

@@ -76,16 +76,45 @@ std::optional<double> score(const Row& row, const char* name) {
 Measured measured(double value, double standard_error = 0) { return {value, standard_error, {}}; }
 Measured unmeasured(std::string reason) { return {std::nullopt, 0, std::move(reason)}; }
 
-// Paired accuracies of one suite. Items that only one side answered are left out.
+// Why the rows of one suite are no pairs: an item was asked in another way of one side. Empty where all were asked alike (or by
+// programs that kept no hash of what they asked).
+std::string why_no_pairs(const SuiteInfo& suite, const Items& baseline, const Items& candidate) {
+  int other_requests = 0;
+  std::string first;
+  for (const auto& [item, row] : candidate) {
+    const auto other = baseline.find(item);
+    if (other == baseline.end()) continue;
+    const std::string &a = other->second->result.request_sha256, &b = row->result.request_sha256;
+    if (a.empty() || b.empty() || a == b) continue;
+    if (other_requests++ == 0)
+      first = fmt::format("item {}: request {} for {}, {} for {}", item, a.substr(0, 12), other->second->format, b.substr(0, 12), row->format);
+  }
+  if (other_requests == 0) return {};
+  return fmt::format("suite {}: {} of {} items were not asked in the same words, options and seed of {} as of the baseline (first: {}): not compared", suite.name,
+                     other_requests, candidate.size(), candidate.begin()->second->format, first);
+}
+
+// Paired accuracies of one suite: a pair for each item, over the samples of it that both sides answered.
 statistics::PairedArea paired(const SuiteInfo& suite, const Items& baseline, const Items& candidate) {
   statistics::PairedArea area{suite.area, suite.chance, {}, {}};
+  struct Pair {
+    double baseline = 0, candidate = 0;
+    int samples = 0;
+  };
+  std::map<std::string_view, Pair> pairs;
   for (const auto& [item, row] : candidate) {
     const auto other = baseline.find(item);
     if (other == baseline.end() || other->second->suite_sha256 != row->suite_sha256) continue;
     const auto a = score(*other->second, "accuracy"), b = score(*row, "accuracy");
     if (!a || !b) continue;
-    area.baseline.push_back(*a);
-    area.candidate.push_back(*b);
+    Pair& pair = pairs[item_of(item)];
+    pair.baseline += *a;
+    pair.candidate += *b;
+    ++pair.samples;
+  }
+  for (const auto& [item, pair] : pairs) {
+    area.baseline.push_back(pair.baseline / pair.samples);
+    area.candidate.push_back(pair.candidate / pair.samples);
   }
   return area;
 }
@@ -237,7 +266,6 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
     if (items == by_suite.end()) continue;
     SuiteScore suite_score;
     suite_score.suite = suite;
-    std::vector<double> values;
     std::vector<const ItemResult*> rows;
     for (const auto& [item, row] : items->second) {
       rows.push_back(&row->result);
@@ -245,11 +273,11 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
       if (summary.model_sha256.empty()) summary.model_sha256 = row->model_sha256;
       ++suite_score.items;
       suite_score.errors += row->result.error.has_value();
-      if (const auto value = score(*row, "accuracy")) values.push_back(*value);
     }
     summary.items += suite_score.items;
     summary.errors += suite_score.errors;
     if (!has_right_answers(suite)) continue;
+    const std::vector<double> values = values_by_item(rows, "accuracy");
     suite_score.accuracy = statistics::mean(values);
     suite_score.aggregates = aggregates_of(rows);
     suite_score.groups = accuracy_by_group(rows);
@@ -257,7 +285,8 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
     of_area.insert(of_area.end(), values.begin(), values.end());
     if (baseline && !is_baseline) {
       const auto base_items = baseline->find(suite.name);
-      if (base_items != baseline->end()) {
+      if (base_items != baseline->end()) suite_score.not_compared = why_no_pairs(suite, base_items->second, items->second);
+      if (base_items != baseline->end() && suite_score.not_compared.empty()) {
         const statistics::PairedArea pair = paired(suite, base_items->second, items->second);
         const statistics::PooledRetention alone = statistics::compare(std::span(&pair, 1), results.seed);
         if (!alone.areas.empty()) {
@@ -335,6 +364,12 @@ const BySuite* baseline_of(const RunResults& results, const Selected& selected, 
   return nullptr;
 }
 
+void add_line(RunSummary& summary, FormatSummary line) {
+  for (const SuiteScore& suite : line.suites)
+    if (!suite.not_compared.empty()) summary.notes.push_back(suite.not_compared);
+  summary.formats.push_back(std::move(line));
+}
+
 }  // namespace
 
 RunSummary summarize(const RunResults& results) {
@@ -342,8 +377,8 @@ RunSummary summarize(const RunResults& results) {
   RunSummary summary;
   head_of(results, selected, summary);
   for (const Line& line : ordered_lines(results, selected))
-    summary.formats.push_back(summarize_line(results, selected, line, baseline_of(results, selected, line),
-                                             std::get<1>(line) == results.baseline && std::get<3>(line) == results.baseline_kv));
+    add_line(summary, summarize_line(results, selected, line, baseline_of(results, selected, line),
+                                     std::get<1>(line) == results.baseline && std::get<3>(line) == results.baseline_kv));
   return summary;
 }
 
@@ -364,8 +399,7 @@ RunSummary summarize_against(const RunResults& baseline, const RunResults& candi
     if (same == base.accuracy.end())
       summary.notes.push_back(fmt::format("{} {} with {} activations and a {} KV cache is not in run {}: not compared", std::get<0>(line),
                                           std::get<1>(line), std::get<2>(line), std::get<3>(line), baseline.run));
-    summary.formats.push_back(
-        summarize_line(candidate, own, line, same == base.accuracy.end() ? nullptr : &same->second, false));
+    add_line(summary, summarize_line(candidate, own, line, same == base.accuracy.end() ? nullptr : &same->second, false));
   }
   return summary;
 }

@@ -45,6 +45,7 @@ struct SuiteScore {
   std::optional<statistics::AreaRetention> against_baseline;
   std::vector<Aggregate> aggregates;          // further numbers of its rows
   std::map<std::string, Aggregate> groups;    // accuracy by group of items
+  std::string not_compared;                   // why its items are no pairs with the baseline's, where they are not
   Verdict verdict = Verdict::kUnknown;        // of this suite alone; UNKNOWN where its items cannot carry one
 };
 

@@ -131,4 +131,24 @@ TEST_CASE("rescore marks a run's stored answers again: nothing changes by itself
   CHECK(run_in(folder, "rescore latest --db results.db --suite coding").code == 2);
 }
 
+TEST_CASE("rescore puts the options into the order that the run asked for", "[cli]") {
+  const Folder folder;
+  fs::create_directories(folder.path / "suites");
+  fs::copy(test::source_dir() / "suites/tasks/knowledge", folder.path / "suites/knowledge", fs::copy_options::recursive);
+  std::ofstream(folder.path / "suites/knowledge/task.yaml", std::ios::app) << "choice_order: {options: choices, answer: answer}\n";
+  std::ofstream(folder.path / "plan.yaml") << "name: turned\nmodels: [{name: reference, path: " << kModel
+                                           << "}]\nformats: [F16]\nsuites: [{name: knowledge, limit: 40, choice_seed: 5}]\ntiming: off\n";
+  const Outcome measured = run_in(folder, "run plan.yaml --db results.db --suites suites");
+  INFO(measured.error);
+  REQUIRE(measured.code == 0);
+  const Outcome outcome = run_in(folder, "rescore latest --db results.db --root suites --json");
+  INFO(outcome.error);
+  REQUIRE(outcome.code == 0);
+  const auto json = nlohmann::json::parse(outcome.out);
+  CHECK(json["lines"][0]["rescored"] == 40);
+  CHECK(json["lines"][0]["accuracy_before"].get<double>() > 0.3);
+  CHECK(json["lines"][0]["changes"].empty());
+  CHECK(json["notes"].empty());  // the suite is the run's, options and all
+}
+
 }  // namespace quantfleet

@@ -1,6 +1,7 @@
 #include "reports/html/page.h"
 #include "reports/statistics/random.h"
 #include "reports/tables/export.h"
+#include "reports/tables/gate.h"
 #include "reports/tables/summary.h"
 #include "reports/tables/terminal.h"
 #include "tests/json_schema.h"
@@ -183,6 +184,48 @@ TEST_CASE("runs over different versions of a suite are not compared", "[summary]
   CHECK_FALSE(line(summary, "Q4_0").pooled);
   REQUIRE_FALSE(summary.notes.empty());
   CHECK(summary.notes[0].find("suite sums differs") != std::string::npos);
+}
+
+TEST_CASE("a suite whose items were asked in another way is refused in a sentence, and the others are compared", "[summary]") {
+  RunResults run = small_run();
+  run.suites.push_back(suite("other", "math"));
+  for (int i = 0; i < 100; ++i)
+    for (const char* format : {"F16", "Q4_0"}) run.rows.push_back(answer(format, "other", i, i < 50));
+  for (Row& row : run.rows) row.result.request_sha256 = std::string(64, 'a');
+  REQUIRE(line(summarize(run), "Q4_0").pooled->areas[0].items == 200);
+  CHECK(summarize(run).notes.empty());
+
+  for (Row& row : run.rows)
+    if (row.suite == "sums" && row.format == "Q4_0" && row.result.index == 7) row.result.request_sha256 = std::string(64, 'b');
+  const RunSummary summary = summarize(run);
+  REQUIRE(summary.notes.size() == 1);
+  CHECK_THAT(summary.notes[0], Catch::Contains("suite sums: 1 of 100 items were not asked in the same words") && Catch::Contains("Q4_0") &&
+                                   Catch::Contains("item i007: request aaaaaaaaaaaa for F16, bbbbbbbbbbbb for Q4_0") && Catch::Contains("not compared"));
+  REQUIRE(line(summary, "Q4_0").pooled);
+  CHECK(line(summary, "Q4_0").pooled->areas[0].items == 100);  // of the other suite
+  CHECK_FALSE(line(summary, "Q4_0").suites[0].against_baseline);
+
+  CHECK(judge(summarize(run), {1, {}}).outcome == GateOutcome::kUndecided);
+  RunResults baseline = small_run();
+  for (Row& row : baseline.rows) row.result.request_sha256 = std::string(64, 'c');
+  CHECK_FALSE(line(summarize_against(baseline, run), "Q4_0").pooled);
+}
+
+TEST_CASE("samples of one item are one item to intervals", "[summary]") {
+  RunResults run = small_run(), sampled = small_run();
+  sampled.rows.clear();
+  for (const Row& row : run.rows)
+    for (int sample = 0; sample < (row.suite == "sums" ? 20 : 1); ++sample) {
+      sampled.rows.push_back(row);
+      if (row.suite == "sums") sampled.rows.back().result.item.value += fmt::format("/sample-{}", sample);
+    }
+  const FormatSummary once = line(summarize(run), "Q4_0"), often = line(summarize(sampled), "Q4_0");
+  CHECK(often.suites[0].items == 2000);
+  CHECK(often.suites[0].accuracy.count == 100);
+  CHECK(often.suites[0].accuracy.standard_error == once.suites[0].accuracy.standard_error);
+  CHECK(often.pooled->areas[0].items == 100);
+  CHECK(often.pooled->lost == once.pooled->lost);
+  CHECK(often.pooled->difference_interval == once.pooled->difference_interval);
 }
 
 TEST_CASE("the same run compared with itself is SAME with no flips", "[summary]") {
