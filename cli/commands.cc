@@ -31,6 +31,7 @@ std::function<int()> add_logits(CLI::App& app);
 std::function<int()> add_generate(CLI::App& app);
 std::function<int()> add_tokenize(CLI::App& app);
 std::function<int()> add_bench(CLI::App& app);
+std::function<int()> add_formats(CLI::App& app);
 std::function<int()> add_selftest(CLI::App& app);
 std::function<int()> add_suites(CLI::App& app);
 std::function<int()> add_train_reference(CLI::App& app);
@@ -64,6 +65,7 @@ std::span<const Command> commands() {
       Command{"generate", "continues a prompt", add_generate},
       Command{"tokenize", "token ids of texts", add_tokenize},
       Command{"bench", "speed and memory of a model on this machine", add_bench},
+      Command{"formats", "one model in every weight format: size, error, divergence, speed", add_formats},
       Command{"selftest", "are this machine's numbers the expected ones, bit for bit?", add_selftest},
       Command{"suites", "list, show and verify the evaluation suites", add_suites},
       Command{"train-reference", "make the reference model from its seed", add_train_reference},

@@ -225,6 +225,26 @@ TEST_CASE("quantize with a calibration text writes folders and mixes, and says w
   }
 }
 
+TEST_CASE("formats measures one model in the formats asked for, and says which it cannot be stored in", "[cli]") {
+  const std::string command = "formats " + (folder() / "tiny.gguf") + " --context 64 -p 16 -n 4 -r 1 ";
+  const Outcome made = run(command + "--formats F32,Q8_0,Q2_K,IQ2_XS --json");
+  CAPTURE(made.error);
+  REQUIRE(made.code == 0);
+  const auto json = nlohmann::json::parse(made.out);
+  check_schema("formats", json);
+  REQUIRE(json["formats"].size() == 4);
+  const auto& formats = json["formats"];
+  CHECK(formats[0]["mean_kl_divergence"].get<double>() < 1e-9);
+  CHECK(formats[1]["rmse"] > 0);
+  CHECK(formats[2]["rmse"] > 10 * formats[1]["rmse"].get<double>());
+  CHECK(formats[2]["mean_kl_divergence"] > formats[1]["mean_kl_divergence"]);
+  CHECK(formats[3]["refusal"].get<std::string>().find("importance") != std::string::npos);
+  CHECK(run(command + "--formats Q8_0 --markdown").out.starts_with("| format | act."));
+  const Outcome unknown = run(command + "--formats Q9_Z");
+  CHECK(unknown.code == 2);
+  CHECK(unknown.error.find("Q9_Z") != std::string::npos);
+}
+
 TEST_CASE("tokenize answers line by line", "[cli]") {
   write("texts.jsonl", "{\"text\": \"the\"}\n{\"bytes_b64\": \"dGhl\"}\n\n{\"text\": \"<|endoftext|>\"}\n");
   const std::string command = "tokenize " + (folder() / "tiny.gguf") + " --jsonl ";
