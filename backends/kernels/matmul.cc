@@ -127,15 +127,14 @@ struct MatmulDriver {
     all.x_stride = x_stride;
     all.y = y;
     all.y_stride = y_stride;
-    auto* tiles = reinterpret_cast<unsigned char*>(
-        scratch.tiles.reserve(static_cast<std::size_t>(pool.threads() * kMatmulScratchBytes)));
+    // Formats without a panel layout stay rows. With F32 activations each panel of them is decoded where it is needed.
+    const bool own = w.panels_ || !family.uses_panels, decoded = !own && kind == ActivationKind::kF32;
+    const std::int64_t decoded_bytes = decoded ? (w.columns_ * (kPanelRows + 1) * static_cast<std::int64_t>(sizeof(float)) + 63) / 64 * 64 : 0;
+    const std::int64_t scratch_bytes = kMatmulScratchBytes + decoded_bytes;
+    auto* tiles = reinterpret_cast<unsigned char*>(scratch.tiles.reserve(static_cast<std::size_t>(pool.threads() * scratch_bytes)));
     if (kind == ActivationKind::kInt8) quantize(family, all, tokens, pool, scratch);
-    else if (w.panels_ && family.token_groups && tokens > kGroupTokens) group_floats(all, tokens, pool, scratch);
-
-    // Formats without a panel layout stay rows, which the scalar kernels read: slower, the same bits.
-    const bool own = w.panels_ || !family.uses_panels;
-    const auto multiply = kind == ActivationKind::kInt8 ? (own ? family.matmul_int8 : scalar::matmul_int8)
-                                                        : (own ? family.matmul_f32 : scalar::matmul_f32);
+    else if ((w.panels_ || decoded) && family.token_groups && tokens > kGroupTokens) group_floats(all, tokens, pool, scratch);
+    const auto multiply = kind == ActivationKind::kF32 ? family.matmul_f32 : own ? family.matmul_int8 : scalar::matmul_int8;
 
     // Enough pieces to keep every thread busy: panels first, then groups of tokens.
     const std::int64_t panels = (w.rows_ + kPanelRows - 1) / kPanelRows;
@@ -149,20 +148,45 @@ struct MatmulDriver {
                                                                               streams ? 64 : 16);
     pool.parallel_for(panels * groups, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
       MatmulTask task = all;
-      task.scratch = tiles + thread * kMatmulScratchBytes;
+      task.scratch = tiles + thread * scratch_bytes;
       while (begin < end) {
         const std::int64_t group = begin / panels;
         task.panel_begin = begin % panels;
         task.panel_end = std::min(panels, task.panel_begin + (end - begin));
         task.token_begin = group * tokens_each;
         task.token_end = std::min(tokens, task.token_begin + tokens_each);
-        multiply(task);
+        if (decoded) multiply_decoded(task, family, reinterpret_cast<float*>(task.scratch + kMatmulScratchBytes));
+        else multiply(task);
         begin += task.panel_end - task.panel_begin;
       }
     });
   }
 
  private:
+  // Rows of any format as panels of floats, one at a time: what the format decodes to is what the product is defined on.
+  //   memory: columns * (kPanelRows + 1) floats
+  static void multiply_decoded(const MatmulTask& task, const KernelFamily& family, float* memory) {
+    float* row_values = memory + task.columns * kPanelRows;
+    MatmulTask one = task;
+    one.weights = reinterpret_cast<const unsigned char*>(memory);
+    one.panels = true;
+    one.ggml_type = kFloats.ggml_type;
+    one.format = &kFloats;
+    one.panel_begin = 0;
+    one.panel_end = 1;
+    for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel) {
+      const std::int64_t first = panel * kPanelRows;
+      one.rows = std::min<std::int64_t>(kPanelRows, task.rows - first);
+      one.y = task.y + first;
+      if (one.rows < kPanelRows) std::memset(memory, 0, static_cast<std::size_t>(task.columns * kPanelRows) * sizeof(float));
+      for (std::int64_t r = 0; r < one.rows; ++r) {
+        decode_blocks(*task.format, task.weights + (first + r) * task.row_bytes, task.columns / task.format->values_per_block, row_values);
+        for (std::int64_t k = 0; k < task.columns; ++k) memory[k * kPanelRows + r] = row_values[k];
+      }
+      family.matmul_f32(one);
+    }
+  }
+
   static void quantize(const KernelFamily& family, MatmulTask& all, std::int64_t tokens, ThreadPool& pool,
                        MatmulScratch& scratch) {
     assert(all.integers);
