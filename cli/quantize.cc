@@ -1,6 +1,8 @@
 // quantfleet quantize, and quantfleet convert between the float formats: a model in, one in another format out.
 #include "backends/calibration/adaptive_mix.h"
 #include "backends/calibration/quantize_checkpoint.h"
+#include "backends/quantizers/linear_quantizer.h"
+#include "backends/quantizers/quantize_checkpoint.h"
 #include "backends/quantizers/quantize_model.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
@@ -22,7 +24,8 @@ namespace {
 
 struct Options {
   std::string in, out, format, importance_matrix, kernels;
-  int threads = 0;  // 0: one per core
+  int threads = 0;     // 0: one per core
+  int group_size = 0;  // 0: the format's
   bool json = false;
   CalibrationTextOptions text{{}, 512, 128, 0};
   double damping = 0.01;
@@ -41,7 +44,7 @@ std::string lower(std::string text) {
 nlohmann::ordered_json to_json(const QuantizeReport& report) {
   nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
   for (const QuantizedTensor& tensor : report.tensors)
-    tensors.push_back({{"name", tensor.name}, {"format", tensor.format->name}, {"values", tensor.count_values}, {"rmse", tensor.rmse}});
+    tensors.push_back({{"name", tensor.name}, {"format", tensor.format_name()}, {"values", tensor.count_values}, {"rmse", tensor.rmse}});
   return {{"format", report.format},
           {"input_bytes", report.input_bytes},
           {"output_bytes", report.output_bytes},
@@ -149,6 +152,7 @@ int quantize_mixed(const Options& options) {
 
 int quantize(const Options& options, std::string_view label) {
   catch_interrupts();
+  const LinearQuantizer* folder = find_linear_quantizer(options.format);
   QuantizeReport report;
   {
     Progress progress(std::string(label), "bytes");
@@ -161,8 +165,10 @@ int quantize(const Options& options, std::string_view label) {
       progress.update(done, total);
       return !interrupted();
     };
-    report = quantize_model(options.in, options.out, settings).value();
+    settings.group_size = options.group_size;
+    report = (folder ? quantize_checkpoint(options.in, options.out, settings) : quantize_model(options.in, options.out, settings)).value();
   }
+  if (folder && folder->only_here) fmt::print(stderr, "quantfleet: {} is this program's own format: no other engine loads {}\n", folder->name, options.out);
   if (options.json) {
     print(to_json(report));
     return 0;
@@ -173,7 +179,7 @@ int quantize(const Options& options, std::string_view label) {
 }
 
 void add_common(CLI::App& app, const std::shared_ptr<Options>& options) {
-  app.add_option("OUT", options->out, "the file (GPTQ, AWQ: folder) to write; appears only when it is complete")->required();
+  app.add_option("OUT", options->out, "the file (of folder formats: the folder) to write; appears only when it is complete")->required();
   app.add_option("--threads", options->threads, "threads; the bytes do not depend on it (0: one per core)")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
@@ -194,11 +200,16 @@ int convert(const Options& options) {
 std::function<int()> add_quantize(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("IN", options->in, "a GGUF model (F32, F16, BF16 or quantized; of a split one the first part) or a Hugging Face folder")->required();
+  std::string folders;
+  for (const LinearQuantizer& one : all_linear_quantizers()) folders += fmt::format("\n  {}: {}{}", one.name, one.summary, one.only_here ? " (no other engine loads it)" : "");
   app.add_option("--format", options->format,
-                 fmt::format("{};\nwith a calibration text, to a Hugging Face folder: GPTQ-<2|3|4|8>bit[-g<inputs per scale>][-asym][-actorder], "
+                 fmt::format("{};\nto a Hugging Face folder:{}\nwith a calibration text, to a Hugging Face folder: GPTQ-<2|3|4|8>bit[-g<inputs per scale>][-asym][-actorder], "
                              "AWQ-4bit[-g<inputs per scale>], such as GPTQ-4bit-g128 (without -g one scale per row; GPTQ is symmetric unless -asym)",
-                             fmt::join(quantize_format_names(), ", ")));
+                             fmt::join(quantize_format_names(), ", "), folders));
   app.add_option("--imatrix", options->importance_matrix, "importance matrix, .dat or GGUF (default: none)");
+  app.add_option("--group-size", options->group_size, "weights that share a scale, of folder formats with groups (0: the format's usual number)")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
   app.add_option("--text", options->text.path, "calibration text of GPTQ, AWQ and budgets, taken as it is");
   app.add_option("--context", options->text.context_tokens, "tokens of a calibration window")->check(CLI::Range(16, 1 << 20))->capture_default_str();
   app.add_option("--chunks", options->text.count_windows, "at most so many calibration windows, chosen by --seed (0: all of the text)")

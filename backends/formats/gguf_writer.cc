@@ -127,6 +127,8 @@ Result<std::uint64_t> bytes_of(const GgufWriter::TensorPlan& tensor) {
     if (i > 0 && __builtin_mul_overflow(rows, static_cast<std::uint64_t>(tensor.shape[i]), &rows))
       return Error{Code::kTooLarge, fmt::format("tensor {} is too large", tensor.name)};
   }
+  if (tensor.format->ggml_type >= 0x80000000u)
+    return Error{Code::kUnsupported, fmt::format("tensor {} is of {}, which GGUF has no number for; choose another format for it", tensor.name, tensor.format->name)};
   const int per_block = tensor.format->values_per_block;
   if (tensor.shape[0] % per_block != 0)
     return Error{Code::kBadShape, fmt::format("tensor {} has rows of {} values, which is not a multiple of the {} values of a {} block",

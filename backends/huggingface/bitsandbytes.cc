@@ -3,6 +3,8 @@
 // apart only while running, so the stored weight is all int8). Spec: docs/formats/huggingface.md
 #include "backends/huggingface/linear_format.h"
 
+#include "backends/formats/row_int8.h"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -47,10 +49,19 @@ class Int8Weight final : public LinearWeight {
     for (std::int64_t k = 0; k < columns(); ++k) values[k] = static_cast<float>(codes[k]) * scale;
   }
 
+  const BlockFormat* format() const override { return columns() <= kRowInt8MaxColumns ? row_int8_format(columns(), 0, threshold) : LinearWeight::format(); }
+  void store(std::int64_t row, std::byte* blocks) const override {
+    if (columns() > kRowInt8MaxColumns) return LinearWeight::store(row, blocks);
+    store_row_int8(reinterpret_cast<const std::int8_t*>(weight->bytes.data()) + row * columns(), columns(), float_at(*row_absmax, row) / 127.0f, blocks);
+  }
+
+  float threshold = 6;  // activations from here on are multiplied as floats
   const SafetensorsArray *weight = nullptr, *row_absmax = nullptr;
 };
 
-Result<std::unique_ptr<LinearWeight>> read_int8(const ModuleArrays& module) {
+Result<std::unique_ptr<LinearWeight>> read_int8(const ModuleArrays& module, JsonReader& config) {
+  const auto threshold = static_cast<float>(config.number("llm_int8_threshold", 0, 1e30, 6.0));
+  if (config.error()) return *config.error();
   const auto weight = module.get("weight", "I8", {-1, -1});
   if (!weight) return weight.error();
   const auto absmax = module.get("SCB", "F32", {(*weight)->shape[0]});
@@ -60,6 +71,7 @@ Result<std::unique_ptr<LinearWeight>> read_int8(const ModuleArrays& module) {
       if (value != std::byte{0}) return module.bad(Code::kUnsupported, fmt::format("{}.weight_format is {}; this program reads 0, rows", module.name, static_cast<int>(value)));
   if (Status finite = check_finite(**absmax); !finite) return finite.error();
   auto result = std::make_unique<Int8Weight>((*weight)->shape[0], (*weight)->shape[1]);
+  result->threshold = threshold;
   result->weight = *weight;
   result->row_absmax = *absmax;
   return std::unique_ptr<LinearWeight>(std::move(result));
@@ -126,10 +138,10 @@ Result<std::string> describe(JsonReader& config) {
   return fmt::format("bnb-{}{}", type, nested ? "-nested" : "");
 }
 
-Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReader&) {
+Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReader& config) {
   for (const char* name : {"weight.quant_state.bitsandbytes__nf4", "weight.quant_state.bitsandbytes__fp4"})
     if (const SafetensorsArray* state = module.find(name)) return read_4bit(module, *state);
-  if (module.find("SCB")) return read_int8(module);
+  if (module.find("SCB")) return read_int8(module, config);
   if (module.find("weight.absmax")) return module.bad(Code::kNotFound, fmt::format("{}.weight.quant_state.bitsandbytes__nf4 (or fp4) is missing", module.name));
   return std::unique_ptr<LinearWeight>();
 }

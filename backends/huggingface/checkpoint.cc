@@ -114,9 +114,7 @@ class Checkpoint final : public GgufFile {
     }
     const std::int64_t stored = tensor.shape.size() == 1 ? 0 : stored_row(source.order, shape_, row);
     if (source.linear) {
-      std::vector<float> values(static_cast<std::size_t>(columns));
-      source.linear->decode(stored, values.data());
-      std::memcpy(target, values.data(), values.size() * sizeof(float));
+      source.linear->store(stored, target);
     } else if (!source.values.empty()) {
       std::memcpy(target, source.values.data(), source.values.size() * sizeof(float));
     } else if (tensor.shape.size() == 1) {  // F32 always
@@ -340,7 +338,8 @@ class Checkpoint final : public GgufFile {
         source.order = module.order;
         const std::vector<std::int64_t> shape = {(*linear)->columns(), (*linear)->rows()};
         source.linear = std::move(*linear);
-        add(name + ".weight", &kF32, shape, {}, std::move(source));
+        const BlockFormat* format = source.linear->format();
+        add(name + ".weight", format, shape, {}, std::move(source));
         return {};
       }
     }

@@ -1,6 +1,9 @@
 // compressed-tensors checkpoints (vLLM, llm-compressor): packed integers under group scales (W4A16 and kin), int8 and FP8 rows
-// (W8A8, FP8), and NVFP4. Weights only: activations stay F32 here. Spec: docs/formats/huggingface.md
+// (W8A8, FP8), and NVFP4. Where the configuration says that activations are int8 (per token, or one calibrated scale), symmetric int8
+// rows go to the engine as such (backends/formats/row_int8.h); all other activations stay F32. Spec: docs/formats/huggingface.md
 #include "backends/huggingface/linear_format.h"
+
+#include "backends/formats/row_int8.h"
 
 #include <fmt/format.h>
 
@@ -19,6 +22,7 @@ struct Settings {
   std::string format;
   int bits = 8;
   bool is_float = false;
+  bool int8_activations = false, dynamic = true;  // per token, or one calibrated scale
 };
 
 Settings read_settings(JsonReader& config) {
@@ -38,6 +42,14 @@ Settings read_settings(JsonReader& config) {
   JsonReader reader(*weights, config.place() + ": weights");
   settings.bits = static_cast<int>(reader.integer("num_bits", 2, 8));
   settings.is_float = reader.text("type", "int") == "float";
+  if (const auto inputs = group.find("input_activations"); inputs != group.end() && inputs->is_object()) {
+    JsonReader activations(*inputs, config.place() + ": input_activations");
+    const std::string strategy = activations.text("strategy", "tensor");
+    settings.dynamic = activations.find("dynamic") && activations.find("dynamic")->is_string() ? false : activations.flag("dynamic", false);
+    settings.int8_activations = activations.integer("num_bits", 1, 16, 16) == 8 && activations.text("type", "int") == "int" && activations.flag("symmetric", true) &&
+                                strategy == (settings.dynamic ? "token" : "tensor");
+    if (activations.error()) config.fail(activations.error()->code, activations.error()->detail);
+  }
   if (settings.format.empty() && group.contains("format")) settings.format = text_of(group, "format");
   if (reader.error()) config.fail(reader.error()->code, reader.error()->detail);
   return settings;
@@ -86,6 +98,14 @@ class ByteWeight final : public GroupedWeight {
       values[k] = code * scale_of(row, k);
     }
   }
+  const BlockFormat* format() const override { return int8_activations ? row_int8_format(columns(), input_scale, 0) : LinearWeight::format(); }
+  void store(std::int64_t row, std::byte* blocks) const override {
+    if (!int8_activations) return LinearWeight::store(row, blocks);
+    store_row_int8(reinterpret_cast<const std::int8_t*>(weight->bytes.data()) + row * columns(), columns(), scale_of(row, 0), blocks);
+  }
+
+  bool int8_activations = false;
+  float input_scale = 0;
   const SafetensorsArray *weight = nullptr, *zero_points = nullptr;
 };
 
@@ -161,7 +181,7 @@ Result<std::unique_ptr<LinearWeight>> read_packed(const ModuleArrays& module, co
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }
 
-Result<std::unique_ptr<LinearWeight>> read_bytes(const ModuleArrays& module) {
+Result<std::unique_ptr<LinearWeight>> read_bytes(const ModuleArrays& module, const Settings& settings) {
   const auto codes = module.get("weight", "I8 F8_E4M3", {-1, -1});
   if (!codes) return codes.error();
   auto weight = std::make_unique<ByteWeight>((*codes)->shape[0], (*codes)->shape[1]);
@@ -174,6 +194,13 @@ Result<std::unique_ptr<LinearWeight>> read_bytes(const ModuleArrays& module) {
     if (zeros->dtype != "I8" || (zeros->count_values() != 1 && zeros->count_values() != weight->rows()))
       return module.bad(Code::kBadShape, fmt::format("{}.weight_zero_point is not one I8, or one per row", module.name));
     weight->zero_points = zeros;
+  }
+  weight->int8_activations = settings.int8_activations && (*codes)->dtype == "I8" && !weight->zero_points && weight->groups == 1 && weight->columns() <= kRowInt8MaxColumns;
+  if (weight->int8_activations && !settings.dynamic) {
+    const SafetensorsArray* scale = module.find("input_scale");
+    if (!scale) return module.bad(Code::kNotFound, fmt::format("array {}.input_scale is missing, and input_activations are not dynamic", module.name));
+    weight->input_scale = scale->count_values() == 1 ? float_at(*scale, 0) : 0;
+    if (!(weight->input_scale > 0) || !std::isfinite(weight->input_scale)) return module.bad(Code::kBadValue, fmt::format("{}.input_scale is not one positive number", module.name));
   }
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }
@@ -210,7 +237,7 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
     return settings.format == "nvfp4-pack-quantized" ? read_nvfp4(module)
            : settings.is_float                       ? Result<std::unique_ptr<LinearWeight>>(module.bad(Code::kUnsupported, fmt::format("format '{}' is not known", settings.format)))
                                                      : read_packed(module, settings);
-  if (module.find("weight_scale")) return read_bytes(module);
+  if (module.find("weight_scale")) return read_bytes(module, settings);
   return std::unique_ptr<LinearWeight>();
 }
 

@@ -1,6 +1,8 @@
 #include "backends/huggingface/linear_format.h"
 
+#include "backends/formats/catalog.h"
 #include "backends/formats/half_float.h"
+#include "backends/formats/row_int8.h"
 
 #include <fmt/format.h>
 
@@ -35,7 +37,7 @@ T number_at(const SafetensorsArray& array, std::int64_t index) {
 }  // namespace
 
 std::span<const LinearFormat* const> all_linear_formats() {
-  static constexpr std::array kFormats = {&kGptq, &kAwq, &kBitsandbytes, &kCompressedTensors, &kFp8, &kExl2, &kHqq};
+  static constexpr std::array kFormats = {&kGptq, &kAwq, &kBitsandbytes, &kCompressedTensors, &kFp8, &kExl2, &kHqq, &kBitnet, &kSparse, &kLossless};
   return kFormats;
 }
 
@@ -63,6 +65,21 @@ Result<const SafetensorsArray*> ModuleArrays::get(std::string_view suffix, std::
   for (const std::int64_t size : array->shape) given += (given.empty() ? "" : ", ") + std::to_string(size);
   if (!same) return bad(Code::kBadShape, fmt::format("array {}.{} has shape [{}]; [{}] is needed", name, suffix, given, wanted));
   return array;
+}
+
+const BlockFormat* LinearWeight::format() const { return &kF32; }
+
+void LinearWeight::store(std::int64_t row, std::byte* blocks) const {
+  std::vector<float> values(static_cast<std::size_t>(columns_));
+  decode(row, values.data());
+  std::memcpy(blocks, values.data(), values.size() * sizeof(float));
+}
+
+void store_row_int8(const std::int8_t* codes, std::int64_t columns, float scale, std::byte* block) {
+  const auto width = static_cast<std::int32_t>(columns);
+  std::memcpy(block, &width, 4);
+  std::memcpy(block + 4, &scale, 4);
+  std::memcpy(block + kRowInt8HeaderBytes, codes, static_cast<std::size_t>(columns));
 }
 
 StoredArray stored_halves(std::string suffix, std::vector<std::int64_t> shape, std::span<const float> values) {

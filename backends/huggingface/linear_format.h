@@ -2,6 +2,7 @@
 // the value is their float32 product.
 #pragma once
 
+#include "backends/formats/block_format.h"
 #include "backends/formats/safetensors.h"
 #include "backends/huggingface/json_file.h"
 
@@ -33,6 +34,9 @@ class LinearWeight {
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
   virtual void decode(std::int64_t row, float* values) const = 0;  // values [K]
+  // How a row is handed on: decoded to F32, unless the engine can use the stored numbers themselves.
+  virtual const BlockFormat* format() const;
+  virtual void store(std::int64_t row, std::byte* blocks) const;  // format()->row_bytes(K) bytes
 
  private:
   std::int64_t rows_, columns_;
@@ -102,14 +106,36 @@ extern const LinearFormat kCompressedTensors;  // compressed_tensors.cc
 extern const LinearFormat kFp8;                // fp8.cc
 extern const LinearFormat kExl2;               // exl2.cc
 extern const LinearFormat kHqq;                // hqq.cc
+extern const LinearFormat kBitnet;             // bitnet.cc
+extern const LinearFormat kSparse;             // sparse.cc: this program's own
+extern const LinearFormat kLossless;           // lossless.cc: this program's own
 
 // The one visible list (linear_format.cc).
 std::span<const LinearFormat* const> all_linear_formats();
+
+// A block of row_int8.h.
+void store_row_int8(const std::int8_t* codes, std::int64_t columns, float scale, std::byte* block);
 
 // Numbers of an array as floats or integers, whatever of the usual dtypes it has.
 float float_at(const SafetensorsArray& array, std::int64_t index);        // F32, F16, BF16, F8_E4M3, F8_E5M2
 std::uint32_t word_at(const SafetensorsArray& array, std::int64_t index);  // I32, U32
 inline constexpr std::string_view kFloatDtypes = "F32 F16 BF16";
+
+// bitnet.cc: weight (packed by outputs) and weight_scale.  codes [N, K]: -1, 0, 1.  Errors: kBadShape (N not a multiple of 4).
+Result<std::vector<StoredArray>> pack_bitnet(const std::string& module, std::int64_t rows, std::int64_t columns, std::span<const std::int8_t> codes, float scale);
+
+// Two of every four inputs: values and their places.
+struct SparseCodes {
+  int bits = 4;                                        // 4 or 8
+  std::int64_t rows = 0, columns = 0, group_size = 0;  // N, K; K a multiple of 16 and of group_size, which is one of 4
+  std::vector<std::int8_t> codes;                      // [N, K / 2]: the kept ones, in order
+  std::vector<std::uint8_t> places;                    // [N, K / 4]: first + 4 * second, 0 <= first < second <= 3
+  std::vector<float> scales;                           // [N, K / group_size]: stored as F16
+};
+Result<std::vector<StoredArray>> pack_sparse(const std::string& module, const SparseCodes& codes);
+
+// lossless.cc: BF16 numbers [N, K] with entropy-coded exponents.
+std::vector<StoredArray> pack_lossless(std::int64_t rows, std::int64_t columns, std::span<const std::uint16_t> values);
 
 // Every value finite?  Error: kNonFinite with the array's name.
 Status check_finite(const SafetensorsArray& array);

@@ -4,6 +4,7 @@
 #include "backends/kernels/cpu/panel_layout.h"
 #include "backends/kernels/cpu/scalar/scalar.h"
 #include "backends/kernels/kernels.h"
+#include "backends/kernels/row_int8.h"
 
 #include <fmt/format.h>
 
@@ -60,10 +61,11 @@ void decode_blocks(const BlockFormat& format, const unsigned char* blocks, std::
 }
 
 bool has_int8_activations(const BlockFormat& format) {
-  return format.activation_block > 0 && find_integer_format(format.ggml_type) != nullptr;
+  return format.activation_block > 0 && (find_integer_format(format.ggml_type) != nullptr || as_row_int8(format) != nullptr);
 }
 
 std::size_t WeightMatrix::packed_bytes(const KernelFamily& family, const BlockFormat& format, std::int64_t rows, std::int64_t columns) {
+  if (as_row_int8(format)) return row_int8_bytes(rows, columns);
   const PanelLayout* layout = family.uses_panels ? find_panel_layout(format.ggml_type) : nullptr;
   return static_cast<std::size_t>(layout ? (rows + kPanelRows - 1) / kPanelRows * panel_bytes(*layout, columns) : rows * format.row_bytes(columns));
 }
@@ -78,6 +80,11 @@ struct MatmulDriver {
     w.rows_ = rows;
     w.columns_ = columns;
     w.has_int8_ = has_int8_activations(format);
+    if (as_row_int8(format)) {
+      const std::int64_t bad = pack_row_int8({bytes, static_cast<std::size_t>(rows * row_bytes)}, rows, columns, w.data_, pool);
+      if (bad >= 0) return Error{Code::kNonFinite, fmt::format("the scale of row {} is NaN or infinite; finite weights are needed", bad)};
+      return w;
+    }
     const PanelLayout* layout = family.uses_panels ? find_panel_layout(format.ggml_type) : nullptr;
     w.panels_ = layout != nullptr;
     const std::int64_t count_panels = (rows + kPanelRows - 1) / kPanelRows;
@@ -114,6 +121,8 @@ struct MatmulDriver {
                      float* y, std::int64_t y_stride, ThreadPool& pool, MatmulScratch& scratch) {
     if (tokens <= 0) return;
     const KernelFamily& family = *w.family_;
+    if (const RowInt8Format* format = as_row_int8(*w.format_))
+      return matmul_row_int8(family, *format, w.data_, w.rows_, x, tokens, x_stride, kind, y, y_stride, pool, scratch);
     MatmulTask all;
     all.weights = reinterpret_cast<const unsigned char*>(w.data_.data());
     all.panels = w.panels_;

@@ -253,7 +253,7 @@ Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat
         return Error{Code::kInterrupted, fmt::format("interrupted at tensor {}; nothing was written", tensor.name)};
     }
     const auto count = static_cast<std::uint64_t>(tensor.count_values());
-    report.tensors.push_back({tensor.name, formats[i], count, std::sqrt(squared_error / static_cast<double>(count))});
+    report.tensors.push_back({tensor.name, formats[i], count, std::sqrt(squared_error / static_cast<double>(count)), ""});
   }
   return output.wait();
 }

@@ -20,6 +20,7 @@ namespace quantfleet {
 struct QuantizeOptions {
   std::string format;                          // "Q4_K_M"
   std::filesystem::path importance_matrix;     // empty: none
+  std::int64_t group_size = 0;                 // weights that share a scale, of Hugging Face formats with groups; 0: the usual number
   int threads = 1;
   std::map<std::string, const BlockFormat*, std::less<>> formats;  // not empty: of these tensors, in place of a mix; the others stay as they are
   const ImportanceMatrix* importance = nullptr;                    // in place of a file
@@ -33,6 +34,9 @@ struct QuantizedTensor {
   const BlockFormat* format = nullptr;
   std::uint64_t count_values = 0;
   double rmse = 0;                             // root of the mean squared difference to the input's values
+  std::string stored_as;                       // where format is null: the Hugging Face format
+
+  std::string_view format_name() const { return format ? format->name : std::string_view(stored_as); }
 };
 
 struct QuantizeReport {

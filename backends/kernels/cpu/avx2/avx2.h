@@ -1,6 +1,7 @@
 // The AVX2 kernels (with FMA and F16C); equal to the scalar kernels in every bit. Members of KernelFamily, see kernels.h.
 #pragma once
 
+#include "backends/kernels/cpu/row_kernels.h"
 #include "backends/kernels/cpu/tasks.h"
 
 namespace quantfleet::avx2 {
@@ -18,5 +19,6 @@ void matmul_f32(const MatmulTask& task);
 void matmul_int8(const MatmulTask& task);
 void attend(const AttentionTask& task);
 void load_kv(const KvPageTask& task);
+void matmul_row_int8(const RowInt8Task& task);
 
 }  // namespace quantfleet::avx2

@@ -1,6 +1,7 @@
 // The AVX-512 VNNI kernels; equal to the scalar kernels in every bit. Members of KernelFamily, see kernels.h.
 #pragma once
 
+#include "backends/kernels/cpu/row_kernels.h"
 #include "backends/kernels/cpu/tasks.h"
 
 namespace quantfleet::avx512 {
@@ -19,5 +20,6 @@ void matmul_int8(const MatmulTask& task);
 void matmul_int8_prompt(const MatmulTask& task);  // the same, made for more than eight tokens
 void attend(const AttentionTask& task);
 void load_kv(const KvPageTask& task);
+void matmul_row_int8(const RowInt8Task& task);
 
 }  // namespace quantfleet::avx512

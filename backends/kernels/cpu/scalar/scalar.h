@@ -1,6 +1,7 @@
 // The scalar kernels: the definition of every operation, in plain loops. Members of KernelFamily, see kernels.h.
 #pragma once
 
+#include "backends/kernels/cpu/row_kernels.h"
 #include "backends/kernels/kernels.h"
 
 namespace quantfleet::scalar {
@@ -19,6 +20,7 @@ void matmul_f32(const MatmulTask& task);
 void matmul_int8(const MatmulTask& task);
 void attend(const AttentionTask& task);
 void load_kv(const KvPageTask& task);
+void matmul_row_int8(const RowInt8Task& task);
 
 // The tree of rule 3: sixteen partial sums joined by 8, 4, 2, 1.
 inline float join(float (&partial)[16]) {

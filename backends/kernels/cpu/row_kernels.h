@@ -1,0 +1,48 @@
+// Rows of int8 weights times int8 activations of whole tokens (numerics.md rules 1, 2): plain data for the families' kernels.
+#pragma once
+
+#include <cstdint>
+
+namespace quantfleet {
+
+inline constexpr std::int64_t kRowInt8Pad = 64;  // codes of a row or a token are padded with zeros to a multiple of it
+
+// Outputs of rows [row_begin, row_end) for tokens [token_begin, token_end).
+//   S = sum_k w_code a_code (exact);  y = (d_w d_a) S;  then, for the token's outliers in ascending k: y = fma(w_code d_w, x_k, y)
+struct RowInt8Task {
+  const std::int8_t* weights = nullptr;      // [N, stride]
+  const float* weight_scales = nullptr;      // [N]
+  const std::int32_t* weight_sums = nullptr; // [N]: of the row's codes
+  std::int64_t columns = 0, stride = 0;      // K; rounded up
+  const std::int8_t* codes = nullptr;        // [tokens, stride]
+  const float* scales = nullptr;             // [tokens]
+  const std::int32_t* outliers = nullptr;    // [tokens, columns]: ascending columns
+  const std::int32_t* outlier_counts = nullptr;  // [tokens]
+  const float* x = nullptr;                  // [tokens], x_stride floats apart
+  std::int64_t x_stride = 0;
+  float* y = nullptr;
+  std::int64_t y_stride = 0;
+  std::int64_t row_begin = 0, row_end = 0, token_begin = 0, token_end = 0;
+};
+
+struct KernelFamily;
+
+// What a family has for formats of whole rows; families without such kernels have the scalar ones (dispatch.cc).
+struct RowKernels {
+  void (*matmul_int8)(const RowInt8Task& task);
+};
+const RowKernels& row_kernels(const KernelFamily& family);
+
+// What is the same for all families, given the sum.
+[[maybe_unused]] static inline void finish_output(const RowInt8Task& task, std::int64_t row, std::int64_t token, std::int32_t sum) {
+  const float scale = task.weight_scales[row];
+  float y = scale * task.scales[token] * static_cast<float>(sum);
+  const std::int32_t* outliers = task.outliers + token * task.columns;
+  for (std::int32_t i = 0; i < task.outlier_counts[token]; ++i) {
+    const std::int32_t k = outliers[i];
+    y = __builtin_fmaf(static_cast<float>(task.weights[row * task.stride + k]) * scale, task.x[token * task.x_stride + k], y);
+  }
+  task.y[token * task.y_stride + row] = y;
+}
+
+}  // namespace quantfleet

@@ -1,0 +1,357 @@
+// Quantizing into Hugging Face folders: arrays equal to those of the packages that define the formats (tests/interop/quantizers.py
+// made the golden file), errors of the expected size, the same bytes for every number of threads, nothing left after a failure.
+#include "backends/quantizers/quantize_checkpoint.h"
+
+#include "backends/formats/half_float.h"
+#include "backends/formats/safetensors.h"
+#include "backends/huggingface/checkpoint.h"
+#include "backends/quantizers/imatrix_file.h"
+#include "backends/quantizers/linear_quantizer.h"
+#include "tests/paths.h"
+#include "tests/random_model.h"
+
+#include <catch2/catch.hpp>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <limits>
+
+namespace quantfleet {
+namespace {
+
+namespace fs = std::filesystem;
+using huggingface::StoredArray;
+
+class Scratch {
+ public:
+  Scratch() : path_(fs::temp_directory_path() / ("quantfleet-folders-" + std::to_string(::getpid()))) {
+    fs::remove_all(path_);
+    fs::create_directories(path_);
+  }
+  ~Scratch() { fs::remove_all(path_); }
+  fs::path operator/(const std::string& name) const { return path_ / name; }
+  std::size_t entries() const { return static_cast<std::size_t>(std::distance(fs::directory_iterator(path_), fs::directory_iterator())); }
+
+ private:
+  fs::path path_;
+};
+
+std::string read_file(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  REQUIRE(file.good());
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+QuantizeOptions with_format(std::string_view format, int threads = 2) {
+  QuantizeOptions options;
+  options.format = format;
+  options.threads = threads;
+  const LinearQuantizer* quantizer = find_linear_quantizer(format);
+  options.group_size = quantizer && quantizer->group_size > 0 ? 32 : 0;
+  if (std::string_view(format).starts_with("bnb")) options.group_size = 0;
+  return options;
+}
+
+QuantizeReport quantize(const fs::path& in, const fs::path& out, const QuantizeOptions& options) {
+  auto report = quantize_checkpoint(in, out, options);
+  if (!report) FAIL(report.error().detail);
+  return *report;
+}
+
+std::vector<float> values_of(const GgufFile& file, const std::string& name) {
+  const GgufTensor* tensor = file.find_tensor(name);
+  REQUIRE(tensor);
+  std::vector<std::byte> buffer;
+  std::vector<float> values(static_cast<std::size_t>(tensor->count_values()));
+  tensor->format->decode(file.rows(*tensor, 0, tensor->rows(), buffer).data(), tensor->count_values() / tensor->format->values_per_block, values.data());
+  return values;
+}
+
+TEST_CASE("arrays equal those of bitsandbytes, compressed-tensors, torch and hqq", "[quantizers][folders]") {
+  const auto golden = SafetensorsFile::open(test::source_dir() / "tests/golden/quantizers.safetensors").value();
+  const auto find = [&](const std::string& name) -> const SafetensorsArray* {
+    for (const SafetensorsArray& array : golden->arrays())
+      if (array.name == name) return &array;
+    return nullptr;
+  };
+  const SafetensorsArray* weight = find("weight");
+  REQUIRE(weight);
+  LinearInput input{"m", weight->shape[0], weight->shape[1], {reinterpret_cast<const float*>(weight->bytes.data()), static_cast<std::size_t>(weight->count_values())}, {}};
+  ThreadPool pool(2);
+  int compared = 0;
+  for (const LinearQuantizer& quantizer : all_linear_quantizers()) {
+    const std::string name(quantizer.name);
+    const auto arrays = quantizer.quantize(input, name.starts_with("bnb") ? 64 : 32, pool);
+    if (!arrays) FAIL(arrays.error().detail);
+    for (const StoredArray& array : *arrays) {
+      const SafetensorsArray* expected = find(name + "." + array.suffix);
+      if (!expected) continue;
+      CAPTURE(name, array.suffix);
+      CHECK(array.dtype == expected->dtype);
+      CHECK(array.shape == expected->shape);
+      REQUIRE(array.bytes.size() == expected->bytes.size());
+      std::size_t same = 0;
+      for (std::size_t i = 0; i < array.bytes.size(); ++i) same += array.bytes[i] == expected->bytes[i];
+      // HQQ's zero points are means, which torch sums in another order.
+      if (name.starts_with("hqq")) CHECK(static_cast<double>(same) >= 0.97 * static_cast<double>(array.bytes.size()));
+      else CHECK(same == array.bytes.size());
+      ++compared;
+    }
+  }
+  CHECK(compared >= 40);
+}
+
+TEST_CASE("hqq's own arrays decode to the values that hqq gives", "[quantizers][folders]") {
+  const auto golden = SafetensorsFile::open(test::source_dir() / "tests/golden/quantizers.safetensors").value();
+  std::map<std::string, const SafetensorsArray*> arrays;
+  for (const SafetensorsArray& array : golden->arrays()) arrays.emplace(array.name, &array);
+  const SafetensorsArray& weight = *arrays.at("weight");
+  const LinearInput input{"m", weight.shape[0], weight.shape[1], {reinterpret_cast<const float*>(weight.bytes.data()), static_cast<std::size_t>(weight.count_values())}, {}};
+  ThreadPool pool(1);
+  for (const std::string name : {"hqq-8", "hqq-4", "hqq-3", "hqq-2", "hqq-1"}) {
+    CAPTURE(name);
+    const auto ours = find_linear_quantizer(name)->quantize(input, 32, pool).value();  // the settings around the numbers
+    std::vector<SafetensorsArray> stored;
+    for (const StoredArray& array : ours) stored.push_back({"m." + array.suffix, array.dtype, array.shape, array.bytes});
+    huggingface::ModuleArrays module{"m", {}};
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      const auto theirs = arrays.find(name + "." + ours[i].suffix);
+      module.arrays.emplace(ours[i].suffix, theirs == arrays.end() ? &stored[i] : theirs->second);
+    }
+    const huggingface::Json config = huggingface::Json::object();
+    huggingface::JsonReader reader(config, "config");
+    const auto read = huggingface::kHqq.read(module, reader);
+    if (!read) FAIL(read.error().detail);
+    const auto* wanted = reinterpret_cast<const float*>(arrays.at(name + ".values")->bytes.data());
+    std::vector<float> values(static_cast<std::size_t>(input.columns));
+    for (std::int64_t n = 0; n < input.rows; ++n) {
+      (*read)->decode(n, values.data());
+      REQUIRE(std::memcmp(values.data(), wanted + n * input.columns, 4 * values.size()) == 0);
+    }
+  }
+}
+
+// How far a value may move: half a step of the format's grid under the scale that its group, row or matrix must have.
+void check_errors(const LinearQuantizer& quantizer, const std::vector<float>& original, const std::vector<float>& decoded, std::int64_t columns) {
+  const std::string_view name = quantizer.name;
+  const auto largest = [&](std::size_t begin, std::size_t count) {
+    float amax = 0;
+    for (std::size_t i = begin; i < begin + count; ++i) amax = std::max(amax, std::fabs(original[i]));
+    return static_cast<double>(amax);
+  };
+  const auto width = static_cast<std::size_t>(columns);
+  if (name.starts_with("hqq")) {
+    // Fitted: no bound for a value, but the mean error is none above that of the grid from minimum to maximum, from which the fit
+    // starts, beside what the rounding of scale and zero point to F16 moves (each 2^-12 of 2^b - 1 steps at most, twice).
+    const double top = (1 << (name.back() - '0')) - 1;
+    double fitted = 0, plain = 0, rounding = 0;
+    for (std::size_t g = 0; g < original.size(); g += 32) {
+      const auto [low, high] = std::minmax_element(original.begin() + static_cast<std::ptrdiff_t>(g), original.begin() + static_cast<std::ptrdiff_t>(g) + 32);
+      const double step = (static_cast<double>(*high) - *low) / top;
+      for (std::size_t i = g; i < g + 32; ++i) {
+        fitted += std::fabs(static_cast<double>(decoded[i]) - original[i]);
+        plain += std::fabs(*low + step * std::nearbyint((original[i] - *low) / step) - original[i]);
+        rounding += step * top * 0x1p-11;
+      }
+    }
+    CHECK(fitted <= 1.02 * plain + rounding);
+    CHECK(fitted > 0.5 * plain);
+    return;
+  }
+  const double matrix = largest(0, original.size());
+  double magnitude = 0, most = 0, sum = 0;
+  for (const float value : original) magnitude += std::fabs(static_cast<double>(value));
+  magnitude /= static_cast<double>(original.size());
+  for (std::size_t i = 0; i < original.size(); ++i) {
+    const double x = original[i], error = std::fabs(static_cast<double>(decoded[i]) - x), row = largest(i / width * width, width), group32 = largest(i / 32 * 32, 32);
+    const auto fp8 = [&](double scale, int mantissa, double smallest) { return std::max(std::fabs(x) * std::ldexp(1, -mantissa - 1), scale * smallest / 2); };
+    double bound = 0;
+    if (name.starts_with("bnb-nf4")) bound = largest(i / 64 * 64, 64) * (1 - 0.6961928) / 2;             // the widest gap of the table
+    else if (name.starts_with("bnb-fp4")) bound = largest(i / 64 * 64, 64) * (1 - 8.0 / 12) / 2;
+    else if (name == "bnb-int8") bound = row / 127 / 2;
+    else if (name == "fp8-e4m3") bound = fp8(matrix / 448, 3, 0x1p-9);
+    else if (name == "fp8-e4m3-channel") bound = fp8(row / 448, 3, 0x1p-9);
+    else if (name == "fp8-e5m2") bound = fp8(matrix / 57344, 2, 0x1p-16);
+    else if (name == "fp8-e5m2-channel") bound = fp8(row / 57344, 2, 0x1p-16);
+    else if (name == "w4a16") bound = group32 / 7.5 / 2 + group32 * 0x1p-11;                              // a scale rounded down to F16 cuts the largest
+    else if (name == "w4a16-asym") bound = 2 * group32 / 15 + group32 * 0x1p-10;                          // half a step, and half of one by the zero point
+    else if (name == "w8a16" || name == "w8a8") bound = row / 127.5 / 2 + row * 0x1p-11;
+    else if (name == "ternary") bound = std::max(magnitude / 2, std::fabs(x) - magnitude);
+    else if (name == "sparse24-w4" || name == "sparse24-w8")
+      bound = decoded[i] == 0 ? std::fabs(x) : group32 / (name == "sparse24-w4" ? 7.5 : 127.5) / 2 + group32 * 0x1p-11;
+    else if (name != "lossless-bf16") FAIL("no bound for this format");
+    if (name.ends_with("-dq")) bound += matrix * 0.9 / 64 / 2;                                            // the widest gap among the 8-bit scales
+    most = std::max(most, error - bound * (1 + 1e-5));
+    sum += error;
+  }
+  CHECK(most <= 1e-9);
+  if (name != "lossless-bf16") CHECK(sum > 0);
+}
+
+TEST_CASE("every format of folders is read back, no value further away than half a step", "[quantizers][folders]") {
+  const Scratch scratch;
+  test::RandomModel shape;
+  shape.format = "BF16";
+  REQUIRE(test::write_random_model(scratch / "in.gguf", shape).has_value());
+  const auto before = open_model_file(scratch / "in.gguf").value();
+  const std::string tensor = "blk.1.ffn_down.weight";
+  const auto original = values_of(*before, tensor);
+  for (const LinearQuantizer& quantizer : all_linear_quantizers()) {
+    CAPTURE(quantizer.name);
+    const fs::path out = scratch / std::string(quantizer.name);
+    const QuantizeReport report = quantize(scratch / "in.gguf", out, with_format(quantizer.name));
+    const auto after = open_model_file(out);
+    if (!after) FAIL(after.error().detail);
+    const auto decoded = values_of(**after, tensor);
+    double error = 0;
+    for (std::size_t i = 0; i < decoded.size(); ++i) error += (static_cast<double>(decoded[i]) - original[i]) * (static_cast<double>(decoded[i]) - original[i]);
+    error = std::sqrt(error / static_cast<double>(decoded.size()));
+    check_errors(quantizer, original, decoded, (*after)->find_tensor(tensor)->columns());
+    for (const QuantizedTensor& one : report.tensors) {
+      if (one.name == tensor) CHECK(one.rmse == Approx(error).epsilon(1e-6));
+      if (one.name == tensor) CHECK(one.format_name() == quantizer.name);
+      if (one.name == "blk.0.attn_norm.weight") CHECK(one.format_name() == "F32");
+    }
+    CHECK(values_of(**after, "token_embd.weight") == values_of(*before, "token_embd.weight"));
+    const auto stored = SafetensorsFile::open(out / "model.safetensors").value();
+    CHECK(stored->metadata().contains("quantfleet.format") == quantizer.only_here);
+  }
+}
+
+TEST_CASE("a lossless folder gives every bit of a BF16 model back, and is smaller", "[quantizers][folders]") {
+  const Scratch scratch;
+  test::RandomModel shape;
+  shape.format = "BF16";
+  REQUIRE(test::write_random_model(scratch / "in.gguf", shape).has_value());
+  const QuantizeReport report = quantize(scratch / "in.gguf", scratch / "out", with_format("lossless-bf16"));
+  const auto before = open_model_file(scratch / "in.gguf").value(), after = open_model_file(scratch / "out").value();
+  for (const GgufTensor& tensor : before->tensors()) {
+    CAPTURE(tensor.name);
+    const GgufTensor* other = after->find_tensor(tensor.name);
+    REQUIRE(other);
+    CHECK(other->format == tensor.format);
+    std::vector<std::byte> a, b;
+    const auto x = before->rows(tensor, 0, tensor.rows(), a), y = after->rows(*other, 0, other->rows(), b);
+    CHECK(std::equal(x.begin(), x.end(), y.begin(), y.end()));
+  }
+  CHECK(report.bits_per_weight < 0.75 * 16);
+  shape.format = "F32";
+  REQUIRE(test::write_random_model(scratch / "f32.gguf", shape).has_value());
+  CHECK_THAT(quantize_checkpoint(scratch / "f32.gguf", scratch / "no", with_format("lossless-bf16")).error().detail, Catch::Contains("which is no BF16"));
+  CHECK(!fs::exists(scratch / "no"));
+}
+
+TEST_CASE("every BF16 number survives the entropy coder", "[quantizers][folders]") {
+  std::vector<std::uint16_t> values;
+  for (int i = 0; i < 65536; ++i) values.push_back(static_cast<std::uint16_t>(i * 40503));
+  values.resize(65536 + 256, 0x3f80);  // and a row of one exponent
+  const auto arrays = huggingface::pack_lossless(257, 256, values);
+  std::vector<SafetensorsArray> stored;
+  for (const StoredArray& array : arrays) stored.push_back({"m." + array.suffix, array.dtype, array.shape, array.bytes});
+  huggingface::ModuleArrays module{"m", {}};
+  for (std::size_t i = 0; i < arrays.size(); ++i) module.arrays.emplace(arrays[i].suffix, &stored[i]);
+  const huggingface::Json config = huggingface::Json::object();
+  huggingface::JsonReader reader(config, "config");
+  const auto weight = huggingface::kLossless.read(module, reader);
+  if (!weight) FAIL(weight.error().detail);
+  std::vector<std::uint16_t> row(256);
+  for (std::int64_t n = 0; n < 257; ++n) {
+    (*weight)->store(n, reinterpret_cast<std::byte*>(row.data()));
+    REQUIRE(std::equal(row.begin(), row.end(), values.begin() + n * 256));
+  }
+}
+
+TEST_CASE("two of every four inputs stay: the largest, or with an importance matrix the most important", "[quantizers][folders]") {
+  const std::vector<float> row = {1, -3, 2, 0.5f, 4, 4, 4, 4};
+  std::vector<float> importance = {100, 0, 0, 100, 1, 1, 1, 1};
+  ThreadPool pool(1);
+  LinearInput input{"m", 1, 8, row, {}};
+  const LinearQuantizer& quantizer = *find_linear_quantizer("sparse24-w8");
+  const auto places = [&] { return static_cast<int>(quantizer.quantize(input, 8, pool).value()[1].bytes[0]); };
+  CHECK(places() == (1 + 4 * 2 | (0 + 4 * 1) << 4));
+  input.importance = importance;
+  CHECK(places() == (0 + 4 * 3 | (0 + 4 * 1) << 4));
+}
+
+TEST_CASE("folders have the same bytes for every number of threads", "[quantizers][folders]") {
+  const Scratch scratch;
+  test::RandomModel shape;
+  shape.format = "BF16";
+  REQUIRE(test::write_random_model(scratch / "in.gguf", shape).has_value());
+  for (const char* format : {"bnb-nf4-dq", "hqq-4", "w4a16", "w8a8", "ternary", "sparse24-w4", "lossless-bf16"}) {
+    CAPTURE(format);
+    std::string first;
+    for (const int threads : {1, 3}) {
+      const fs::path out = scratch / (format + std::to_string(threads));
+      quantize(scratch / "in.gguf", out, with_format(format, threads));
+      const std::string bytes = read_file(out / "model.safetensors") + read_file(out / "config.json") + read_file(out / "tokenizer.json");
+      if (first.empty()) first = bytes;
+      CHECK(bytes == first);
+    }
+  }
+}
+
+TEST_CASE("bad input to a folder format is one sentence that names the tensor, and leaves nothing", "[quantizers][folders]") {
+  const Scratch scratch;
+  test::RandomModel shape;
+  REQUIRE(test::write_random_model(scratch / "in.gguf", shape).has_value());
+  const std::size_t before = scratch.entries();
+  const auto error = [&](QuantizeOptions options, const std::string& in = "in.gguf") {
+    const auto report = quantize_checkpoint(scratch / in, scratch / "out", options);
+    CHECK(!report);
+    CHECK(!fs::exists(scratch / "out"));
+    return report ? std::string() : report.error().detail;
+  };
+  auto options = with_format("w4a16");
+  options.group_size = 48;
+  CHECK_THAT(error(options), Catch::Contains("model.layers.0.self_attn.q_proj: 64 inputs do not divide into groups of 48"));
+  options = with_format("hqq-4");
+  options.group_size = 100000;
+  CHECK_THAT(error(options), Catch::Contains("do not divide into groups of 100000"));
+  options = with_format("w8a8");
+  options.group_size = 64;
+  CHECK_THAT(error(options), Catch::Contains("w8a8 has no groups"));
+  options = with_format("bnb-nf4");
+  options.importance_matrix = scratch / "in.gguf";
+  CHECK_THAT(error(options), Catch::Contains("bnb-nf4 does not weigh columns"));
+  CHECK_THAT(error(with_format("nf5")), Catch::Contains("no format of folders is called nf5; known are bnb-nf4"));
+  options = with_format("w8a8");
+  options.progress = [](std::uint64_t, std::uint64_t) { return false; };
+  CHECK_THAT(error(options), Catch::Contains("interrupted at tensor"));
+
+  std::string bytes = read_file(scratch / "in.gguf");  // the last values of the file belong to the output matrix
+  const auto file = GgufFile::open(scratch / "in.gguf").value();
+  const GgufTensor* found = file->find_tensor("blk.1.ffn_up.weight");
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::string needle(reinterpret_cast<const char*>(found->bytes.data()), 64);
+  const std::size_t place = bytes.find(needle);
+  REQUIRE(place != std::string::npos);
+  // Rows repeat after 128, matrices do not.
+  std::memcpy(bytes.data() + place + 4 * 65, &nan, 4);
+  std::ofstream(scratch / "nan.gguf", std::ios::binary) << bytes;
+  CHECK_THAT(error(with_format("bnb-nf4"), "nan.gguf"), Catch::Contains("row 1, column 1") && Catch::Contains("where a finite weight is needed"));
+  CHECK(scratch.entries() == before + 1);
+}
+
+TEST_CASE("FP8 codes are the nearest, ties to even, and saturate", "[quantizers][folders]") {
+  CHECK(to_e4m3(0) == 0);
+  CHECK(to_e4m3(-0.0f) == 0x80);
+  CHECK(to_e4m3(1) == 0x38);
+  CHECK(to_e4m3(1.0625f) == 0x38);   // between 1 and 1.125: even
+  CHECK(to_e4m3(1.1875f) == 0x3a);   // between 1.125 and 1.25: even
+  CHECK(to_e4m3(448) == 0x7e);
+  CHECK(to_e4m3(1e9f) == 0x7e);
+  CHECK(to_e4m3(0x1p-9f) == 1);
+  CHECK(to_e4m3(0x1p-10f) == 0);     // half of the smallest: even
+  CHECK(to_e4m3(0x1.8p-10f) == 1);
+  CHECK(to_e4m3(0x1.fp-7f) == 8);    // carries into the normal numbers
+  CHECK(to_e5m2(57344) == 0x7b);
+  CHECK(to_e5m2(-1e9f) == 0xfb);
+  CHECK(to_e5m2(0x1p-16f) == 1);
+}
+
+}  // namespace
+}  // namespace quantfleet

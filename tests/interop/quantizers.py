@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Our data-free quantizers against the packages that define the formats: the same weight, array by array, byte by byte.
+
+    tests/interop/quantizers.py QUANTFLEET                 compares; exit code 0 also where a package is missing (it says which)
+    tests/interop/quantizers.py QUANTFLEET --golden FILE   writes one weight and what the packages make of it (tests/golden/quantizers.safetensors)
+
+NF4, FP4, double quantization and int8 by bitsandbytes (CPU), HQQ by hqq, W4A16 and W8A8 by compressed-tensors, FP8 by torch. Where a package
+sums in another order (the mean under double quantization, HQQ's zero points), the share of equal bytes is printed and must be near 1.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+try:
+    import torch
+    from safetensors.torch import load_file, save_file
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(0)
+
+GROUP = 32
+
+
+def bnb4(weight, kind, nested):
+    from bitsandbytes import functional
+
+    packed, state = functional.quantize_4bit(weight, quant_type=kind, compress_statistics=nested, blocksize=64)
+    arrays = {"weight." + key: value for key, value in state.as_dict(packed=True).items() if "quant_state" not in key}
+    return {"weight": packed} | arrays
+
+
+def bnb8(weight):
+    from bitsandbytes import functional
+
+    codes, scales, _ = torch.ops.bitsandbytes.int8_vectorwise_quant.default(weight)
+    return {"weight": codes, "SCB": scales.float()}
+
+
+def hqq(weight, bits):
+    from hqq.core.quantize import Quantizer
+
+    codes, meta = Quantizer.quantize(weight, nbits=bits, group_size=GROUP, optimize=True, round_zero=bits == 4, axis=1, device="cpu")
+    return {"W_q": codes, "scale": meta["scale"].half(), "zero": meta["zero"].half()}
+
+
+def hqq_values(arrays, bits, shape):
+    """What the package makes of such arrays, in F32."""
+    from hqq.core.quantize import Quantizer
+
+    meta = {"nbits": bits, "group_size": GROUP, "shape": shape, "axis": 1, "packing": Quantizer.bit_to_packing[bits], "view_as_float": False, "unpack_view_dtype": Quantizer.unpack_view_dtype[Quantizer.bit_to_packing[bits]],
+            "compute_dtype": torch.float32, "scale": arrays["scale"].float(), "zero": arrays["zero"].float()}
+    return Quantizer.dequantize(arrays["W_q"], meta).float().reshape(shape)
+
+
+def fp8(weight, dtype, by_row):
+    top = torch.finfo(dtype).max
+    scale = ((weight.abs().amax(1, keepdim=True) if by_row else weight.abs().max().reshape(1)) / top).clamp(min=torch.finfo(torch.float32).tiny)
+    return {"weight": (weight / scale).to(dtype), "weight_scale": scale}
+
+
+def compressed(weight, bits, strategy, symmetric):
+    from compressed_tensors.compressors import pack_to_int32
+    from compressed_tensors.quantization import QuantizationArgs
+    from compressed_tensors.quantization.lifecycle.forward import quantize
+    from compressed_tensors.quantization.utils import calculate_qparams
+
+    outputs, inputs = weight.shape
+    args = QuantizationArgs(num_bits=bits, type="int", symmetric=symmetric, strategy=strategy, group_size=GROUP if strategy == "group" else None)
+    parts = weight.reshape(outputs, -1, GROUP) if strategy == "group" else weight.reshape(outputs, 1, inputs)
+    scale, zero = calculate_qparams(parts.amin(2), parts.amax(2), args)
+    stored = scale.half() if bits == 4 else scale.float()
+    if not symmetric:  # the zero point for the scale as stored
+        zero = torch.clamp(torch.round(-8 - parts.amin(2).clamp(max=0) / stored.float()), -8, 7)
+    codes = quantize(weight, stored.float(), zero, args, dtype=torch.int8)
+    if bits == 8:
+        return {"weight": codes, "weight_scale": stored}
+    arrays = {"weight_packed": pack_to_int32(codes, 4), "weight_scale": stored, "weight_shape": torch.tensor([outputs, inputs])}
+    if not symmetric:
+        arrays["weight_zero_point"] = pack_to_int32(zero.to(torch.int8), 4, packed_dim=0)
+    return arrays
+
+
+FORMATS = {
+    "bnb-nf4": lambda w: bnb4(w, "nf4", False), "bnb-nf4-dq": lambda w: bnb4(w, "nf4", True), "bnb-fp4": lambda w: bnb4(w, "fp4", False),
+    "bnb-int8": bnb8, "hqq-8": lambda w: hqq(w, 8), "hqq-4": lambda w: hqq(w, 4), "hqq-3": lambda w: hqq(w, 3), "hqq-2": lambda w: hqq(w, 2), "hqq-1": lambda w: hqq(w, 1),
+    "fp8-e4m3": lambda w: fp8(w, torch.float8_e4m3fn, False), "fp8-e4m3-channel": lambda w: fp8(w, torch.float8_e4m3fn, True),
+    "fp8-e5m2": lambda w: fp8(w, torch.float8_e5m2, False), "fp8-e5m2-channel": lambda w: fp8(w, torch.float8_e5m2, True),
+    "w4a16": lambda w: compressed(w, 4, "group", True), "w4a16-asym": lambda w: compressed(w, 4, "group", False), "w8a8": lambda w: compressed(w, 8, "channel", True),
+}
+GROUPED = ("hqq", "w4a16")
+INEXACT = ("bnb-nf4-dq", "hqq")  # sums in another order
+
+
+def bytes_of(array):
+    return array.contiguous().view(torch.uint8).flatten() if array.dim() else array.reshape(1).view(torch.uint8)
+
+
+def weight_of(outputs, inputs, seed):
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(outputs, inputs, generator=generator) * 0.05
+    weight[1, 3], weight[2], weight[3, :GROUP] = 1.5, 0.0, 0.002  # an outlier, a row of zeros, a flat group
+    return weight.to(torch.bfloat16).float()
+
+
+def plain_folder(folder, names):
+    """A Llama of one layer with the weights `names`, and the tokenizer of the golden folders."""
+    config = dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_size=128, intermediate_size=256, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
+                  vocab_size=288, max_position_embeddings=128, rms_norm_eps=1e-5, tie_word_embeddings=True)
+    arrays = {name: weight.to(torch.bfloat16) for name, weight in names.items()}
+    arrays |= {"model.embed_tokens.weight": torch.randn(288, 128).to(torch.bfloat16), "model.norm.weight": torch.ones(128)}
+    arrays |= {f"model.layers.0.{name}.weight": torch.ones(128) for name in ("input_layernorm", "post_attention_layernorm")}
+    save_file(arrays, os.path.join(folder, "model.safetensors"))
+    with open(os.path.join(folder, "config.json"), "w") as file:
+        json.dump(config, file)
+    golden = os.path.join(os.path.dirname(__file__), "../golden/huggingface")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        with open(os.path.join(golden, name), "rb") as source, open(os.path.join(folder, name), "wb") as target:
+            target.write(source.read())
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--golden")
+    options = parser.parse_args()
+    sizes = {"self_attn.q_proj": (128, 128), "self_attn.k_proj": (64, 128), "self_attn.v_proj": (64, 128), "self_attn.o_proj": (128, 128),
+             "mlp.gate_proj": (256, 128), "mlp.up_proj": (256, 128), "mlp.down_proj": (128, 256)}
+    weights = {f"model.layers.0.{name}.weight": weight_of(*size, seed) for seed, (name, size) in enumerate(sizes.items())}
+    golden = {"weight": weight_of(16, 128, 99)}
+    failures = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        plain = os.path.join(scratch, "plain")
+        os.makedirs(plain)
+        plain_folder(plain, weights)
+        for name, make in FORMATS.items():
+            out = os.path.join(scratch, name)
+            command = [options.program, "quantize", plain, out, "--format", name] + (["--group-size", str(GROUP)] if name.startswith(GROUPED) else [])
+            run = subprocess.run(command, capture_output=True)
+            if run.returncode:
+                print(f"{name:18} {run.stderr.decode().strip()}")
+                failures += 1
+                continue
+            try:
+                made = make(golden["weight"].clone())
+                golden |= {f"{name}.{suffix}": array.contiguous() for suffix, array in made.items()}
+                if name.startswith("hqq"):
+                    golden[f"{name}.values"] = hqq_values(made, int(name[-1]), golden["weight"].shape)
+                expected = {module: make(weight.clone()) for module, weight in weights.items()}
+            except ImportError as missing:
+                print(f"{name:18} skipped: {missing}")
+                continue
+            ours = load_file(os.path.join(out, "model.safetensors"))
+            same, total, shapes = 0, 0, True
+            for module, arrays in expected.items():
+                for suffix, array in arrays.items():
+                    mine = ours.get(module.removesuffix("weight") + suffix)
+                    if mine is None or mine.dtype != array.dtype or mine.shape != array.shape:
+                        print(f"{name:18} {module} {suffix}: {'missing' if mine is None else (mine.dtype, tuple(mine.shape))}; expected {array.dtype}, {tuple(array.shape)}")
+                        shapes = False
+                        continue
+                    same += int((bytes_of(mine) == bytes_of(array)).sum())
+                    total += bytes_of(array).numel()
+            share = same / max(total, 1)
+            agree = shapes and (share == 1 or (name.startswith(INEXACT) and share > 0.98))
+            failures += not agree
+            print(f"{name:18} {same} of {total} bytes equal ({100 * share:.3f} %)  {'ok' if agree else 'DIFFERENT'}")
+    if options.golden:
+        save_file(golden, options.golden, metadata={"made_by": f"tests/interop/quantizers.py, torch {torch.__version__}"})
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
