@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <string_view>
 
 namespace quantfleet::cli {
 
@@ -57,15 +58,15 @@ std::string shown(std::string text) {
 std::string dump(const Json& json, int indent = -1) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }
 
 Json describe_formats(const GgufFile& file) {
-  std::map<std::uint32_t, std::pair<int, std::uint64_t>> by_type;  // tensors, bytes
+  std::map<std::pair<std::uint32_t, std::string_view>, std::pair<int, std::uint64_t>> by_type;  // GGUF's number and name: tensors, bytes
   for (const GgufTensor& tensor : file.tensors()) {
-    auto& [count, bytes] = by_type[tensor.format->ggml_type];
+    auto& [count, bytes] = by_type[{tensor.format->ggml_type, tensor.format->name}];
     ++count;
     bytes += tensor.size_bytes();
   }
   Json formats = Json::object();
   for (const auto& [type, sums] : by_type)
-    formats[std::string(find_format(type)->name)] = {{"tensors", sums.first}, {"bytes", sums.second}};
+    formats[std::string(type.second)] = {{"tensors", sums.first}, {"bytes", sums.second}};
   return formats;
 }
 

@@ -76,6 +76,27 @@ int threads_of(const Options& options) {
 
 void print(const nlohmann::ordered_json& json) { fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)); }
 
+// A Hugging Face folder in a format that needs no calibration.
+int quantize_folder(const Options& options, const LinearQuantizer& format) {
+  catch_interrupts();
+  QuantizeOptions settings;
+  settings.format = format.name;
+  settings.group_size = options.group_size;
+  settings.importance_matrix = options.importance_matrix;
+  settings.threads = threads_of(options);
+  settings.program_version = std::string(program_version());
+  QuantizeReport report;
+  {
+    Progress progress("quantizing", "bytes");
+    settings.progress = [&](std::uint64_t done, std::uint64_t total) { return progress.update(done, total), !interrupted(); };
+    report = quantize_checkpoint(options.in, options.out, settings).value();
+  }
+  if (format.only_here) fmt::print(stderr, "quantfleet: {} is this program's own format: no other engine loads {}\n", format.name, options.out);
+  if (options.json) print(to_json(report));
+  else fmt::print("{}: {} bytes from {}, {:.4f} bits per weight, {} tensors, {:.2f} s\n", options.out, report.output_bytes, report.input_bytes, report.bits_per_weight, report.tensors.size(), report.seconds);
+  return 0;
+}
+
 // A Hugging Face folder whose codes depend on a calibration text.
 int quantize_calibrated(const Options& options) {
   catch_interrupts();
@@ -152,7 +173,6 @@ int quantize_mixed(const Options& options) {
 
 int quantize(const Options& options, std::string_view label) {
   catch_interrupts();
-  const LinearQuantizer* folder = find_linear_quantizer(options.format);
   QuantizeReport report;
   {
     Progress progress(std::string(label), "bytes");
@@ -165,10 +185,8 @@ int quantize(const Options& options, std::string_view label) {
       progress.update(done, total);
       return !interrupted();
     };
-    settings.group_size = options.group_size;
-    report = (folder ? quantize_checkpoint(options.in, options.out, settings) : quantize_model(options.in, options.out, settings)).value();
+    report = quantize_model(options.in, options.out, settings).value();
   }
-  if (folder && folder->only_here) fmt::print(stderr, "quantfleet: {} is this program's own format: no other engine loads {}\n", folder->name, options.out);
   if (options.json) {
     print(to_json(report));
     return 0;
@@ -230,6 +248,7 @@ std::function<int()> add_quantize(CLI::App& app) {
     const int goals = !options->format.empty() + (options->budget_bits > 0) + (options->budget_bytes > 0);
     if (goals != 1) throw BadResult({Code::kUsage, "one of --format, --budget-bpw and --budget-size is needed"});
     if (options->format.empty()) return quantize_mixed(*options);
+    if (const LinearQuantizer* folder = find_linear_quantizer(options->format)) return quantize_folder(*options, *folder);
     return is_calibrated_format(options->format) ? quantize_calibrated(*options) : quantize(*options, "quantizing");
   };
 }

@@ -30,6 +30,16 @@ class AwqWeight final : public LinearWeight {
     }
   }
 
+ protected:
+  void codes(std::int64_t row, std::uint8_t* codes, float* row_scales, float* row_zeros) const override {
+    for (std::int64_t k = 0; k < columns(); ++k) codes[k] = static_cast<std::uint8_t>(field(*qweight, k, rows() / 8, row));
+    for (std::int64_t g = 0; g < columns() / group_size; ++g) {
+      row_scales[g] = float_at(*scales, g * rows() + row);
+      row_zeros[g] = static_cast<float>(field(*qzeros, g, rows() / 8, row));
+    }
+  }
+
+ public:
   std::int64_t group_size = 128;
   const SafetensorsArray *qweight = nullptr, *qzeros = nullptr, *scales = nullptr;  // [K, N / 8], [G, N / 8], [G, N]
 };
@@ -73,6 +83,13 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
   weight->qweight = *qweight;
   weight->qzeros = *qzeros;
   weight->scales = *scales;
+  GroupedRows kept;
+  kept.bits = 4;
+  kept.group_size = group_size;
+  kept.groups = columns / group_size;
+  kept.zeros = true;
+  kept.halves = (*scales)->dtype == "F16";
+  weight->keep_codes(std::move(kept));
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }
 

@@ -29,13 +29,36 @@ class Table4Weight final : public LinearWeight {
     const std::int64_t begin = row * columns();
     for (std::int64_t k = 0; k < columns(); ++k) {
       const std::int64_t i = begin + k;
-      const auto byte = static_cast<unsigned>(codes[i / 2]);
+      const auto byte = static_cast<unsigned>(packed[i / 2]);
       values[k] = table[i % 2 == 0 ? byte >> 4 : byte & 15] * absmax[static_cast<std::size_t>(i / block)];
     }
   }
 
+ protected:
+  void codes(std::int64_t row, std::uint8_t* codes, float* scales, float*) const override {
+    for (std::int64_t k = 0; k < columns(); ++k) {
+      const std::int64_t i = row * columns() + k;
+      const auto byte = static_cast<unsigned>(packed[i / 2]);
+      codes[k] = static_cast<std::uint8_t>(i % 2 == 0 ? byte >> 4 : byte & 15);
+    }
+    for (std::int64_t g = 0; g < columns() / block; ++g) scales[g] = absmax[static_cast<std::size_t>(row * (columns() / block) + g)];
+  }
+
+ public:
+  // Blocks that end with the rows belong to rows.
+  void keep() {
+    if (columns() % block != 0) return;
+    GroupedRows kept;
+    kept.numbers = CodeNumbers::kTable;
+    kept.bits = 4;
+    kept.table = table;
+    kept.group_size = block;
+    kept.groups = columns() / block;
+    keep_codes(std::move(kept));
+  }
+
   std::int64_t block = 64;
-  const std::byte* codes = nullptr;  // two a byte, the first in the high half
+  const std::byte* packed = nullptr;  // two a byte, the first in the high half
   std::array<float, 16> table{};
   std::vector<float> absmax;         // one per block
 };
@@ -95,7 +118,7 @@ Result<std::unique_ptr<LinearWeight>> read_4bit(const ModuleArrays& module, cons
                                                    codes ? codes->bytes.size() : 0, rows, columns, (count + 1) / 2));
   auto result = std::make_unique<Table4Weight>(rows, columns);
   result->block = block;
-  result->codes = codes->bytes.data();
+  result->packed = codes->bytes.data();
   const auto table = module.get("weight.quant_map", "F32", {16});
   if (!table) return table.error();
   if (Status finite = check_finite(**table); !finite) return finite.error();
@@ -107,6 +130,7 @@ Result<std::unique_ptr<LinearWeight>> read_4bit(const ModuleArrays& module, cons
     if (!absmax) return absmax.error();
     if (Status finite = check_finite(**absmax); !finite) return finite.error();
     for (std::int64_t i = 0; i < blocks; ++i) result->absmax[static_cast<std::size_t>(i)] = float_at(**absmax, i);
+    result->keep();
     return std::unique_ptr<LinearWeight>(std::move(result));
   }
   const std::int64_t nested_block = reader.integer("nested_blocksize", 1, 1 << 20);
@@ -126,6 +150,7 @@ Result<std::unique_ptr<LinearWeight>> read_4bit(const ModuleArrays& module, cons
     const float product = float_at(**map, code) * float_at(**scales, i / nested_block);
     result->absmax[static_cast<std::size_t>(i)] = product + static_cast<float>(offset);
   }
+  result->keep();
   return std::unique_ptr<LinearWeight>(std::move(result));
 }
 

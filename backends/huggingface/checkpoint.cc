@@ -32,6 +32,7 @@ struct Source {
   std::vector<Source> experts;                  // one matrix for each index of a third dimension
   RowOrder order = RowOrder::kAsStored;
   bool transposed = false, add_one = false;
+  bool as_floats = false;                       // a quantized matrix among others that are stored in another way
 };
 
 const BlockFormat* format_of(const std::string& dtype) {
@@ -113,7 +114,11 @@ class Checkpoint final : public GgufFile {
       return make_row(source.experts[static_cast<std::size_t>(row / rows)], tensor, row % rows, columns, target);
     }
     const std::int64_t stored = tensor.shape.size() == 1 ? 0 : stored_row(source.order, shape_, row);
-    if (source.linear) {
+    if (source.linear && source.as_floats) {
+      std::vector<float> values(static_cast<std::size_t>(columns));
+      source.linear->decode(stored, values.data());
+      std::memcpy(target, values.data(), values.size() * sizeof(float));
+    } else if (source.linear) {
       source.linear->store(stored, target);
     } else if (!source.values.empty()) {
       std::memcpy(target, source.values.data(), source.values.size() * sizeof(float));
@@ -307,6 +312,16 @@ class Checkpoint final : public GgufFile {
   Status join_experts(std::size_t first) {
     GgufTensor joined = tensors_[first];
     Source source;
+    // Quantized experts whose groups or activation scales differ have one type only as floats.
+    bool differ = false, quantized = true;
+    for (std::size_t i = first; i < tensors_.size(); ++i) {
+      differ = differ || tensors_[i].format != joined.format;
+      quantized = quantized && sources_[i].linear;
+    }
+    if (differ && quantized) {
+      joined.format = &kF32;
+      for (std::size_t i = first; i < tensors_.size(); ++i) tensors_[i].format = &kF32, sources_[i].as_floats = true;
+    }
     for (std::size_t i = first; i < tensors_.size(); ++i) {
       if (tensors_[i].shape != joined.shape || tensors_[i].format != joined.format || joined.shape.size() != 2)
         return bad(Code::kBadShape, fmt::format("{}: expert {} has another shape or type than expert 0, or a bias", joined.name, i - first));

@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 namespace quantfleet::huggingface {
@@ -63,6 +65,17 @@ class GroupedWeight : public LinearWeight {
   float scale_of(std::int64_t row, std::int64_t k) const { return scales[static_cast<std::size_t>(row * groups + group_of(k))]; }
   std::int64_t group_of(std::int64_t k) const { return g_idx.empty() ? k / group_size : g_idx[static_cast<std::size_t>(k)]; }
 
+  // What all layouts' codes share.
+  GroupedRows kept_rows(const ModuleArrays& module) const {
+    GroupedRows kept;
+    kept.group_size = group_size;
+    kept.groups = groups;
+    kept.group_of.assign(g_idx.begin(), g_idx.end());
+    kept.halves = module.find("weight_scale")->dtype == "F16";
+    return kept;
+  }
+  void row_scales(std::int64_t row, float* target) const { std::copy_n(scales.data() + row * groups, groups, target); }
+
   std::int64_t groups = 1, group_size = 1;
   std::vector<std::int32_t> g_idx;  // empty: groups of neighbours
   std::vector<float> scales;        // [N, G]
@@ -79,6 +92,15 @@ class PackedWeight final : public GroupedWeight {
       values[k] = static_cast<float>(code - zero) * scale_of(row, k);
     }
   }
+
+ protected:
+  void codes(std::int64_t row, std::uint8_t* codes, float* row_scale, float* row_zeros) const override {
+    for (std::int64_t k = 0; k < columns(); ++k) codes[k] = static_cast<std::uint8_t>(bits_at(packed->bytes.data() + 4 * row * row_words, 1, k * bits, bits));
+    row_scales(row, row_scale);
+    if (!zeros.empty()) std::copy_n(zeros.data() + row * groups, groups, row_zeros);
+  }
+
+ public:
   int bits = 4;
   std::int64_t row_words = 0;
   const SafetensorsArray* packed = nullptr;
@@ -104,6 +126,16 @@ class ByteWeight final : public GroupedWeight {
     store_row_int8(reinterpret_cast<const std::int8_t*>(weight->bytes.data()) + row * columns(), columns(), scale_of(row, 0), blocks);
   }
 
+ protected:
+  void codes(std::int64_t row, std::uint8_t* codes, float* row_scale, float* row_zeros) const override {
+    std::memcpy(codes, weight->bytes.data() + row * columns(), static_cast<std::size_t>(columns()));
+    if (weight->dtype == "I8")
+      for (std::int64_t k = 0; k < columns(); ++k) codes[k] ^= 0x80;  // plus 128
+    row_scales(row, row_scale);
+    if (zero_points) std::fill_n(row_zeros, groups, static_cast<float>(static_cast<std::int8_t>(zero_points->bytes[static_cast<std::size_t>(zero_points->count_values() == 1 ? 0 : row)])));
+  }
+
+ public:
   bool int8_activations = false;
   float input_scale = 0;
   const SafetensorsArray *weight = nullptr, *zero_points = nullptr;
@@ -178,6 +210,11 @@ Result<std::unique_ptr<LinearWeight>> read_packed(const ModuleArrays& module, co
         weight->zeros[static_cast<std::size_t>(n * weight->groups + g)] =
             static_cast<std::int16_t>(static_cast<int>(bits_at((*zeros)->bytes.data() + 4 * g, weight->groups, n * bits, bits)) - (1 << (bits - 1)));
   }
+  GroupedRows kept = weight->kept_rows(module);
+  kept.bits = bits;
+  kept.offset = 1 << (bits - 1);
+  kept.zeros = !weight->zeros.empty();
+  weight->keep_codes(std::move(kept));
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }
 
@@ -202,6 +239,12 @@ Result<std::unique_ptr<LinearWeight>> read_bytes(const ModuleArrays& module, con
     weight->input_scale = scale->count_values() == 1 ? float_at(*scale, 0) : 0;
     if (!(weight->input_scale > 0) || !std::isfinite(weight->input_scale)) return module.bad(Code::kBadValue, fmt::format("{}.input_scale is not one positive number", module.name));
   }
+  GroupedRows kept = weight->kept_rows(module);
+  kept.numbers = (*codes)->dtype == "I8" ? CodeNumbers::kIntegers : CodeNumbers::kE4m3;
+  kept.bits = 8;
+  kept.offset = 128;
+  kept.zeros = weight->zero_points != nullptr;
+  weight->keep_codes(std::move(kept));
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }
 

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
 namespace quantfleet::huggingface {
 namespace {
 
@@ -16,6 +18,14 @@ class Fp8Weight final : public LinearWeight {
     const std::int64_t begin = row * columns(), scale_row = row / tile_rows * tiles_across;
     for (std::int64_t k = 0; k < columns(); ++k) values[k] = float_at(*weight, begin + k) * float_at(*scales, scale_row + k / tile_columns);
   }
+
+ protected:
+  void codes(std::int64_t row, std::uint8_t* codes, float* row_scales, float*) const override {
+    std::memcpy(codes, weight->bytes.data() + row * columns(), static_cast<std::size_t>(columns()));
+    for (std::int64_t g = 0; g < tiles_across; ++g) row_scales[g] = float_at(*scales, row / tile_rows * tiles_across + g);
+  }
+
+ public:
   std::int64_t tile_rows = 1, tile_columns = 1, tiles_across = 1;
   const SafetensorsArray *weight = nullptr, *scales = nullptr;
 };
@@ -56,6 +66,12 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
     weight->tile_columns = columns;
   }
   if (Status finite = check_finite(*weight->scales); !finite) return finite.error();
+  GroupedRows kept;
+  kept.numbers = (*codes)->dtype == "F8_E4M3" ? CodeNumbers::kE4m3 : CodeNumbers::kE5m2;
+  kept.bits = 8;
+  kept.group_size = weight->tile_columns;
+  kept.groups = weight->tiles_across;
+  weight->keep_codes(std::move(kept));
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }
 

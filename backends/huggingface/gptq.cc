@@ -24,6 +24,16 @@ class GptqWeight final : public LinearWeight {
     }
   }
 
+ protected:
+  void codes(std::int64_t row, std::uint8_t* codes, float* row_scales, float* row_zeros) const override {
+    for (std::int64_t k = 0; k < columns(); ++k) codes[k] = static_cast<std::uint8_t>(bits_at(qweight->bytes.data() + 4 * row, rows(), k * bits, bits));
+    for (std::size_t g = 0; g < scales.size() / static_cast<std::size_t>(rows()); ++g) {
+      row_scales[g] = scales[g * static_cast<std::size_t>(rows()) + static_cast<std::size_t>(row)];
+      row_zeros[g] = zeros[g * static_cast<std::size_t>(rows()) + static_cast<std::size_t>(row)];
+    }
+  }
+
+ public:
   int bits = 4;
   const SafetensorsArray* qweight = nullptr;  // [K bits / 32, N]
   std::vector<std::int32_t> group;            // [K]
@@ -115,6 +125,16 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
       weight->scales[static_cast<std::size_t>(g * rows + n)] = float_at(**scales, g * rows + n);
     }
   }
+  GroupedRows kept;
+  kept.bits = bits;
+  kept.group_size = group_size;
+  kept.groups = groups;
+  kept.zeros = true;
+  kept.halves = (*scales)->dtype == "F16";
+  bool neighbours = true;
+  for (std::int64_t k = 0; k < columns; ++k) neighbours = neighbours && weight->group[static_cast<std::size_t>(k)] == k / group_size;
+  if (!neighbours) kept.group_of.assign(weight->group.begin(), weight->group.end());
+  weight->keep_codes(std::move(kept));
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }
 

@@ -30,18 +30,31 @@ class HqqWeight final : public LinearWeight {
   HqqWeight(std::int64_t rows, std::int64_t columns) : LinearWeight(rows, columns) {}
   void decode(std::int64_t row, float* values) const override {
     for (std::int64_t k = 0; k < columns(); ++k) {
-      const std::int64_t i = row * columns() + k;
-      const std::int64_t r = i / width, c = i % width, group = axis == 1 ? r : c;
-      std::uint32_t word = 0;
-      std::memcpy(&word, codes + (r % step * width + c) * packing->word_bytes, static_cast<std::size_t>(packing->word_bytes));
-      const auto code = static_cast<float>(word >> packing->shift(static_cast<int>(r / step)) & ((1u << packing->bits) - 1));
-      values[k] = (code - float_at(*zero, group)) * float_at(*scale, group);
+      const std::int64_t i = row * columns() + k, group = axis == 1 ? i / width : i % width;
+      values[k] = (static_cast<float>(code_at(i)) - float_at(*zero, group)) * float_at(*scale, group);
+    }
+  }
+  std::uint32_t code_at(std::int64_t i) const {  // of the flattened weight
+    const std::int64_t r = i / width, c = i % width;
+    std::uint32_t word = 0;
+    std::memcpy(&word, packed + (r % step * width + c) * packing->word_bytes, static_cast<std::size_t>(packing->word_bytes));
+    return word >> packing->shift(static_cast<int>(r / step)) & ((1u << packing->bits) - 1);
+  }
+
+ protected:
+  void codes(std::int64_t row, std::uint8_t* codes, float* scales, float* zeros) const override {
+    for (std::int64_t k = 0; k < columns(); ++k) codes[k] = static_cast<std::uint8_t>(code_at(row * columns() + k));
+    for (std::int64_t g = 0; g < columns() / width; ++g) {
+      scales[g] = float_at(*scale, row * (columns() / width) + g);
+      zeros[g] = float_at(*zero, row * (columns() / width) + g);
     }
   }
 
+ public:
+
   const Packing* packing = nullptr;
   std::int64_t axis = 1, width = 1, step = 1;  // width of the matrix that was packed; packed rows
-  const std::byte* codes = nullptr;
+  const std::byte* packed = nullptr;
   const SafetensorsArray *scale = nullptr, *zero = nullptr;  // one per group
 };
 
@@ -104,7 +117,7 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
   weight->step = (high + packing->parts - 1) / packing->parts;
   const auto codes = module.get("W_q", packing->word_bytes == 4 ? "I32" : "U8", {weight->step, weight->width});
   if (!codes) return codes.error();
-  weight->codes = (*codes)->bytes.data();
+  weight->packed = (*codes)->bytes.data();
   for (const auto& [suffix, place] : {std::pair("scale", &weight->scale), std::pair("zero", &weight->zero)}) {
     const SafetensorsArray* array = module.find(suffix);
     if (!array) return module.bad(Code::kNotFound, fmt::format("array {}.{} is missing", module.name, suffix));
@@ -112,6 +125,15 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
       return module.bad(Code::kBadShape, fmt::format("{}.{} is not {} floats", module.name, suffix, groups));
     if (Status finite = check_finite(*array); !finite) return finite.error();
     *place = array;
+  }
+  if (*axis == 1 && size[1] % *group_size == 0) {
+    GroupedRows kept;
+    kept.bits = packing->bits;
+    kept.group_size = *group_size;
+    kept.groups = size[1] / *group_size;
+    kept.zeros = true;
+    kept.halves = weight->scale->dtype == "F16" && weight->zero->dtype == "F16";
+    weight->keep_codes(std::move(kept));
   }
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }

@@ -67,9 +67,23 @@ Result<const SafetensorsArray*> ModuleArrays::get(std::string_view suffix, std::
   return array;
 }
 
-const BlockFormat* LinearWeight::format() const { return &kF32; }
+const BlockFormat* LinearWeight::format() const { return grouped_ ? &grouped_->block : &kF32; }
+
+void LinearWeight::keep_codes(GroupedRows rows) {
+  rows.columns = columns_;
+  if (columns_ <= kGroupedRowsMaxColumns && rows.groups <= 65536) grouped_ = as_grouped_rows(*grouped_rows_format(rows));
+}
+
+void LinearWeight::codes(std::int64_t, std::uint8_t*, float*, float*) const {}
 
 void LinearWeight::store(std::int64_t row, std::byte* blocks) const {
+  if (grouped_) {
+    std::vector<std::uint8_t> codes_of_row(static_cast<std::size_t>(columns_));
+    std::vector<float> scales(static_cast<std::size_t>(grouped_->rows.groups)), zeros(scales.size());
+    codes(row, codes_of_row.data(), scales.data(), zeros.data());
+    store_grouped_row(*grouped_, codes_of_row.data(), scales.data(), zeros.data(), blocks);
+    return;
+  }
   std::vector<float> values(static_cast<std::size_t>(columns_));
   decode(row, values.data());
   std::memcpy(blocks, values.data(), values.size() * sizeof(float));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/formats/block_format.h"
+#include "backends/formats/grouped_rows.h"
 #include "backends/formats/safetensors.h"
 #include "backends/huggingface/json_file.h"
 
@@ -34,11 +35,18 @@ class LinearWeight {
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return columns_; }
   virtual void decode(std::int64_t row, float* values) const = 0;  // values [K]
-  // How a row is handed on: decoded to F32, unless the engine can use the stored numbers themselves.
+  // How a row is handed on: as the stored numbers where the engine can use them, otherwise decoded to F32. The same values.
   virtual const BlockFormat* format() const;
   virtual void store(std::int64_t row, std::byte* blocks) const;  // format()->row_bytes(K) bytes
+  // The weight is codes under group scales, which codes() gives; columns are filled in.
+  void keep_codes(GroupedRows rows);
+
+ protected:
+  // codes [K], scales [G], zeros [G]: as keep_codes said
+  virtual void codes(std::int64_t row, std::uint8_t* codes, float* scales, float* zeros) const;
 
  private:
+  const GroupedRowsFormat* grouped_ = nullptr;
   std::int64_t rows_, columns_;
 };
 

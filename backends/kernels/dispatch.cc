@@ -3,7 +3,6 @@
 #include "backends/kernels/cpu/avx2/avx2.h"
 #include "backends/kernels/cpu/avx512/avx512.h"
 #endif
-#include "backends/kernels/cpu/row_kernels.h"
 #include "backends/kernels/cpu/scalar/scalar.h"
 #include "backends/kernels/kernels.h"
 
@@ -80,15 +79,16 @@ constexpr const KernelFamily* kFamilies[] = {&kScalar};
 
 }  // namespace
 
-const RowKernels& row_kernels([[maybe_unused]] const KernelFamily& family) {
+const RowKernels& row_kernels(const KernelFamily& family) {
 #if defined(__x86_64__)
-  static constexpr RowKernels kAvx512Rows = {.matmul_int8 = avx512::matmul_row_int8};
-  static constexpr RowKernels kAvx2Rows = {.matmul_int8 = avx2::matmul_row_int8};
+  static constexpr RowKernels kAvx512Rows = {.matmul_int8 = avx512::matmul_row_int8, .decode_grouped = avx512::decode_grouped, .accumulates = true};
+  static constexpr RowKernels kAvx2Rows = {.matmul_int8 = avx2::matmul_row_int8, .decode_grouped = avx2::decode_grouped, .accumulates = true};
   if (&family == &kAvx512Vnni) return kAvx512Rows;
   if (&family == &kAvx2) return kAvx2Rows;
 #endif
-  static constexpr RowKernels kScalarRows = {.matmul_int8 = scalar::matmul_row_int8};
-  return kScalarRows;
+  static constexpr RowKernels kScalarRows = {.matmul_int8 = scalar::matmul_row_int8, .decode_grouped = scalar::decode_grouped, .accumulates = true};
+  static constexpr RowKernels kOtherRows = {.matmul_int8 = scalar::matmul_row_int8, .decode_grouped = scalar::decode_grouped, .accumulates = false};
+  return &family == &kScalar ? kScalarRows : kOtherRows;
 }
 
 std::span<const KernelFamily* const> available_kernels() {

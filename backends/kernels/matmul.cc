@@ -3,6 +3,8 @@
 #include "backends/kernels/cpu/integer_formats.h"
 #include "backends/kernels/cpu/panel_layout.h"
 #include "backends/kernels/cpu/scalar/scalar.h"
+#include "backends/kernels/decoded_panels.h"
+#include "backends/kernels/grouped_rows.h"
 #include "backends/kernels/kernels.h"
 #include "backends/kernels/row_int8.h"
 
@@ -66,6 +68,7 @@ bool has_int8_activations(const BlockFormat& format) {
 
 std::size_t WeightMatrix::packed_bytes(const KernelFamily& family, const BlockFormat& format, std::int64_t rows, std::int64_t columns) {
   if (as_row_int8(format)) return row_int8_bytes(rows, columns);
+  if (const GroupedRowsFormat* grouped = as_grouped_rows(format)) return grouped_rows_bytes(grouped->rows, rows);
   const PanelLayout* layout = family.uses_panels ? find_panel_layout(format.ggml_type) : nullptr;
   return static_cast<std::size_t>(layout ? (rows + kPanelRows - 1) / kPanelRows * panel_bytes(*layout, columns) : rows * format.row_bytes(columns));
 }
@@ -83,6 +86,11 @@ struct MatmulDriver {
     if (as_row_int8(format)) {
       const std::int64_t bad = pack_row_int8({bytes, static_cast<std::size_t>(rows * row_bytes)}, rows, columns, w.data_, pool);
       if (bad >= 0) return Error{Code::kNonFinite, fmt::format("the scale of row {} is NaN or infinite; finite weights are needed", bad)};
+      return w;
+    }
+    if (const GroupedRowsFormat* grouped = as_grouped_rows(format)) {
+      const std::int64_t bad = pack_grouped_rows(*grouped, {bytes, static_cast<std::size_t>(rows * row_bytes)}, rows, w.data_, pool);
+      if (bad >= 0) return Error{Code::kNonFinite, fmt::format("a scale or zero point of row {} is NaN, infinite or too large; finite weights are needed", bad)};
       return w;
     }
     const PanelLayout* layout = family.uses_panels ? find_panel_layout(format.ggml_type) : nullptr;
@@ -123,6 +131,8 @@ struct MatmulDriver {
     const KernelFamily& family = *w.family_;
     if (const RowInt8Format* format = as_row_int8(*w.format_))
       return matmul_row_int8(family, *format, w.data_, w.rows_, x, tokens, x_stride, kind, y, y_stride, pool, scratch);
+    if (const GroupedRowsFormat* format = as_grouped_rows(*w.format_))
+      return matmul_grouped_rows(family, *format, w.data_, w.rows_, x, tokens, x_stride, y, y_stride, pool, scratch);
     MatmulTask all;
     all.weights = reinterpret_cast<const unsigned char*>(w.data_.data());
     all.panels = w.panels_;
@@ -230,29 +240,6 @@ struct MatmulDriver {
       for (std::int64_t piece = 0; grouped && piece < pieces; ++piece)
         group_tokens(all, begin, end, piece * kGroupColumns, groups[piece * count_groups + begin / kGroupTokens]);
     });
-  }
-
-  static void group_floats(MatmulTask& all, std::int64_t tokens, ThreadPool& pool, MatmulScratch& scratch) {
-    const std::int64_t count_groups = (tokens + kGroupTokens - 1) / kGroupTokens;
-    const std::int64_t pieces = (all.columns + kFloatGroupColumns - 1) / kFloatGroupColumns;
-    auto* groups = reinterpret_cast<FloatTokenGroup*>(
-        scratch.activations.reserve(static_cast<std::size_t>(count_groups * pieces) * sizeof(FloatTokenGroup)));
-    pool.parallel_for(count_groups, 1, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t group = begin; group < end; ++group)
-        for (std::int64_t piece = 0; piece < pieces; ++piece) {
-          FloatTokenGroup& target = groups[piece * count_groups + group];
-          const std::int64_t first = group * kGroupTokens, column = piece * kFloatGroupColumns;
-          const std::int64_t count = std::min<std::int64_t>(kFloatGroupColumns, all.columns - column);
-          const std::int64_t count_tokens = std::min<std::int64_t>(kGroupTokens, tokens - first);
-          if (count_tokens < kGroupTokens) std::memset(&target, 0, sizeof target);
-          for (std::int64_t t = 0; t < count_tokens; ++t) {
-            const float* x = all.x + (first + t) * all.x_stride + column;
-            for (std::int64_t k = 0; k < count; ++k) target.x[k][t] = x[k];
-          }
-        }
-    });
-    all.float_groups = groups;
-    all.count_groups = count_groups;
   }
 
   // Tokens [begin, end) beside each other; columns from `column` on.

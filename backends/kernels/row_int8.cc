@@ -1,10 +1,9 @@
 #include "backends/kernels/row_int8.h"
 
-#include "backends/formats/catalog.h"
-#include "backends/kernels/cpu/panel_layout.h"
 #include "backends/kernels/cpu/row_kernels.h"
 #include "backends/kernels/cpu/scalar/scalar.h"
 #include "backends/kernels/cpu/tasks.h"
+#include "backends/kernels/decoded_panels.h"
 
 #include <algorithm>
 #include <atomic>
@@ -97,59 +96,18 @@ void quantize_row(const float* x, std::int64_t columns, const RowInt8Format& for
     for (std::int32_t i = 0; i < count_outliers; ++i) codes[outliers[i]] = 0;
 }
 
-namespace {
-
-// F32 activations: sixteen decoded rows at a time go through the family's own F32 kernel.
-void multiply_floats(const KernelFamily& family, const AlignedBuffer& data, const Parts& parts, std::int64_t rows, std::int64_t columns, const float* x, std::int64_t tokens,
-                     std::int64_t x_stride, float* y, std::int64_t y_stride, ThreadPool& pool, MatmulScratch& scratch) {
-  const PanelLayout* layout = family.uses_panels ? find_panel_layout(kF32.ggml_type) : nullptr;
-  auto* tiles = reinterpret_cast<unsigned char*>(scratch.tiles.reserve(static_cast<std::size_t>(pool.threads() * kMatmulScratchBytes)));
-  pool.parallel_for((rows + kPanelRows - 1) / kPanelRows, 4, [&](std::int64_t begin, std::int64_t end, int thread) {
-    std::vector<float> values(static_cast<std::size_t>(kPanelRows * columns));
-    AlignedBuffer packed;
-    for (std::int64_t panel = begin; panel < end; ++panel) {
-      const std::int64_t first = panel * kPanelRows, count = std::min<std::int64_t>(kPanelRows, rows - first);
-      for (std::int64_t r = 0; r < count; ++r) {
-        const float scale = reinterpret_cast<const float*>(data.data())[first + r];
-        const auto* codes = reinterpret_cast<const std::int8_t*>(data.data() + parts.codes + (first + r) * parts.stride);
-        for (std::int64_t k = 0; k < columns; ++k) values[static_cast<std::size_t>(r * columns + k)] = static_cast<float>(codes[k]) * scale;
-      }
-      MatmulTask task;
-      task.weights = reinterpret_cast<const unsigned char*>(values.data());
-      if (layout) {
-        auto* target = reinterpret_cast<unsigned char*>(packed.reserve(static_cast<std::size_t>(panel_bytes(*layout, columns))));
-        pack_panel(*layout, task.weights, 4 * columns, count, columns, 0, target);
-        task.weights = target;
-      }
-      task.panels = layout != nullptr;
-      task.ggml_type = kF32.ggml_type;
-      task.rows = count;
-      task.columns = columns;
-      task.row_bytes = 4 * columns;
-      task.format = &kF32;
-      task.panel_end = 1;
-      task.x = x;
-      task.x_stride = x_stride;
-      task.y = y + first;
-      task.y_stride = y_stride;
-      task.scratch = tiles + thread * kMatmulScratchBytes;
-      for (task.token_begin = 0; task.token_begin < tokens; task.token_begin = task.token_end) {
-        task.token_end = std::min(tokens, task.token_begin + kTaskTokens);
-        (layout || !family.uses_panels ? family.matmul_f32 : scalar::matmul_f32)(task);
-      }
-    }
-  });
-}
-
-}  // namespace
-
 void matmul_row_int8(const KernelFamily& family, const RowInt8Format& format, const AlignedBuffer& data, std::int64_t rows, const float* x, std::int64_t tokens,
                      std::int64_t x_stride, ActivationKind kind, float* y, std::int64_t y_stride, ThreadPool& pool, MatmulScratch& scratch) {
   const std::int64_t columns = format.block.values_per_block;
   const Parts parts(rows, columns);
   if (kind == ActivationKind::kF32) {
-    multiply_floats(family, data, parts, rows, columns, x, tokens, x_stride, y, y_stride, pool, scratch);
-    return;
+    const auto* scales = reinterpret_cast<const float*>(data.data());
+    const auto* all_codes = reinterpret_cast<const std::int8_t*>(data.data() + parts.codes);
+    return matmul_decoded(family, rows, columns, x, tokens, x_stride, y, y_stride, pool, scratch, [&](std::int64_t panel, std::int64_t begin, std::int64_t end, float* tile) {
+      for (std::int64_t row = panel * kPanelRows; row < std::min(rows, (panel + 1) * kPanelRows); ++row)
+        for (std::int64_t k = begin; k < end; ++k)
+          tile[(k - begin) * kPanelRows + row % kPanelRows] = static_cast<float>(all_codes[row * parts.stride + k]) * scales[row];
+    });
   }
   // Tokens in portions, so that the lists of outliers stay small.
   const std::int64_t at_once = std::min(tokens, kTokensAtOnce);

@@ -1,6 +1,8 @@
 // Rows of int8 weights times int8 activations of whole tokens (numerics.md rules 1, 2): plain data for the families' kernels.
 #pragma once
 
+#include "backends/kernels/cpu/grouped_task.h"
+
 #include <cstdint>
 
 namespace quantfleet {
@@ -30,6 +32,8 @@ struct KernelFamily;
 // What a family has for formats of whole rows; families without such kernels have the scalar ones (dispatch.cc).
 struct RowKernels {
   void (*matmul_int8)(const RowInt8Task& task);
+  void (*decode_grouped)(const GroupedTask& task);
+  bool accumulates;  // matmul_f32 knows MatmulTask::accumulate
 };
 const RowKernels& row_kernels(const KernelFamily& family);
 

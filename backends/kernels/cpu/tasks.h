@@ -72,6 +72,7 @@ struct MatmulTask {
   std::int64_t count_groups = 0;                  // [pieces of 128 columns][count_groups]
   float* y = nullptr;
   std::int64_t y_stride = 0;
+  bool accumulate = false;                    // kF32: y holds the sums over the columns before these
   unsigned char* scratch = nullptr;           // this thread's kMatmulScratchBytes, aligned to 64
 };
 

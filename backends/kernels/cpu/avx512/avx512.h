@@ -21,5 +21,6 @@ void matmul_int8_prompt(const MatmulTask& task);  // the same, made for more tha
 void attend(const AttentionTask& task);
 void load_kv(const KvPageTask& task);
 void matmul_row_int8(const RowInt8Task& task);
+void decode_grouped(const GroupedTask& task);
 
 }  // namespace quantfleet::avx512

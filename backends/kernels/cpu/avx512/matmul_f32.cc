@@ -99,6 +99,10 @@ QF_INLINE __mmask16 rows_of(const MatmulTask& task, std::int64_t row) {
   return task.rows - row >= 16 ? 0xffff : static_cast<__mmask16>((1u << (task.rows - row)) - 1);
 }
 
+QF_INLINE __m512 sums_before(const MatmulTask& task, std::int64_t token, std::int64_t panel) {
+  return task.accumulate ? _mm512_maskz_loadu_ps(rows_of(task, panel * kPanelRows), task.y + token * task.y_stride + panel * kPanelRows) : _mm512_setzero_ps();
+}
+
 // ---- more than eight tokens ---------------------------------------------------------------------------------------------------
 
 // Sums after a piece's `count` columns of one panel, for the first kTokens of a group.  before [kGroupTokens][16]; null: zeros
@@ -143,7 +147,9 @@ template <class Source>
           float* between = sums + (group * panels + p) * kGroupTokens * 16;
           float* after = last ? task.y + token * task.y_stride + row : between;
           const std::int64_t stride = last ? task.y_stride : 16, stored = last ? tokens : kGroupTokens;
-          const float* before = k ? between : nullptr;
+          if (k == 0 && task.accumulate)
+            for (std::int64_t t = 0; t < tokens; ++t) _mm512_store_ps(between + 16 * t, _mm512_maskz_loadu_ps(rows, task.y + (token + t) * task.y_stride + row));
+          const float* before = k > 0 || task.accumulate ? between : nullptr;
           const __mmask16 lanes = last ? rows : static_cast<__mmask16>(0xffff);
           const float* place = tile + (k - begin) * 16;
           if (tokens <= kGroupTokens / 2) multiply_group<kGroupTokens / 2>(place, piece[group], count, before, after, stride, stored, lanes);
@@ -188,7 +194,9 @@ template <class Source, int kPanels>
   auto* sums = reinterpret_cast<float*>(task.scratch);  // [tokens][kPanels][16]
   const std::int64_t tokens = task.token_end - task.token_begin, size = Source::panel_size(task.columns);
   float* tiles = sums + kTaskTokens * 16 * kPanelsAtOnce;
-  for (std::int64_t i = 0; i < tokens * kPanels; ++i) _mm512_store_ps(sums + 16 * i, _mm512_setzero_ps());
+  for (int p = 0; p < kPanels; ++p)
+    for (std::int64_t t = 0; t < tokens; ++t)
+      _mm512_store_ps(sums + (t * kPanels + p) * 16, sums_before(task, task.token_begin + t, panel + p));
   constexpr int kPiece = Source::kStep > kFewColumns ? Source::kStep : kFewColumns;
   for (std::int64_t k = 0; k < task.columns; k += kPiece) {
     const std::int64_t count = task.columns - k < kPiece ? task.columns - k : kPiece;
@@ -219,7 +227,7 @@ template <class Source, int kTokens, int kPanels>
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) acc[t][p] = _mm512_setzero_ps();
+    for (int p = 0; p < kPanels; ++p) acc[t][p] = sums_before(task, token + t, panel + p);
   for (std::int64_t k = 0; k < task.columns; k += 2) {
     const std::int64_t ahead = k + ahead_columns < task.columns ? kAheadBytes : jump < 0 ? 0 : kAheadBytes + jump;
     const int columns = task.columns - k < 2 ? 1 : 2;

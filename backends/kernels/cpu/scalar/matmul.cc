@@ -13,7 +13,7 @@ void matmul_f32(const MatmulTask& task) {
   float values[1024];
   const std::int64_t row_end = std::min(task.rows, task.panel_end * kPanelRows);
   for (std::int64_t row = task.panel_begin * kPanelRows; row < row_end; ++row) {
-    for (std::int64_t t = task.token_begin; t < task.token_end; ++t) task.y[t * task.y_stride + row] = 0;
+    for (std::int64_t t = task.token_begin; t < task.token_end && !task.accumulate; ++t) task.y[t * task.y_stride + row] = 0;
     const unsigned char* blocks = task.weights + row * task.row_bytes;
     for (std::int64_t k = 0; k < task.columns;) {
       const std::int64_t count_blocks = std::min(blocks_at_once, (task.columns - k) / block);

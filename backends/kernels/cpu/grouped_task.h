@@ -1,0 +1,30 @@
+// A panel of sixteen rows of codes under group scales (backends/formats/grouped_rows.h), and a piece of it to decode: plain data
+// for the families' kernels.
+//   codes: for every eight columns (the last may be incomplete) the bits of a code in parts of 4, 2 and 1 as `bits` is their sum,
+//     the first part has the code's lowest bits; 8 bits: 8 vectors, one a column
+//       4 bits: 4 vectors, vector j has column j in the low nibbles, j + 4 in the high ones
+//       2 bits: 2 vectors, vector j has columns 4 j + i in bits 2 i, 2 i + 1
+//       1 bit:  1 vector, bit i is column i          a vector: 16 bytes, byte r is row r
+//   scales [groups][16], zeros [groups][16]: F32, or F16 where `halves`
+#pragma once
+
+#include <cstdint>
+
+namespace quantfleet {
+
+struct GroupedTask {
+  const unsigned char* codes = nullptr;       // of the panel
+  const unsigned char* scales = nullptr;
+  const unsigned char* zeros = nullptr;       // null: none
+  bool halves = false;
+  int bits = 4;
+  int numbers = 0;                            // CodeNumbers
+  int offset = 0;
+  const float* number = nullptr;              // [256], of each code
+  std::int64_t group_size = 0;
+  const std::uint16_t* group_of = nullptr;    // null: k / group_size
+  std::int64_t begin = 0, end = 0;            // columns; begin is a multiple of 8
+  float* tile = nullptr;                      // [end - begin][16], aligned to 64
+};
+
+}  // namespace quantfleet

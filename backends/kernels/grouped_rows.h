@@ -1,0 +1,18 @@
+// Matrices of codes under group scales (backends/formats/grouped_rows.h) inside WeightMatrix: how they are packed and multiplied.
+#pragma once
+
+#include "backends/formats/grouped_rows.h"
+#include "backends/kernels/kernels.h"
+
+namespace quantfleet {
+
+// The size of the packed matrix: bits of the codes and the numbers of the groups.
+std::size_t grouped_rows_bytes(const GroupedRows& format, std::int64_t rows);
+// data: panels of sixteen rows (cpu/grouped_task.h).  Returns the first row with a scale or zero point that is not finite, or so large that a value
+// could overflow; -1: none.
+std::int64_t pack_grouped_rows(const GroupedRowsFormat& format, std::span<const std::byte> bytes, std::int64_t rows, AlignedBuffer& data, ThreadPool& pool);
+// F32 activations.
+void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& format, const AlignedBuffer& data, std::int64_t rows, const float* x, std::int64_t tokens,
+                         std::int64_t x_stride, float* y, std::int64_t y_stride, ThreadPool& pool, MatmulScratch& scratch);
+
+}  // namespace quantfleet

@@ -1,0 +1,120 @@
+// Codes under group scales: every family gives the bits of the decoded matrix times F32 activations, for every width of a code,
+// kind of number, group and shape; in about the size of the codes.
+#include "backends/formats/grouped_rows.h"
+#include "backends/formats/half_float.h"
+#include "backends/kernels/kernels.h"
+
+#include <catch2/catch.hpp>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+using namespace quantfleet;
+
+namespace {
+
+struct Matrix {
+  const BlockFormat* format;
+  std::int64_t rows;
+  std::vector<std::byte> bytes;
+
+  Matrix(const GroupedRows& layout, std::int64_t rows, unsigned seed) : format(grouped_rows_format(layout)), rows(rows) {
+    std::mt19937 random(seed);
+    const auto number = [&](float size) {
+      const float value = (static_cast<float>(random() >> 8) * 0x1p-23f - 1) * size;
+      return layout.halves ? half_to_float(float_to_half(value)) : value;
+    };
+    bytes.resize(static_cast<std::size_t>(rows * format->bytes_per_block));
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(layout.columns));
+    std::vector<float> scales(static_cast<std::size_t>(layout.groups)), zeros(scales.size());
+    const bool fp8 = layout.numbers == CodeNumbers::kE4m3 || layout.numbers == CodeNumbers::kE5m2;
+    for (std::int64_t n = 0; n < rows; ++n) {
+      for (auto& code : codes) {
+        code = static_cast<std::uint8_t>(random() & ((1u << layout.bits) - 1));
+        if (fp8 && (code & 0x7c) == 0x7c) code = 1;  // infinities and NaN are refused before
+      }
+      for (auto& scale : scales) scale = number(0.01f);
+      for (auto& zero : zeros) zero = n % 2 ? std::nearbyint(number(8)) : number(8);
+      store_grouped_row(*as_grouped_rows(*format), codes.data(), scales.data(), zeros.data(), bytes.data() + n * format->bytes_per_block);
+    }
+  }
+};
+
+void compare(const GroupedRows& layout, std::int64_t rows, std::int64_t tokens) {
+  CAPTURE(static_cast<int>(layout.numbers), layout.bits, layout.columns, layout.group_size, layout.zeros, layout.halves, rows, tokens);
+  const Matrix matrix(layout, rows, 5);
+  std::vector<float> decoded(static_cast<std::size_t>(rows * layout.columns)), x, wanted(static_cast<std::size_t>(rows * tokens));
+  matrix.format->decode(matrix.bytes.data(), rows, decoded.data());
+  std::mt19937 random(9);
+  for (std::int64_t i = 0; i < tokens * layout.columns; ++i) x.push_back(static_cast<float>(random() >> 8) * 0x1p-23f - 1);
+  for (std::int64_t t = 0; t < tokens; ++t)
+    for (std::int64_t n = 0; n < rows; ++n) {
+      float sum = 0;
+      for (std::int64_t k = 0; k < layout.columns; ++k) sum = std::fma(decoded[static_cast<std::size_t>(n * layout.columns + k)], x[static_cast<std::size_t>(t * layout.columns + k)], sum);
+      wanted[static_cast<std::size_t>(t * rows + n)] = sum;
+    }
+  for (const KernelFamily* family : available_kernels()) {
+    CAPTURE(family->name);
+    ThreadPool pool(tokens % 2 ? 1 : 3);
+    const WeightMatrix w = *WeightMatrix::pack(*family, *matrix.format, matrix.bytes, rows, layout.columns, pool);
+    CHECK(w.size_bytes() >= WeightMatrix::packed_bytes(*family, *matrix.format, rows, layout.columns));
+    std::vector<float> y(wanted.size(), -1);
+    MatmulScratch scratch;
+    matmul(w, x.data(), tokens, layout.columns, ActivationKind::kF32, y.data(), rows, pool, scratch);
+    REQUIRE(std::memcmp(y.data(), wanted.data(), 4 * y.size()) == 0);
+  }
+}
+
+GroupedRows layout_of(CodeNumbers numbers, int bits, std::int64_t columns, std::int64_t group_size, bool zeros, bool halves) {
+  GroupedRows layout;
+  layout.numbers = numbers;
+  layout.bits = bits;
+  layout.columns = columns;
+  layout.group_size = group_size;
+  layout.groups = (columns + group_size - 1) / group_size;
+  layout.zeros = zeros;
+  layout.halves = halves;
+  layout.offset = numbers == CodeNumbers::kIntegers && !zeros ? 1 << (bits - 1) : 0;
+  for (int i = 0; i < 16; ++i) layout.table[static_cast<std::size_t>(i)] = std::sin(static_cast<float>(i)) - (i == 3 ? 0.0f : 0.1f);
+  return layout;
+}
+
+TEST_CASE("codes of every width are multiplied as their decoded values, by every family, for all shapes", "[kernels][grouped]") {
+  for (int bits = 1; bits <= 8; ++bits)
+    for (const auto& [zeros, halves] : {std::pair(false, false), std::pair(true, true), std::pair(true, false)})
+      for (const auto& [rows, columns, group] : {std::tuple(1, 1, 1), std::tuple(19, 64, 32), std::tuple(33, 203, 29), std::tuple(80, 1100, 64)})
+        for (const std::int64_t tokens : {1, 5, 20}) compare(layout_of(CodeNumbers::kIntegers, bits, columns, group, zeros, halves), rows, tokens);
+}
+
+TEST_CASE("tables and FP8 numbers are multiplied as their decoded values", "[kernels][grouped]") {
+  for (const auto& [numbers, bits] : {std::pair(CodeNumbers::kTable, 4), std::pair(CodeNumbers::kE4m3, 8), std::pair(CodeNumbers::kE5m2, 8)})
+    for (const std::int64_t tokens : {1, 3, 33}) compare(layout_of(numbers, bits, 640, 64, false, false), 50, tokens);
+}
+
+TEST_CASE("groups may be any columns (act-order)", "[kernels][grouped]") {
+  GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 600, 100, true, true);
+  for (std::int64_t k = 0; k < 600; ++k) layout.group_of.push_back(static_cast<std::uint16_t>(k * 7 % 6));
+  for (const std::int64_t tokens : {1, 12}) compare(layout, 40, tokens);
+}
+
+TEST_CASE("a packed matrix takes its codes and its groups' numbers; equal descriptions are one format", "[kernels][grouped]") {
+  const GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 4096, 128, true, true);
+  CHECK(grouped_rows_format(layout) == grouped_rows_format(layout));
+  const std::size_t bytes = WeightMatrix::packed_bytes(**find_kernels("scalar"), *grouped_rows_format(layout), 64, 4096);
+  CHECK(bytes == 64 * (4096 / 2 + 4096 / 128 * 4));
+}
+
+TEST_CASE("a scale that is not finite, or too large, names its row", "[kernels][grouped]") {
+  const GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 64, 32, false, false);
+  for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN(), 1e35f}) {
+    Matrix matrix(layout, 24, 1);
+    std::memcpy(matrix.bytes.data() + 21 * matrix.format->bytes_per_block + 8 + 4, &bad, 4);
+    ThreadPool pool(2);
+    CHECK(WeightMatrix::pack(**find_kernels(""), *matrix.format, matrix.bytes, 24, 64, pool).error().detail.find("row 21") != std::string::npos);
+  }
+}
+
+}  // namespace
