@@ -305,8 +305,8 @@ std::map<std::string, std::string> startup_selftest(const AgentOptions& options)
     log("self-test not run: {}", result.error().detail);
     return {};
   }
-  const Result<std::string> verdict = selftest_verdict(*result, options.selftest_model.parent_path() / "selftest.json");
-  log("self-test: {}", verdict ? *verdict : verdict.error().detail);
+  const Result<SelftestVerdict> verdict = selftest_verdict(*result, options.selftest_model.parent_path() / "selftest.json");
+  log("self-test: {}", verdict ? verdict->sentence : verdict.error().detail);
   return result->digests;
 }
 

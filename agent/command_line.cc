@@ -1,8 +1,12 @@
 #include "agent/command_line.h"
 
+#include "agent/runner/startup_selftest.h"
+
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <thread>
 
 namespace quantfleet::agent {
 
@@ -19,6 +23,17 @@ fs::path installed_or_source(const char* installed_path, const char* source_path
     if (fs::exists(installed, unknown)) return installed;
   }
   return fs::path(QUANTFLEET_SOURCE_DIR) / source_path;
+}
+
+// The self-test alone, in this process: 0 when each digest is the expected one, else 1.
+int run_selftest_alone(const AgentOptions& options) {
+  const int threads = options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const Result<SelftestResult> result = run_selftest({options.selftest_model, options.kernels, threads, {}});
+  if (!result) throw BadResult(result.error());
+  const Result<SelftestVerdict> verdict = selftest_verdict(*result, options.selftest_model.parent_path() / "selftest.json");
+  if (!verdict) throw BadResult(verdict.error());
+  fmt::print("{}\n", verdict->sentence);
+  return verdict->as_expected ? 0 : 1;
 }
 
 }  // namespace
@@ -43,13 +58,18 @@ std::shared_ptr<AgentCommandLine> add_agent_options(CLI::App& app) {
                                          "size limit of the artifact cache in GiB [64]")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 20));
   app.add_option("--threads", o.threads, "threads of the process that runs models; 0 = all cores [0]")->check(CLI::Range(0, 1024));
-  app.add_option("--kernels", o.kernels, "kernel family instead of the CPU's best: scalar, avx2, avx512_vnni")->envname("QUANTFLEET_KERNELS");
+  app.add_option("--kernels", o.kernels, "kernel family instead of the CPU's best: scalar, avx2, avx512_vnni, neon, neon_dotprod")->envname("QUANTFLEET_KERNELS");
   app.add_option("--host-lock", o.host_lock, "where agents of one host agree who measures alone [/run/lock/quantfleet-host]");
   app.add_flag("--show-key", line->show_key, "print this agent's public key, making one when there is none, and end");
+  app.add_subcommand("selftest", "does this machine compute what every other does? The self-test alone, then end; takes "
+                                 "--selftest-model, --kernels and --threads")
+      ->fallthrough()
+      ->callback([line] { line->selftest = true; });
   return line;
 }
 
 int run_agent(AgentCommandLine& line) {
+  if (line.selftest) return run_selftest_alone(line.options);
   if (line.show_key) {
     const Result<std::string> key = agent_public_key(line.options.state);
     if (!key) {

@@ -13,6 +13,7 @@ struct AgentCommandLine {
   AgentOptions options;
   std::vector<std::string> labels;
   bool show_key = false;
+  bool selftest = false;
 };
 
 std::shared_ptr<AgentCommandLine> add_agent_options(CLI::App& app);

@@ -29,7 +29,7 @@ std::function<int()> add_run(CLI::App& app) {
   app.add_option("--artifacts", options->local.artifacts, "directory for models and logits [artifacts beside the database]");
   app.add_option("--suites", options->local.suites_root, "directory of the suites")->capture_default_str();
   app.add_option("--threads", options->local.threads, "threads; 0 = all cores [0]")->check(CLI::Range(0, 1024));
-  app.add_option("--kernels", options->local.kernels, "kernel family instead of the CPU's best: scalar, avx2, avx512_vnni")
+  app.add_option("--kernels", options->local.kernels, "kernel family instead of the CPU's best: scalar, avx2, avx512_vnni, neon, neon_dotprod")
       ->envname("QUANTFLEET_KERNELS");
   app.add_flag("--json", options->json, "the results as one JSON document instead of the table");
   return [options] {

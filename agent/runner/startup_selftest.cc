@@ -30,7 +30,7 @@ Result<SelftestResult> selftest_in_runner(const std::vector<std::string>& progra
   return std::move(digests->result);
 }
 
-Result<std::string> selftest_verdict(const SelftestResult& result, const std::filesystem::path& expected_file) {
+Result<SelftestVerdict> selftest_verdict(const SelftestResult& result, const std::filesystem::path& expected_file) {
   std::ifstream file(expected_file, std::ios::binary);
   if (!file) return Error{Code::kNotFound, fmt::format("{}: cannot be read", expected_file.string())};
   const std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -45,9 +45,10 @@ Result<std::string> selftest_verdict(const SelftestResult& result, const std::fi
     if (found != result.digests.end() && found->second == digest) continue;
     if (differ++ == 0) first = name;
   }
-  if (differ == 0) return fmt::format("{} digests, each the expected one ({} kernels)", expected->digests.size(), result.kernels);
-  return fmt::format("{} of {} digests differ, {} first: this machine's {} kernels compute something else, its accuracy is not comparable",
-                     differ, expected->digests.size(), first, result.kernels);
+  if (differ == 0)
+    return SelftestVerdict{true, fmt::format("{} digests, each the expected one ({} kernels)", expected->digests.size(), result.kernels)};
+  return SelftestVerdict{false, fmt::format("{} of {} digests differ, {} first: this machine's {} kernels compute something else, its "
+                                            "accuracy is not comparable", differ, expected->digests.size(), first, result.kernels)};
 }
 
 }  // namespace quantfleet::agent

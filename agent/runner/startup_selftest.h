@@ -17,8 +17,12 @@ namespace quantfleet::agent {
 Result<SelftestResult> selftest_in_runner(const std::vector<std::string>& program, const SelftestTask& task,
                                           const std::filesystem::path& stderr_path, std::chrono::seconds limit);
 
-// One sentence about the digests: as many as expected, or the first that differs by name. `expected`: selftest.json beside
-// the model. Errors: kNotFound, kBadValue of that file.
-Result<std::string> selftest_verdict(const SelftestResult& result, const std::filesystem::path& expected);
+struct SelftestVerdict {
+  bool as_expected = false;
+  std::string sentence;  // as many as expected, or the first that differs by name
+};
+
+// `expected`: selftest.json beside the model. Errors: kNotFound, kBadValue of that file.
+Result<SelftestVerdict> selftest_verdict(const SelftestResult& result, const std::filesystem::path& expected);
 
 }  // namespace quantfleet::agent

@@ -3,6 +3,9 @@
 #include <fstream>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace quantfleet {
@@ -31,30 +34,44 @@ bool cpu_has(Cpu cpu) {
       return cpu_has(Cpu::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vnni");
-#else
+#elif defined(__aarch64__)
+    case Cpu::kNeon:
+      return true;
+    case Cpu::kNeonDotprod:
+      return (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#endif
     default:
       return false;
-#endif
   }
-  return false;
 }
 
-std::string cpu_model_name() {
-  std::ifstream info("/proc/cpuinfo");
+// Boards with Arm cores name themselves in the device tree, some in cpuinfo too, which has no name for the CPU or "ARMv8
+// Processor"; failing all, the numbers of maker and core say what it is.
+std::string cpu_model_name(const std::filesystem::path& root) {
+  std::string board;
+  std::ifstream tree(root / "proc/device-tree/model");
+  if (std::getline(tree, board, '\0') && !board.empty()) return board;
+  std::string implementer, part;
+  std::ifstream info(root / "proc/cpuinfo");
   for (std::string line; std::getline(info, line);) {
-    if (!line.starts_with("model name")) continue;
     const auto colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
+    if (colon == std::string::npos) continue;
+    const std::string value = line.substr(colon + 2);
+    if (line.starts_with("model name")) return value;
+    if (line.starts_with("Model\t")) board = value;
+    if (line.starts_with("CPU implementer")) implementer = value;
+    if (line.starts_with("CPU part")) part = value;
   }
-  return "unknown";
+  if (!board.empty()) return board;
+  return part.empty() ? "unknown" : "implementer " + implementer + " part " + part;
 }
 
 std::string cpu_feature_names() {
   std::string names;
-#if defined(__x86_64__)
   const auto add = [&names](bool has, const char* name) {
     if (has) names += names.empty() ? name : std::string(" ") + name;
   };
+#if defined(__x86_64__)
   add(__builtin_cpu_supports("sse4.2"), "sse4.2");
   add(__builtin_cpu_supports("avx"), "avx");
   add(__builtin_cpu_supports("avx2"), "avx2");
@@ -67,7 +84,13 @@ std::string cpu_feature_names() {
   add(__builtin_cpu_supports("avx512vnni"), "avx512vnni");
   add(__builtin_cpu_supports("avx512bf16"), "avx512bf16");
 #elif defined(__aarch64__)
-  names = "neon";
+  const unsigned long has = ::getauxval(AT_HWCAP), has2 = ::getauxval(AT_HWCAP2);
+  add(true, "neon");
+  add((has & HWCAP_ASIMDDP) != 0, "dotprod");
+  add((has & HWCAP_ASIMDHP) != 0, "fp16");
+  add((has2 & HWCAP2_I8MM) != 0, "i8mm");
+  add((has2 & HWCAP2_BF16) != 0, "bf16");
+  add((has & HWCAP_SVE) != 0, "sve");
 #endif
   return names;
 }

@@ -2,6 +2,8 @@
 #if defined(__x86_64__)
 #include "backends/kernels/cpu/avx2/avx2.h"
 #include "backends/kernels/cpu/avx512/avx512.h"
+#elif defined(__aarch64__)
+#include "backends/kernels/cpu/neon/neon.h"
 #endif
 #include "backends/kernels/cpu/scalar/scalar.h"
 #include "backends/kernels/kernels.h"
@@ -73,6 +75,30 @@ constexpr KernelFamily kAvx2 = {
 };
 
 constexpr const KernelFamily* kFamilies[] = {&kAvx512Vnni, &kAvx2, &kScalar};
+#elif defined(__aarch64__)
+constexpr KernelFamily neon_family(std::string_view name, Cpu needs, void (*matmul_int8)(const MatmulTask&)) {
+  return {
+      .name = name,
+      .needs = needs,
+      .rms_norm = neon::rms_norm,
+      .layer_norm = neon::layer_norm,
+      .rotate = neon::rotate,
+      .silu_mul = neon::silu_mul,
+      .gelu_mul = scalar::gelu_mul,
+      .add = neon::add,
+      .softmax = neon::softmax,
+      .log_sum_exp = neon::log_sum_exp,
+      .uses_panels = true,
+      .quantize_activations = neon::quantize_activations,
+      .matmul_f32 = neon::matmul_f32,
+      .matmul_int8 = matmul_int8,
+      .attend = neon::attend,
+  };
+}
+constexpr KernelFamily kNeonDotprod = neon_family("neon_dotprod", Cpu::kNeonDotprod, neon::matmul_int8_dotprod);
+constexpr KernelFamily kNeon = neon_family("neon", Cpu::kNeon, neon::matmul_int8);
+
+constexpr const KernelFamily* kFamilies[] = {&kNeonDotprod, &kNeon, &kScalar};
 #else
 constexpr const KernelFamily* kFamilies[] = {&kScalar};
 #endif

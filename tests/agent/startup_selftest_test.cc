@@ -57,11 +57,13 @@ TEST_CASE("the verdict names the first digest that differs", "[selftest]") {
   const auto file = std::filesystem::temp_directory_path() / ("quantfleet-selftest-" + std::to_string(::getpid()) + ".json");
   SelftestResult result{"ab", "avx2", {{"F16/f32/decode5", "1"}, {"Q8_0/int8/decode5", "2"}}};
   std::ofstream(file) << selftest_json(result);
-  CHECK_THAT(selftest_verdict(result, file).value(), Contains("2 digests, each the expected one (avx2 kernels)"));
+  CHECK(selftest_verdict(result, file)->as_expected);
+  CHECK_THAT(selftest_verdict(result, file)->sentence, Contains("2 digests, each the expected one (avx2 kernels)"));
   result.digests["Q8_0/int8/decode5"] = "3";
-  CHECK_THAT(selftest_verdict(result, file).value(), Contains("1 of 2 digests differ, Q8_0/int8/decode5 first"));
+  CHECK_FALSE(selftest_verdict(result, file)->as_expected);
+  CHECK_THAT(selftest_verdict(result, file)->sentence, Contains("1 of 2 digests differ, Q8_0/int8/decode5 first"));
   result.digests.erase("F16/f32/decode5");
-  CHECK_THAT(selftest_verdict(result, file).value(), Contains("2 of 2 digests differ, F16/f32/decode5 first"));
+  CHECK_THAT(selftest_verdict(result, file)->sentence, Contains("2 of 2 digests differ, F16/f32/decode5 first"));
   result.model_sha256 = "cd";
   CHECK(selftest_verdict(result, file).error().code == Code::kHashMismatch);
   std::filesystem::remove(file);

@@ -181,3 +181,10 @@ TEST_CASE("a taken port is a sentence and exit code 4", "[fleet]") {
   CHECK(second.wait() == 4);
   CHECK(second.output().find(fleet.facts["control"].get<std::string>()) != std::string::npos);
 }
+
+TEST_CASE("an agent's program tests itself without a coordinator", "[fleet]") {
+  Fleet fleet("selftest");
+  Process selftest("quantfleet-agent", {"selftest", "--kernels", "scalar"}, fleet.root / "selftest.log");
+  CHECK(selftest.wait() == 0);
+  CHECK(selftest.output().find("each the expected one (scalar kernels)") != std::string::npos);
+}

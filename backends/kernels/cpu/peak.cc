@@ -8,6 +8,8 @@
 #if defined(__x86_64__)
 #include "backends/kernels/cpu/avx2/peak.h"
 #include "backends/kernels/cpu/avx512/peak.h"
+#elif defined(__aarch64__)
+#include "backends/kernels/cpu/neon/peak.h"
 #endif
 
 namespace quantfleet::peak {
@@ -48,6 +50,9 @@ Loops loops() {
 #if defined(__x86_64__)
   if (cpu_has(Cpu::kAvx512Vnni)) return {avx512::int8_peak, 12 * 64, avx512::f32_peak, 12 * 16, avx2::read_streams, read_plain};
   if (cpu_has(Cpu::kAvx2)) return {avx2::int8_peak, 8 * 32, avx2::f32_peak, 12 * 8, avx2::read_streams, read_plain};
+#elif defined(__aarch64__)
+  if (cpu_has(Cpu::kNeonDotprod)) return {neon::int8_peak_dotprod, 16 * 16, neon::f32_peak, 16 * 4, read_plain, read_plain};
+  return {neon::int8_peak, 8 * 8, neon::f32_peak, 16 * 4, read_plain, read_plain};
 #endif
   return {int8_plain, 16, f32_plain, 16, read_plain, read_plain};
 }

@@ -1,57 +1,13 @@
 // Reading one panel's blocks (cpu/panel_layout.h) into registers. Lanes are rows.
 #pragma once
 
-#include "backends/kernels/cpu/panel_layout.h"
+#include "backends/kernels/cpu/panel_formats.h"
 
 #include <immintrin.h>
 
 namespace quantfleet::avx512 {
 
-// One format's panel as constants. Block, SubBlock: columns; MinSign as in IntegerFormat.
-// Unit: d is a half times 1 / kUnitParts; 0 parts: d is a bf16.
-template <CodeBits kBits_, int kOffset_, int kBlock_, int kSubBlock_, bool kScales_, int kMinSign_, bool kNibbles_ = false,
-          CodeTable kTable_ = CodeTable::kNone, int kUnitParts_ = 1>
-struct Panel {
-  static constexpr CodeBits kBits = kBits_;
-  static constexpr int kOffset = kOffset_, kBlock = kBlock_, kSubBlock = kSubBlock_, kMinSign = kMinSign_;
-  static constexpr bool kScales = kScales_, kNibbles = kNibbles_;
-  static constexpr CodeTable kTable = kTable_;
-  static constexpr int kUnitParts = kUnitParts_;
-  static constexpr int kSubs = kBlock / kSubBlock;
-  static constexpr int kChunkBytes = kBits_ == CodeBits::k8     ? 512
-                                     : kBits_ == CodeBits::k4   ? 256
-                                     : kBits_ == CodeBits::k4h1 ? 320
-                                     : kBits_ == CodeBits::k4h2 ? 384
-                                     : kBits_ == CodeBits::k2   ? 128
-                                                                : 192;
-  static constexpr int kCodeBytes = kChunkBytes * (kBlock / 32);
-  static constexpr int kSubPlace = kMinSign ? 64 : 32;
-  static constexpr int kScaleBytes =
-      kSubPlace + (kScales ? 16 * kSubs * (kMinSign && !kNibbles ? 2 : 1) : 0);
-};
-
-using Q4_0 = Panel<CodeBits::k4, 8, 32, 32, false, 0>;
-using Q4_1 = Panel<CodeBits::k4, 0, 32, 32, false, +1>;
-using Q5_0 = Panel<CodeBits::k4h1, 16, 32, 32, false, 0>;
-using Q5_1 = Panel<CodeBits::k4h1, 0, 32, 32, false, +1>;
-using Q8_0 = Panel<CodeBits::k8, 128, 32, 32, false, 0>;
-using Q2_K = Panel<CodeBits::k2, 0, 256, 16, true, -1, true>;
-using Q3_K = Panel<CodeBits::k2h1, 4, 256, 16, true, 0>;
-using Q4_K = Panel<CodeBits::k4, 0, 256, 32, true, -1>;
-using Q5_K = Panel<CodeBits::k4h1, 0, 256, 32, true, -1>;
-using Q6_K = Panel<CodeBits::k4h2, 32, 256, 16, true, 0>;
-using IQ1_S = Panel<CodeBits::k2h1, 128, 256, 32, true, 0, false, CodeTable::kIq1, 8>;
-using IQ1_M = Panel<CodeBits::k2h1, 128, 256, 16, true, 0, false, CodeTable::kIq1, 8>;
-using IQ2_XXS = Panel<CodeBits::k2h1, 128, 256, 32, true, 0, false, CodeTable::kIq2, 8>;
-using IQ2_XS = Panel<CodeBits::k2h1, 128, 256, 16, true, 0, false, CodeTable::kIq2, 8>;  // and IQ2_S
-using IQ3_XXS = Panel<CodeBits::k4, 128, 256, 32, true, 0, false, CodeTable::kIq3Xxs, 4>;
-using IQ3_S = Panel<CodeBits::k4, 128, 256, 32, true, 0, false, CodeTable::kIq3S>;
-using IQ4_NL = Panel<CodeBits::k4, 128, 32, 32, false, 0, false, CodeTable::kIq4>;
-using IQ4_XS = Panel<CodeBits::k4, 128, 256, 32, true, 0, false, CodeTable::kIq4>;
-using MXFP4 = Panel<CodeBits::k4, 128, 32, 32, false, 0, false, CodeTable::kFp4, 0>;
-using Ternary = Panel<CodeBits::k2, 1, 256, 32, true, 0>;  // TQ1_0, TQ2_0
-
-#define QF_INLINE [[gnu::always_inline]] static inline
+using panel_formats::for_panel;
 
 QF_INLINE __m512i load_bytes(const unsigned char* p) { return _mm512_loadu_si512(p); }
 QF_INLINE __m512 load_halves(const unsigned char* p) {
@@ -170,34 +126,6 @@ QF_INLINE __m512i sub_minimum(const unsigned char* p, int j) {
     return _mm512_srli_epi32(_mm512_cvtepu8_epi32(bytes), 4);
   }
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + P::kSubPlace + 16 * (P::kSubs + j))));
-}
-
-// Calls Body::run<Panel>(task) for the task's format; true when the format is one of these.
-template <class Body>
-QF_INLINE bool for_panel(std::uint32_t ggml_type, Body body) {
-  switch (ggml_type) {
-    case 2: body(Q4_0{}); return true;
-    case 3: body(Q4_1{}); return true;
-    case 6: body(Q5_0{}); return true;
-    case 7: body(Q5_1{}); return true;
-    case 8: body(Q8_0{}); return true;
-    case 10: body(Q2_K{}); return true;
-    case 11: body(Q3_K{}); return true;
-    case 12: body(Q4_K{}); return true;
-    case 13: body(Q5_K{}); return true;
-    case 14: body(Q6_K{}); return true;
-    case 16: body(IQ2_XXS{}); return true;
-    case 17: case 22: body(IQ2_XS{}); return true;
-    case 18: body(IQ3_XXS{}); return true;
-    case 19: body(IQ1_S{}); return true;
-    case 20: body(IQ4_NL{}); return true;
-    case 21: body(IQ3_S{}); return true;
-    case 23: body(IQ4_XS{}); return true;
-    case 29: body(IQ1_M{}); return true;
-    case 34: case 35: body(Ternary{}); return true;
-    case 39: body(MXFP4{}); return true;
-    default: return false;
-  }
 }
 
 }  // namespace quantfleet::avx512

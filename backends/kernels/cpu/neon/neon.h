@@ -1,0 +1,23 @@
+// The NEON kernels of aarch64; equal to the scalar kernels in every bit. Members of KernelFamily, see kernels.h. Every aarch64
+// CPU has NEON; the families `neon` and `neon_dotprod` differ in the integer product alone.
+#pragma once
+
+#include "backends/kernels/cpu/tasks.h"
+
+namespace quantfleet::neon {
+
+void rms_norm(const float* x, const float* weight, std::int64_t n, float eps, float* y);
+void layer_norm(const float* x, const float* weight, const float* bias, std::int64_t n, float eps, float* y);
+void rotate(float* x, int heads, int head_dim, int dims, RotaryPairing pairing, const float* cos, const float* sin);
+void silu_mul(const float* gate, const float* up, std::int64_t n, float* y);
+void add(const float* x, const float* y, std::int64_t n, float* sum);
+void softmax(const float* x, std::int64_t n, float* y);
+LogSumExp log_sum_exp(const float* x, std::int64_t n);
+void quantize_activations(const float* x, std::int64_t columns, int block, int sub_block, std::int8_t* codes, float* scales,
+                          std::int16_t* sums);
+void matmul_f32(const MatmulTask& task);
+void matmul_int8(const MatmulTask& task);          // by SMULL and SADALP
+void matmul_int8_dotprod(const MatmulTask& task);  // by SDOT (Armv8.2 dot product)
+void attend(const AttentionTask& task);
+
+}  // namespace quantfleet::neon

@@ -1,0 +1,101 @@
+// Reading a quarter of a panel's blocks (cpu/panel_layout.h), four of its sixteen rows, into registers. Lanes are rows.
+#pragma once
+
+#include "backends/kernels/cpu/panel_formats.h"
+
+#include <arm_neon.h>
+
+namespace quantfleet::neon {
+
+using panel_formats::for_panel;
+
+// Codes that need all of a byte become signed here; all others stay code + offset, below 64.
+template <class P>
+constexpr bool is_signed() {
+  return P::kBits == CodeBits::k8 || P::kTable != CodeTable::kNone;
+}
+
+// The eight quads of a chunk, as unsigned bytes.  p: the chunk, plus 16 for each quarter before.
+template <CodeBits kBits>
+QF_INLINE void unpack_chunk(const unsigned char* p, uint8x16_t (&quad)[8]) {
+  if constexpr (kBits == CodeBits::k8)
+    for (int g = 0; g < 8; ++g) quad[g] = vld1q_u8(p + 64 * g);
+  if constexpr (kBits == CodeBits::k4 || kBits == CodeBits::k4h1 || kBits == CodeBits::k4h2)
+    for (int j = 0; j < 4; ++j) {
+      const uint8x16_t v = vld1q_u8(p + 64 * j);
+      quad[j] = vandq_u8(v, vdupq_n_u8(15));
+      quad[j + 4] = vshrq_n_u8(v, 4);
+    }
+  if constexpr (kBits == CodeBits::k2 || kBits == CodeBits::k2h1)
+    for (int j = 0; j < 2; ++j) {
+      const uint8x16_t v = vld1q_u8(p + 64 * j), bits = vdupq_n_u8(3);
+      quad[4 * j] = vandq_u8(v, bits);
+      quad[4 * j + 1] = vandq_u8(vshrq_n_u8(v, 2), bits);
+      quad[4 * j + 2] = vandq_u8(vshrq_n_u8(v, 4), bits);
+      quad[4 * j + 3] = vshrq_n_u8(v, 6);
+    }
+  if constexpr (kBits == CodeBits::k4h2)
+    for (int j = 0; j < 2; ++j) {
+      const uint8x16_t h = vld1q_u8(p + 256 + 64 * j), bits = vdupq_n_u8(48);
+      quad[4 * j] = vorrq_u8(quad[4 * j], vandq_u8(vshlq_n_u8(h, 4), bits));
+      quad[4 * j + 1] = vorrq_u8(quad[4 * j + 1], vandq_u8(vshlq_n_u8(h, 2), bits));
+      quad[4 * j + 2] = vorrq_u8(quad[4 * j + 2], vandq_u8(h, bits));
+      quad[4 * j + 3] = vorrq_u8(quad[4 * j + 3], vandq_u8(vshrq_n_u8(h, 2), bits));
+    }
+  if constexpr (kBits == CodeBits::k4h1 || kBits == CodeBits::k2h1) {  // one more bit: bit g of a byte is quad g's
+    constexpr int kPlace = kBits == CodeBits::k4h1 ? 256 : 128;
+    const uint8x16_t h = vld1q_u8(p + kPlace), value = vdupq_n_u8(kBits == CodeBits::k4h1 ? 16 : 4);
+    for (int g = 0; g < 8; ++g)
+      quad[g] = vorrq_u8(quad[g], vandq_u8(vtstq_u8(h, vdupq_n_u8(static_cast<unsigned char>(1 << g))), value));
+  }
+}
+
+// The bytes that are multiplied: signed values, or codes that corrections belong to.
+template <class P>
+QF_INLINE void unpack_values(const unsigned char* p, int8x16_t (&quad)[8]) {
+  uint8x16_t codes[8];
+  unpack_chunk<P::kBits>(p, codes);
+  uint8x16_t table = vdupq_n_u8(0);
+  if constexpr (P::kTable != CodeTable::kNone) {
+    static constexpr TableBytes kBytes = table_bytes(P::kTable);
+    table = vld1q_u8(kBytes.bytes);
+  }
+  for (int g = 0; g < 8; ++g) {
+    if constexpr (P::kTable != CodeTable::kNone) codes[g] = vqtbl1q_u8(table, codes[g]);
+    if constexpr (is_signed<P>()) codes[g] = veorq_u8(codes[g], vdupq_n_u8(128));
+    quad[g] = vreinterpretq_s8_u8(codes[g]);
+  }
+}
+
+QF_INLINE float32x4_t load_halves(const unsigned char* p) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p))); }
+
+// d of a block's rows.
+template <class P>
+QF_INLINE float32x4_t load_d(const unsigned char* p) {
+  if constexpr (P::kUnitParts == 0) return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
+  if constexpr (P::kUnitParts > 1) return vmulq_n_f32(load_halves(p), 1.0f / P::kUnitParts);
+  return load_halves(p);
+}
+
+QF_INLINE uint8x8_t four_bytes(const unsigned char* p) {
+  std::uint32_t bits;
+  __builtin_memcpy(&bits, p, sizeof bits);
+  return vreinterpret_u8_u32(vdup_n_u32(bits));
+}
+
+// Sub-scale and sub-minimum j of a block, as 32-bit integers.  p: the block's scales; quarter: 0 .. 3.
+template <class P>
+QF_INLINE int32x4_t sub_scale(const unsigned char* p, int j, int quarter) {
+  uint8x8_t bytes = four_bytes(p + P::kSubPlace + 16 * j + 4 * quarter);
+  if constexpr (P::kNibbles) bytes = vand_u8(bytes, vdup_n_u8(15));
+  return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u8(bytes))));
+}
+template <class P>
+QF_INLINE int32x4_t sub_minimum(const unsigned char* p, int j, int quarter) {
+  const int place = P::kNibbles ? j : P::kSubs + j;
+  uint8x8_t bytes = four_bytes(p + P::kSubPlace + 16 * place + 4 * quarter);
+  if constexpr (P::kNibbles) bytes = vshr_n_u8(bytes, 4);
+  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))));
+}
+
+}  // namespace quantfleet::neon
