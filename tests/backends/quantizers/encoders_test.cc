@@ -193,6 +193,23 @@ TEST_CASE("importance makes important columns better", "[quantizers]") {
   }
 }
 
+TEST_CASE("Q8_0 rounds halves away from zero; Q4_0 takes its scale from the first of the extremes", "[quantizers]") {
+  std::vector<float> row(32, 0.0f);
+  row[0] = 127.0f;  // d = 1
+  const std::pair<float, int> cases[] = {{0x1.fffffep-2f, 0}, {0.5f, 1}, {-0.5f, -1}, {-0x1.fffffep-2f, 0}, {2.5f, 3}, {-126.5f, -127}};
+  for (std::size_t i = 0; i < std::size(cases); ++i) row[i + 1] = cases[i].first;
+  const auto codes = decode(kQ8_0, encode(kQ8_0, row, 32, nullptr));
+  for (std::size_t i = 0; i < std::size(cases); ++i) CHECK(codes[i + 1] == static_cast<float>(cases[i].second));
+
+  for (const float first : {4.0f, -4.0f}) {
+    row.assign(32, 0.0f);
+    row[5] = first, row[20] = -first;
+    const auto decoded = decode(kQ4_0, encode(kQ4_0, row, 32, nullptr));
+    CHECK(decoded[5] == first);            // code 0
+    CHECK(decoded[20] == -first / 8 * 7);  // code 15, the last one
+  }
+}
+
 TEST_CASE("rows at the edges stay finite and zeros stay zero", "[quantizers]") {
   const float tiny = 1e-40f, smallest = std::numeric_limits<float>::denorm_min(), large = 3e38f;
   const std::vector<float> importance(256, 1.0f), zero_importance(256, 0.0f);
