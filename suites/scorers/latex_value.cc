@@ -22,12 +22,8 @@ class Reader {
  public:
   Reader(std::string_view text, int point) : text_(text), point_(point) {}
 
-  Number all() {
-    const Number value = sum();
-    skip();
-    if (at_ != text_.size()) throw NoValue();
-    return value;
-  }
+  // Of the longest beginning that is an expression: "4, 6" has the value of 4.
+  Number beginning() { return sum(); }
 
  private:
   struct Deeper {
@@ -73,25 +69,52 @@ class Reader {
     Deeper guard(depth_);
     Number value = product();
     for (;;) {
-      if (take("+")) value += product();
-      else if (take("-")) value -= product();
-      else return value;
+      const std::size_t before = at_;
+      std::optional<Number> more;
+      if (take("+")) more = unless_it_ends(before, [&] { return product(); });
+      else if (take("-")) more = unless_it_ends(before, [&] { return -product(); });
+      if (!more) return value;
+      value += *more;
     }
   }
   Number product() {
     Number value = signed_power();
     for (;;) {
-      if (take("*") || take("\\cdot") || take("\\times")) value *= signed_power();
-      else if (take("/") || take("\\div")) value /= signed_power();
-      else if (begins_factor()) value *= power();
-      else return value;
+      const std::size_t before = at_;
+      std::optional<Number> more;
+      if (take("*") || take("\\cdot") || take("\\times")) more = unless_it_ends(before, [&] { return signed_power(); });
+      else if (take("/") || take("\\div")) more = unless_it_ends(before, [&] { return Number(1) / signed_power(); });
+      else if (begins_factor()) more = unless_it_ends(before, [&] { return power(); });
+      if (!more) return value;
+      value *= *more;
+    }
+  }
+  // An operand; nothing, and back to `before`, where none can be read and no bracket is open: there the expression ends.
+  template <class Read>
+  std::optional<Number> unless_it_ends(std::size_t before, const Read& read) {
+    if (open_ > 0) return read();
+    try {
+      return read();
+    } catch (const NoValue&) {
+      at_ = before;
+      open_ = 0;
+      return std::nullopt;
     }
   }
   bool begins_factor() {
     const char c = next();
-    if (is_digit(c) || is_letter(c) || c == '(' || c == '{' || c == '[' || c == '.') return true;
-    for (std::string_view command : {"\\frac", "\\sqrt", "\\pi", "\\dfrac", "\\tfrac", "\\theta", "\\alpha", "\\beta", "\\lambda"})
-      if (text_.substr(at_).starts_with(command)) return true;
+    return is_digit(c) || is_letter(c) || c == '(' || c == '{' || c == '[' || text_.substr(at_).starts_with("\\sqrt") || text_.substr(at_).starts_with("\\frac") ||
+           text_.substr(at_).starts_with("\\dfrac") || text_.substr(at_).starts_with("\\tfrac") || is_name();
+  }
+  static constexpr std::string_view kNames[] = {"\\pi",    "\\theta", "\\alpha", "\\beta", "\\gamma", "\\delta", "\\epsilon", "\\lambda",
+                                                "\\mu",    "\\sigma", "\\phi",   "\\omega", "\\rho",  "\\in",    "\\cup",     "\\cap"};
+  bool is_name() {
+    const std::size_t at = at_;
+    for (std::string_view name : kNames)
+      if (take(name)) {
+        at_ = at;
+        return true;
+      }
     return false;
   }
   Number signed_power() {
@@ -132,16 +155,16 @@ class Reader {
     for (const auto& [open, close] : {std::pair("(", ")"), std::pair("{", "}"), std::pair("[", "]")})
       if (c == open[0]) {
         need(open);
+        ++open_;
         const Number value = sum();
         need(close);
+        --open_;
         return value;
       }
-    if (is_digit(c) || c == '.') return number();
+    if (is_digit(c)) return number();
     if (is_letter(c)) {
       std::string name(1, text_[at_++]);
-      const Number value = letter(with_index(std::move(name)));
-      if (at_ < text_.size() && is_digit(text_[at_])) throw NoValue();  // x1: neither a product nor an index
-      return value;
+      return letter(with_index(std::move(name)));
     }
     if (take("\\frac") || take("\\dfrac") || take("\\tfrac")) {
       const Number above = argument();
@@ -152,7 +175,7 @@ class Reader {
       if (next() == '[') root = atom();
       return root == Number(2) ? std::sqrt(argument()) : std::pow(argument(), Number(1) / root);
     }
-    for (std::string_view command : {"\\pi", "\\theta", "\\alpha", "\\beta", "\\lambda"})
+    for (std::string_view command : kNames)
       if (take(command)) return letter(with_index(std::string(command)));
     throw NoValue();
   }
@@ -202,11 +225,12 @@ class Reader {
   int point_;
   std::size_t at_ = 0;
   int depth_ = 0;
+  int open_ = 0;  // brackets
 };
 
 std::optional<Number> value_of(std::string_view text, int point) {
   try {
-    const Number value = Reader(text, point).all();
+    const Number value = Reader(text, point).beginning();
     if (std::isfinite(value.real()) && std::isfinite(value.imag())) return value;
   } catch (const NoValue&) {
   }

@@ -7,7 +7,9 @@
 
 Needs: pip install lm-eval sympy antlr4-python3-runtime==4.11 math_verify langdetect immutabledict nltk sacrebleu rouge_score
 
-A case is a line: the task of ours, the record as its authors' file has it (of which `edition` of the task's import), the answer (text,
+Cases whose scores differ, and why: tests/golden/scoring_explained.txt, by id. A change here that moves ids moves them there, too.
+
+A case is a line: its id, the task of ours, the record as its authors' file has it (of which `edition` of the task's import), the answer (text,
 or log-likelihoods), and what the harness makes of it: the requests it would send (context, continuations) and the scores. The
 harness' own task files and functions are used; only where the items come from is changed.
 """
@@ -445,18 +447,18 @@ def cases_of(data, generator):
             boxed = {d["problem"]: module_of(os.path.join(TASKS, "hendrycks_math/utils.py")) for d in data["math"]}
             util = module_of(os.path.join(TASKS, "hendrycks_math/utils.py"))
             gold = lambda d: util.remove_boxed(util.last_boxed_only_string(d["solution"]))
-            yield from text_cases(name, harness, data["math"], lambda d: answers(gold(d), generator), {"accuracy": ("none", "exact_match")}, name == "hendrycks_math", edition=1, explained=name == "minerva_math")
+            yield from text_cases(name, harness, data["math"], lambda d: answers(gold(d), generator), {"accuracy": ("none", "exact_match")}, name == "hendrycks_math", edition=1)
     if "bbh" in data:
         harness = Harness("bbh/cot_fewshot/boolean_expressions.yaml", data["bbh"], num_fewshot=0, fewshot_config=None)
         answers = lambda d: (template.format(d["target"]) for template in (" So the answer is {}.", " So the answer is {}", " the answer is {}.\nthe answer is 7.", " The answer is {}.", "{}", "", " So the answer is  {} .", " so the answer is {}!"))
         yield from text_cases("bbh_cot", harness, [d | {"subtask": "one", "examples": "none"} for d in data["bbh"]], answers, {"accuracy": ("get-answer", "exact_match")}, False, imported=True)
     if "ifeval" in data:
+        import langdetect
+        langdetect.DetectorFactory.seed = 0  # else it answers by chance
         harness = Harness("ifeval/ifeval.yaml", data["ifeval"])
-        ours_alone = ("language:", "change_case:", "length_constraints:number_sentences")
         for document, item in zip(harness.documents, data["ifeval"]):
             kwargs = [{k: v for k, v in arguments.items() if v is not None} for arguments in document["kwargs"]]
             document = dict(document) | {"kwargs": kwargs}
-            by_our_rules = any(name.startswith(ours_alone) for name in document["instruction_id_list"])
             by_chance = any("letter" in arguments and not arguments["letter"].isalpha() for arguments in kwargs)
             for answer in IFEVAL_TEXTS + [document["prompt"] + "\n" + IFEVAL_TEXTS[0]]:
                 if by_chance:
@@ -466,7 +468,7 @@ def cases_of(data, generator):
                 except LookupError:  # NLTK's data are not here
                     continue
                 strict, loose = result["inst_level_strict_acc"], result["inst_level_loose_acc"]
-                yield {"task": "ifeval", "item": item, "response": answer, "context": document["prompt"], "explained": by_our_rules,
+                yield {"task": "ifeval", "item": item, "response": answer, "context": document["prompt"],
                        "scores": {"accuracy": number(result["prompt_level_strict_acc"]), "accuracy_loose": number(result["prompt_level_loose_acc"]), "instructions": len(strict), "instructions_strict": sum(strict), "instructions_loose": sum(loose)}}
     if "cruxeval" in data:
         util = module_of(os.path.join(TASKS, "cruxeval/utils.py"))
@@ -492,6 +494,7 @@ def main():
     with open(options.out, "w") as file:
         for case in cases_of(data, generator):
             counts[case["task"]] = counts.get(case["task"], 0) + 1
+            case = {"id": f"{case['task']}-{counts[case['task']]}"} | case
             file.write(json.dumps(case) + "\n")
     print(sum(counts.values()), "cases:", ", ".join(f"{name} {count}" for name, count in counts.items()))
     return 0

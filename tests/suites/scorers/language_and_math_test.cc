@@ -58,7 +58,15 @@ TEST_CASE("LaTeX expressions are equal where their values are", "[math]") {
   CHECK(equal_values("x_1+x_{2}", "x_{2}+x_1"));
   CHECK_FALSE(equal_values("\\sqrt{x^2}", "x"));
   CHECK_FALSE(equal_values("1/3", "0.333"));
+  CHECK(equal_values("3x1", "3x"));
   CHECK_FALSE(equal_values("(1,2)", "(1,2)"));  // a pair has no value
+  // As SymPy, the longest beginning that is an expression.
+  CHECK(equal_values("4,6,14", "4,7"));
+  CHECK(equal_values("x\\in[-2,7]", "x\\in[0,1]"));
+  CHECK(equal_values("2\\cdot(1,2)", "2"));
+  CHECK_FALSE(equal_values(".5", ".5"));
+  CHECK_FALSE(equal_values("\\frac{4,6}{1}", "4"));
+  CHECK_FALSE(equal_values("\\sin x", "\\sin x"));
   CHECK_FALSE(equal_values("1/0", "1/0"));
   CHECK_FALSE(equal_values(std::string(5000, '('), "1"));
 }
