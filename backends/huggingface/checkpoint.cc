@@ -92,7 +92,7 @@ class Checkpoint final : public GgufFile {
     if (Status status = read_chat_template(); !status) return status;
     // All that was read, for the model's hash.
     std::vector<fs::path> described;
-    for (const char* name : {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "quantize_config.json"}) {
+    for (const char* name : {"config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "added_tokens.json", "tokenizer_config.json", "chat_template.jinja", "quantize_config.json"}) {
       std::error_code code;
       if (fs::exists(directory_ / name, code)) described.push_back(directory_ / name);
     }

@@ -1,9 +1,13 @@
 #include "backends/huggingface/tokenizer_json.h"
 
+#include "backends/formats/mapped_file.h"
+#include "backends/huggingface/sentencepiece_model.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <unordered_map>
 
 namespace quantfleet::huggingface {
@@ -48,6 +52,90 @@ std::vector<const Json*> steps_of(const Json* step, const char* list) {
   return {step};
 }
 
+bool from_base64(std::string_view text, std::string& bytes) {
+  std::uint32_t bits = 0;
+  int count = 0;
+  while (text.ends_with('=')) text.remove_suffix(1);
+  for (const char c : text) {
+    const int value = c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52 : c == '+' ? 62 : c == '/' ? 63 : -1;
+    if (value < 0) return false;
+    bits = bits << 6 | static_cast<std::uint32_t>(value);
+    if ((count += 6) >= 8) bytes += static_cast<char>(bits >> (count -= 8) & 0xff);
+  }
+  return true;
+}
+
+// GGUF's keys of a SentencePiece unigram vocabulary.
+void put_unigram(Metadata& metadata, const std::vector<std::string>& tokens, const std::vector<std::int32_t>& types, std::vector<float> scores, bool prefix, bool collapses,
+                 const std::string& charsmap) {
+  metadata.emplace_back("tokenizer.ggml.model", gguf_string("t5"));
+  metadata.emplace_back("tokenizer.ggml.tokens", gguf_strings(tokens));
+  metadata.emplace_back("tokenizer.ggml.token_type", gguf_int32s(types));
+  metadata.emplace_back("tokenizer.ggml.scores", gguf_floats(std::move(scores)));
+  metadata.emplace_back("tokenizer.ggml.add_space_prefix", gguf_bool(prefix));
+  metadata.emplace_back("tokenizer.ggml.remove_extra_whitespaces", gguf_bool(collapses));
+  if (charsmap.empty()) return;
+  std::vector<std::uint64_t> bytes;
+  for (const char byte : charsmap) bytes.push_back(static_cast<unsigned char>(byte));
+  metadata.emplace_back("tokenizer.ggml.precompiled_charsmap", GgufValue{GgufValue::Type::kArray, GgufValue::Type::kUint8, std::move(bytes)});
+}
+
+// tokenizer.model, for folders without tokenizer.json. Tokens that the model's authors added are in added_tokens.json or in
+// tokenizer_config.json.
+Status read_sentencepiece(const fs::path& path, const std::optional<Json>& options, std::int64_t count_tokens, Metadata& metadata, std::vector<std::string>& tokens,
+                          SentencePieceModel& model) {
+  const auto file = MappedFile::open(path, "a SentencePiece model");
+  if (!file) return file.error();
+  if (file->bytes().size() > kJsonMaxBytes) return Error{Code::kTooLarge, fmt::format("{}: {} bytes; at most {} are read", path.string(), file->bytes().size(), kJsonMaxBytes)};
+  auto parsed = parse_sentencepiece_model({reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()}, path.string());
+  if (!parsed) return parsed.error();
+  model = std::move(*parsed);
+  const auto bad = [&](Code code, std::string sentence) { return Error{code, fmt::format("{}: {}", path.string(), sentence)}; };
+  if (model.pieces.size() > static_cast<std::size_t>(count_tokens))
+    return bad(Code::kBadShape, fmt::format("{} pieces do not fit the {} rows of the embedding", model.pieces.size(), count_tokens));
+  const bool unigram = model.kind == SentencePieceModel::Kind::kUnigram;
+  if (!unigram && model.kind != SentencePieceModel::Kind::kBpe) return bad(Code::kUnsupported, "is a model of words or characters; this program has unigram and BPE");
+  if (!model.escapes_spaces || model.spaces_behind) return bad(Code::kUnsupported, "puts spaces behind words or leaves them alone, which this program lacks");
+  if (!unigram && (!model.charsmap.empty() || model.removes_extra_spaces)) return bad(Code::kUnsupported, "is a BPE that normalizes its text, which this program lacks");
+  std::vector<std::int32_t> types(static_cast<std::size_t>(count_tokens), kUnused);
+  std::vector<float> scores(types.size(), unigram ? 0.0f : -10000.0f);
+  for (std::size_t id = 0; id < types.size(); ++id) tokens.push_back(fmt::format("[PAD{}]", id));
+  for (std::size_t id = 0; id < model.pieces.size(); ++id) {
+    tokens[id] = model.pieces[id].text;
+    scores[id] = model.pieces[id].score;
+    types[id] = model.pieces[id].type;
+  }
+  const auto add = [&](std::int64_t id, const std::string& text, bool special) -> Status {
+    if (id < 0 || id >= count_tokens || text.empty()) return bad(Code::kBadValue, fmt::format("the added token '{}' has the id {}", text.substr(0, 60), id));
+    tokens[static_cast<std::size_t>(id)] = text;
+    types[static_cast<std::size_t>(id)] = special ? kControl : kUserDefined;
+    scores[static_cast<std::size_t>(id)] = -1000.0f;
+    return {};
+  };
+  std::optional<Json> added;
+  if (Status status = read_optional_json_file(path.parent_path() / "added_tokens.json", added); !status) return status;
+  if (added)
+    for (const auto& [text, id] : added->items())
+      if (Status status = add(id.is_number_integer() ? id.get<std::int64_t>() : -1, text, true); !status) return status;
+  if (options && options->contains("added_tokens_decoder") && (*options)["added_tokens_decoder"].is_object())
+    for (const auto& [number, one] : (*options)["added_tokens_decoder"].items()) {
+      std::int64_t id = -1;
+      std::from_chars(number.data(), number.data() + number.size(), id);
+      if (id >= 0 && id < static_cast<std::int64_t>(model.pieces.size()) && one.is_object() && text_of(one, "content") == tokens[static_cast<std::size_t>(id)]) continue;
+      if (Status status = add(id, one.is_object() ? text_of(one, "content") : "", one.is_object() && flag_of(one, "special", false)); !status) return status;
+    }
+  if (unigram) {
+    put_unigram(metadata, tokens, types, std::move(scores), model.adds_space_prefix, model.removes_extra_spaces, model.charsmap);
+  } else {
+    metadata.emplace_back("tokenizer.ggml.model", gguf_string("llama"));
+    metadata.emplace_back("tokenizer.ggml.tokens", gguf_strings(tokens));
+    metadata.emplace_back("tokenizer.ggml.token_type", gguf_int32s(types));
+    metadata.emplace_back("tokenizer.ggml.scores", gguf_floats(std::move(scores)));
+    metadata.emplace_back("tokenizer.ggml.add_space_prefix", gguf_bool(model.adds_space_prefix));
+  }
+  return {};
+}
+
 class TokenizerReader {
  public:
   TokenizerReader(const Json& tokenizer, std::string place, std::int64_t count_tokens)
@@ -58,8 +146,9 @@ class TokenizerReader {
     if (model == tokenizer_.end() || !model->is_object()) return bad(Code::kBadValue, "model is not an object");
     JsonReader reader(*model, place_ + ": model");
     const std::string type = reader.text("type", model->contains("merges") ? "BPE" : "");
+    if (type == "Unigram") return read_unigram(*model, reader, metadata);
     if (type != "BPE")
-      return bad(Code::kUnsupported, fmt::format("the tokenizer's model is '{}'; this program reads BPE", type));
+      return bad(Code::kUnsupported, fmt::format("the tokenizer's model is '{}'; this program reads BPE and Unigram", type));
     for (const char* option : {"continuing_subword_prefix", "end_of_word_suffix"})
       if (!reader.text(option, "").empty()) return bad(Code::kUnsupported, fmt::format("model.{} is not empty", option));
     const bool byte_fallback = reader.flag("byte_fallback", false);
@@ -85,6 +174,7 @@ class TokenizerReader {
   }
 
   const std::vector<std::string>& tokens() const { return tokens_; }
+  const std::string& unknown() const { return unknown_; }  // empty: none
 
  private:
   Error bad(Code code, std::string sentence) const { return {code, place_ + ": " + std::move(sentence)}; }
@@ -102,6 +192,10 @@ class TokenizerReader {
       tokens_[place] = text;
       types_[place] = kNormal;
     }
+    return read_added();
+  }
+
+  Status read_added() {
     const auto added = tokenizer_.find("added_tokens");
     if (added != tokenizer_.end() && added->is_array())
       for (const Json& one : *added) {
@@ -142,6 +236,54 @@ class TokenizerReader {
         return bad(Code::kBadValue, fmt::format("merge {} is neither a text nor two texts", merges_.size()));
       }
     }
+    return {};
+  }
+
+  // [["<pad>", 0.0], ...]: pieces with their scores; the steps around them are sentencepiece's own, in Hugging Face's words.
+  Status read_unigram(const Json& model, JsonReader& reader, Metadata& metadata) {
+    const auto vocab = model.find("vocab");
+    if (vocab == model.end() || !vocab->is_array() || vocab->size() > static_cast<std::size_t>(count_tokens_))
+      return bad(Code::kBadValue, fmt::format("model.vocab is not a list of at most {} pieces, as many as the embedding has rows", count_tokens_));
+    tokens_.assign(static_cast<std::size_t>(count_tokens_), "");
+    types_.assign(tokens_.size(), kUnused);
+    std::vector<float> scores(tokens_.size(), 0.0f);
+    const bool bytes = reader.flag("byte_fallback", false);
+    for (std::size_t id = 0; id < vocab->size(); ++id) {
+      const Json& one = (*vocab)[id];
+      if (!one.is_array() || one.size() != 2 || !one[0].is_string() || !one[1].is_number())
+        return bad(Code::kBadValue, fmt::format("piece {} of model.vocab is not a text with a score", id));
+      tokens_[id] = one[0].get<std::string>();
+      scores[id] = one[1].get<float>();
+      const std::string& text = tokens_[id];
+      types_[id] = bytes && text.size() == 6 && text.starts_with("<0x") && text.back() == '>' ? kByte : kNormal;
+    }
+    const std::int64_t unknown = reader.integer("unk_id", -1, count_tokens_ - 1, -1);
+    if (reader.error()) return *reader.error();
+    if (unknown >= 0) unknown_ = tokens_[static_cast<std::size_t>(unknown)];
+    if (Status status = read_added(); !status) return status;
+    bool collapses = false, prefix = false;
+    std::string charsmap;
+    const auto normalizer = tokenizer_.find("normalizer");
+    if (normalizer != tokenizer_.end())
+      for (const Json* step : steps_of(&*normalizer, "normalizers")) {
+        const std::string type = text_of(*step, "type");
+        if (type == "Precompiled") {
+          if (!from_base64(text_of(*step, "precompiled_charsmap"), charsmap)) return bad(Code::kBadValue, "precompiled_charsmap is not base64");
+        } else if (type == "Replace" && step->contains("pattern") && text_of((*step)["pattern"], "Regex") == " {2,}") {
+          collapses = true;
+        } else if (type != "Strip" && !type.empty()) {
+          return bad(Code::kUnsupported, fmt::format("the normalizer '{}' is not known beside a Unigram model", type));
+        }
+      }
+    const auto pre = tokenizer_.find("pre_tokenizer");
+    if (pre != tokenizer_.end())
+      for (const Json* step : steps_of(&*pre, "pretokenizers")) {
+        const std::string type = text_of(*step, "type");
+        if (type == "Metaspace") prefix = text_of(*step, "prepend_scheme").empty() ? flag_of(*step, "add_prefix_space", true) : text_of(*step, "prepend_scheme") != "never";
+        else if (type == "WhitespaceSplit") collapses = true;
+        else if (!type.empty()) return bad(Code::kUnsupported, fmt::format("the pre-tokenizer '{}' is not known beside a Unigram model", type));
+      }
+    put_unigram(metadata, tokens_, types_, std::move(scores), prefix, collapses, charsmap);
     return {};
   }
 
@@ -273,33 +415,46 @@ Status read_tokenizer(const fs::path& directory, const Json& config, std::int64_
   const fs::path path = directory / "tokenizer.json";
   std::optional<Json> json, options, generation;
   if (Status status = read_optional_json_file(path, json); !status) return status;
-  if (!json)
-    return Error{Code::kNotFound, fmt::format("{}: no such file; this program reads a checkpoint's tokenizer from it (not from tokenizer.model)", path.string())};
+  const fs::path pieces = directory / "tokenizer.model";
+  std::error_code code;
+  if (!json && !fs::exists(pieces, code))
+    return Error{Code::kNotFound, fmt::format("{}: no such file; this program reads a checkpoint's tokenizer from it, or from tokenizer.model", path.string())};
   if (Status status = read_optional_json_file(directory / "tokenizer_config.json", options); !status) return status;
   if (Status status = read_optional_json_file(directory / "generation_config.json", generation); !status) return status;
   const Json empty = Json::object();
   JsonReader settings(options ? *options : empty, (directory / "tokenizer_config.json").string());
   JsonReader own(config, (directory / "config.json").string());
 
-  TokenizerReader reader(*json, path.string(), count_tokens);
-  if (Status status = reader.read(metadata); !status) return status;
-
   std::optional<bool> add_bos, add_eos;
-  reader.read_template(add_bos, add_eos);
-  if (!add_bos) add_bos = settings.flag("add_bos_token", false);
-  if (!add_eos) add_eos = settings.flag("add_eos_token", false);
+  std::vector<std::string> tokens;
+  std::string unknown_text = token_text(settings.find("unk_token"));
+  SentencePieceModel sentencepiece;
+  if (json) {
+    TokenizerReader reader(*json, path.string(), count_tokens);
+    if (Status status = reader.read(metadata); !status) return status;
+    reader.read_template(add_bos, add_eos);
+    tokens = reader.tokens();
+    if (unknown_text.empty()) unknown_text = reader.unknown();
+  } else if (Status status = read_sentencepiece(pieces, options, count_tokens, metadata, tokens, sentencepiece); !status) {
+    return status;
+  }
+  // What the classes do that read tokenizer.model: Llama's puts BOS in front, T5's EOS behind.
+  const bool bpe = !json && sentencepiece.kind == SentencePieceModel::Kind::kBpe;
+  if (!add_bos) add_bos = settings.flag("add_bos_token", bpe);
+  if (!add_eos) add_eos = settings.flag("add_eos_token", !json && !bpe);
   metadata.emplace_back("tokenizer.ggml.add_bos_token", gguf_bool(*add_bos));
   metadata.emplace_back("tokenizer.ggml.add_eos_token", gguf_bool(*add_eos));
 
   const auto id_of_text = [&](const std::string& text) -> std::int64_t {
-    const auto found = std::find(reader.tokens().begin(), reader.tokens().end(), text);
-    return text.empty() || found == reader.tokens().end() ? -1 : found - reader.tokens().begin();
+    const auto found = std::find(tokens.begin(), tokens.end(), text);
+    return text.empty() || found == tokens.end() ? -1 : found - tokens.begin();
   };
   const auto put_id = [&](const char* key, std::int64_t id) {
     metadata.emplace_back(fmt::format("tokenizer.ggml.{}_token_id", key), gguf_int32(static_cast<std::int32_t>(id)));
   };
   // The tokenizer's own files come first; -1 says that there is none.
   std::int64_t bos = id_of_text(token_text(settings.find("bos_token")));
+  if (bos < 0 && !json) bos = sentencepiece.bos;
   if (const auto ids = ids_of(own.find("bos_token_id"), count_tokens); bos < 0 && !ids.empty()) bos = ids.front();
   put_id("bos", bos);
   std::vector<std::int64_t> ends;
@@ -307,6 +462,7 @@ Status read_tokenizer(const fs::path& directory, const Json& config, std::int64_
     if (id >= 0 && std::find(ends.begin(), ends.end(), id) == ends.end()) ends.push_back(id);
   };
   add_end(id_of_text(token_text(settings.find("eos_token"))));
+  if (!json && sentencepiece.eos < count_tokens) add_end(sentencepiece.eos);
   for (const std::int64_t id : ids_of(own.find("eos_token_id"), count_tokens)) add_end(id);
   if (generation) {
     JsonReader rules(*generation, (directory / "generation_config.json").string());
@@ -315,7 +471,8 @@ Status read_tokenizer(const fs::path& directory, const Json& config, std::int64_
   constexpr std::array kEnds = {"eos", "eot", "eom"};
   if (ends.empty()) put_id("eos", -1);
   for (std::size_t i = 0; i < std::min(ends.size(), kEnds.size()); ++i) put_id(kEnds[i], ends[i]);
-  put_id("unknown", id_of_text(token_text(settings.find("unk_token"))));
+  const std::int64_t unknown = id_of_text(unknown_text);
+  put_id("unknown", unknown < 0 && !json && sentencepiece.unknown < count_tokens ? sentencepiece.unknown : unknown);
 
   std::string chat;
   if (const Json* given = settings.find("chat_template")) {

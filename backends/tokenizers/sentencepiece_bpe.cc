@@ -2,6 +2,7 @@
 // and the adjacent pair whose joined text has the best score is merged until no pair is a token. What is no token in the end
 // is spelled in byte tokens <0xHH>. Not the unigram search, and no Unicode normalisation.
 // Source: Kudo & Richardson 2018 (SentencePiece), BPE mode. Cost: O(n log n) by a priority queue over a linked list.
+#include "backends/tokenizers/sentencepiece_pieces.h"
 #include "backends/tokenizers/tokenizer.h"
 
 #include <fmt/format.h>
@@ -11,16 +12,6 @@
 
 namespace quantfleet {
 namespace {
-
-constexpr std::string_view kSpace = "\xe2\x96\x81";  // U+2581
-
-// Length that the first byte announces; bytes that cannot start a code point stand alone.
-std::size_t code_point_length(unsigned char first) {
-  if (first >= 0xf0) return 4;
-  if (first >= 0xe0) return 3;
-  if (first >= 0xc0) return 2;
-  return 1;
-}
 
 class SentencePieceBpe final : public Tokenizer {
  public:
@@ -37,17 +28,17 @@ class SentencePieceBpe final : public Tokenizer {
       byte_id_[byte] = found == id_of_.end() ? vocabulary_.unknown.value_or(-1) : found->second;
     }
     std::vector<std::string> pieces(vocabulary_.tokens.size());
-    for (std::size_t id = 0; id < pieces.size(); ++id) pieces[id] = piece_text(id);
+    for (std::size_t id = 0; id < pieces.size(); ++id) pieces[id] = sentencepiece_text(vocabulary_, id);
     set_pieces(std::move(pieces));
   }
 
  protected:
   void encode_plain(std::string_view text, bool follows_special, std::vector<std::int32_t>& ids) const override {
     std::string escaped;
-    escaped.reserve(text.size() + text.size() / 2 + kSpace.size());
-    if (add_space_prefix_ && follows_special) escaped += kSpace;
+    escaped.reserve(text.size() + text.size() / 2 + kSentencePieceSpace.size());
+    if (add_space_prefix_ && follows_special) escaped += kSentencePieceSpace;
     for (const char c : text) {
-      if (c == ' ') escaped += kSpace;
+      if (c == ' ') escaped += kSentencePieceSpace;
       else escaped += c;
     }
     merge(escaped, ids);
@@ -111,31 +102,6 @@ class SentencePieceBpe final : public Tokenizer {
       }
       for (const char c : symbol)
         if (const std::int32_t id = byte_id_[static_cast<unsigned char>(c)]; id >= 0) ids.push_back(id);
-    }
-  }
-
-  std::string piece_text(std::size_t id) const {
-    const std::string& text = vocabulary_.tokens[id];
-    switch (vocabulary_.types[id]) {
-      case TokenType::kByte: {
-        unsigned byte = 0;
-        if (text.size() == 6 && std::sscanf(text.c_str(), "<0x%2X>", &byte) == 1) return std::string(1, static_cast<char>(byte));
-        return text;
-      }
-      case TokenType::kNormal: {
-        std::string piece;
-        for (std::size_t at = 0; at < text.size();) {
-          if (text.compare(at, kSpace.size(), kSpace) == 0) {
-            piece += ' ';
-            at += kSpace.size();
-          } else {
-            piece += text[at++];
-          }
-        }
-        return piece;
-      }
-      case TokenType::kUnused: return "";
-      default: return text;
     }
   }
 

@@ -16,7 +16,7 @@ bool contains_ignoring_case(std::string_view text, std::string_view lower_case_p
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::create(Vocabulary vocabulary) {
   if (vocabulary.model == "llama") return std::shared_ptr<const Tokenizer>(make_sentencepiece_bpe(std::move(vocabulary)));
-  auto tokenizer = make_byte_level_bpe(std::move(vocabulary));
+  auto tokenizer = vocabulary.model == "t5" ? make_unigram(std::move(vocabulary)) : make_byte_level_bpe(std::move(vocabulary));
   if (!tokenizer) return tokenizer.error();
   return std::shared_ptr<const Tokenizer>(std::move(*tokenizer));
 }

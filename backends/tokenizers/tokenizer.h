@@ -1,8 +1,9 @@
-// Text to token ids and back: SentencePiece BPE ("llama", merges by score with bytes as the last resort) and byte-level BPE
-// ("gpt2", merges by rank inside the pieces that a pre-tokenizer's regular expressions cut).
+// Text to token ids and back: SentencePiece BPE ("llama", merges by score with bytes as the last resort), SentencePiece unigram
+// ("t5", the cut with the best sum of scores) and byte-level BPE ("gpt2", merges by rank inside the pieces that a pre-tokenizer's
+// regular expressions cut).
 // Any byte string can be encoded. Bytes that are not UTF-8: SentencePiece passes them through byte tokens; byte-level BPE
-// reads each as U+FFFD. Reference for ids: llama.cpp of February 2025. A Tokenizer is immutable and may be shared by threads.
-// Not here: WordPiece, unigram, Unicode normalisation, chat templates.
+// and unigram read each as U+FFFD. Reference for ids: llama.cpp of February 2025. A Tokenizer is immutable and may be shared by threads.
+// Not here: WordPiece, Unicode normalisation other than unigram's map, chat templates.
 #pragma once
 
 #include "backends/tokenizers/vocabulary.h"
@@ -62,6 +63,7 @@ class Tokenizer {
 
 std::unique_ptr<Tokenizer> make_sentencepiece_bpe(Vocabulary vocabulary);
 Result<std::unique_ptr<Tokenizer>> make_byte_level_bpe(Vocabulary vocabulary);
+Result<std::unique_ptr<Tokenizer>> make_unigram(Vocabulary vocabulary);  // kTruncated, kBadValue: a damaged map of characters
 
 // Passes bytes through in whole UTF-8 code points: what is incomplete waits for the next call. Bytes that can never become
 // a code point pass as they are.

@@ -39,9 +39,9 @@ Result<Vocabulary> read_vocabulary(const GgufFile& file) {
   auto model = file.get_string("tokenizer.ggml.model");
   if (!model) return model.error();
   vocabulary.model = *model;
-  if (vocabulary.model != "llama" && vocabulary.model != "gpt2")
-    return Error{Code::kUnsupported, fmt::format("tokenizer.ggml.model is '{}'; this program has 'llama' (SentencePiece BPE) "
-                                                 "and 'gpt2' (byte-level BPE)", vocabulary.model)};
+  if (vocabulary.model != "llama" && vocabulary.model != "t5" && vocabulary.model != "gpt2")
+    return Error{Code::kUnsupported, fmt::format("tokenizer.ggml.model is '{}'; this program has 'llama' (SentencePiece BPE), 't5' (SentencePiece "
+                                                 "unigram) and 'gpt2' (byte-level BPE)", vocabulary.model)};
   auto pre = file.string_or("tokenizer.ggml.pre", "default");
   if (!pre) return pre.error();
   vocabulary.pre = *pre;
@@ -69,7 +69,7 @@ Result<Vocabulary> read_vocabulary(const GgufFile& file) {
       if (type != 0) vocabulary.types[id] = static_cast<TokenType>(type);
     }
   }
-  if (vocabulary.model == "llama") {
+  if (vocabulary.model != "gpt2") {
     auto scores = file.get_floats("tokenizer.ggml.scores");
     if (!scores) return scores.error();
     if (scores->size() != count)
@@ -102,6 +102,9 @@ Result<Vocabulary> read_vocabulary(const GgufFile& file) {
     vocabulary.bos = known(1);
     vocabulary.eos = known(2);
     vocabulary.unknown = known(0);
+  } else if (vocabulary.model == "t5") {
+    vocabulary.eos = known(1);
+    vocabulary.unknown = known(2);
   } else {
     vocabulary.bos = vocabulary.eos = known(11);
   }
@@ -113,6 +116,17 @@ Result<Vocabulary> read_vocabulary(const GgufFile& file) {
   if (auto s = flag_into(vocabulary.add_bos, "tokenizer.ggml.add_bos_token"); !s) return s.error();
   if (auto s = flag_into(vocabulary.add_eos, "tokenizer.ggml.add_eos_token"); !s) return s.error();
   if (auto s = flag_into(vocabulary.add_space_prefix, "tokenizer.ggml.add_space_prefix"); !s) return s.error();
+
+  if (vocabulary.model == "t5") {
+    const auto spaces = file.bool_or("tokenizer.ggml.remove_extra_whitespaces", false);
+    if (!spaces) return spaces.error();
+    vocabulary.removes_extra_spaces = *spaces;
+    if (file.find("tokenizer.ggml.precompiled_charsmap")) {
+      const auto bytes = file.get_ints("tokenizer.ggml.precompiled_charsmap");
+      if (!bytes) return bytes.error();
+      for (const std::int64_t byte : *bytes) vocabulary.charsmap += static_cast<char>(byte);
+    }
+  }
 
   const auto add_end = [&](std::optional<std::int32_t> id) {
     if (id && std::find(vocabulary.end_of_text.begin(), vocabulary.end_of_text.end(), *id) == vocabulary.end_of_text.end())
