@@ -192,6 +192,22 @@ class Parser {
       expect_tag_end();
       return statement;
     }
+    if (name == "macro") {
+      statement.kind = Statement::Kind::kMacro;
+      statement.names.push_back(expect_name());
+      expect_operator("(");
+      while (!accept_operator(")")) {
+        statement.names.push_back(expect_name());
+        statement.conditions.push_back(accept_operator("=") ? expression() : nullptr);
+        if (!is_operator(")")) expect_operator(",");
+      }
+      expect_tag_end();
+      statement.bodies.push_back(parse_body({"endmacro"}, 0));
+      take(), take();
+      if (now().kind == Token::Kind::kName) take();  // the name again
+      expect_tag_end();
+      return statement;
+    }
     if (name == "break" || name == "continue") {
       if (!loops) throw Failure{statement.position, fmt::format("'{}' outside of a loop", name)};
       statement.kind = name == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue;
@@ -199,7 +215,7 @@ class Parser {
       return statement;
     }
     throw Failure{statement.position,
-                  fmt::format("tag '{}' is not supported (if, for, set, break, continue are)", name), Code::kUnsupported};
+                  fmt::format("tag '{}' is not supported (if, for, set, macro, break, continue are)", name), Code::kUnsupported};
   }
 
   ExpressionPtr expression_or_tuple() {

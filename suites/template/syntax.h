@@ -50,13 +50,13 @@ struct Body {
 };
 
 struct Statement {
-  enum class Kind { kText, kPrint, kIf, kFor, kSet, kSetBlock, kBlock, kBreak, kContinue };
+  enum class Kind { kText, kPrint, kIf, kFor, kSet, kSetBlock, kBlock, kMacro, kBreak, kContinue };
   Kind kind{};
   Position position;
   std::string text;                       // kText
-  std::vector<ExpressionPtr> conditions;  // kIf: one per branch but a final else;  kFor: the filter, if any
+  std::vector<ExpressionPtr> conditions;  // kIf: one per branch but a final else;  kFor: the filter, if any;  kMacro: defaults or nullptr
   std::vector<Body> bodies;               // kIf: one per branch;  kFor: body, else;  kSetBlock, kBlock: body
-  std::vector<std::string> names;         // kFor, kSet: targets;  kSet of an attribute: name, attribute
+  std::vector<std::string> names;         // kFor, kSet: targets;  kSet of an attribute: name, attribute;  kMacro: name, parameters
   bool sets_attribute = false;
   ExpressionPtr expression;               // kPrint, kFor, kSet
 };

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace quantfleet {
 namespace jinja {
@@ -56,6 +57,7 @@ class Renderer {
         break;
       }
       case Statement::Kind::kBlock: return print(statement.bodies[0], out);
+      case Statement::Kind::kMacro: macros_[statement.names[0]] = &statement; break;
       case Statement::Kind::kBreak: return Flow::kBreak;
       case Statement::Kind::kContinue: return Flow::kContinue;
     }
@@ -131,6 +133,32 @@ class Renderer {
     if (i) members["previtem"] = all[i - 1];
     if (i + 1 < all.size()) members["nextitem"] = all[i + 1];
     return loop;
+  }
+
+  // What a macro prints. It sees its parameters and what stands outside of all loops, not the place that calls it.
+  Value call_macro(const Statement& macro, const Arguments& given) {
+    constexpr int kDepthMax = 16;
+    if (++macro_depth_ > kDepthMax) meter_.fail(fmt::format("macros call each other more than {} deep", kDepthMax), Code::kTooLarge);
+    const std::vector<std::string>& names = macro.names;  // its own, then its parameters'
+    if (given.positional.size() + 1 > names.size()) meter_.fail(fmt::format("macro '{}' has {} parameters", names[0], names.size() - 1));
+    for (const auto& [name, value] : given.keywords)
+      if (std::find(names.begin() + 1, names.end(), name) == names.end()) meter_.fail(fmt::format("macro '{}' has no parameter '{}'", names[0], name));
+    std::map<std::string, Value> scope;
+    for (std::size_t i = 1; i < names.size(); ++i) {
+      const Value* value = given.find(i - 1, names[i]);
+      if (value) scope[names[i]] = *value;
+      else if (macro.conditions[i - 1]) scope[names[i]] = evaluate(*macro.conditions[i - 1]);
+      else scope[names[i]] = undefined(names[i]);
+    }
+    std::vector<std::map<std::string, Value>> outer(std::make_move_iterator(scopes_.begin() + 1), std::make_move_iterator(scopes_.end()));
+    scopes_.resize(1);
+    scopes_.push_back(std::move(scope));
+    std::string text;
+    print(macro.bodies[0], text);
+    scopes_.resize(1);
+    scopes_.insert(scopes_.end(), std::make_move_iterator(outer.begin()), std::make_move_iterator(outer.end()));
+    --macro_depth_;
+    return of(std::move(text));
   }
 
   Value look_up(const std::string& name) {
@@ -216,7 +244,8 @@ class Renderer {
           return call_method(object, callee.text, given, meter_);
         }
         if (callee.kind != Kind::kName) meter_.fail("only functions and methods can be called");
-        return call_function(callee.text, arguments(node), meter_);
+        const auto macro = macros_.find(callee.text);
+        return macro != macros_.end() ? call_macro(*macro->second, arguments(node)) : call_function(callee.text, arguments(node), meter_);
       }
       case Kind::kFilter: {
         const Value value = child(0);
@@ -264,6 +293,8 @@ class Renderer {
   const Json& variables_;
   Meter& meter_;
   std::vector<std::map<std::string, Value>> scopes_;
+  std::map<std::string, const Statement*> macros_;
+  int macro_depth_ = 0;
 };
 
 Error error_at(const Failure& failure, std::string_view place) {

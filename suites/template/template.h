@@ -1,8 +1,11 @@
 // Templates in a subset of Jinja, for the prompts of tasks and for the chat templates that models carry.
 //   {{ expression }}   {% if %} {% elif %} {% else %}   {% for a, b in list if condition %} {% else %}   {% set %}
-//   {# comment #}      {%- -%} whitespace control       {% break %} {% continue %}   loop.index, .index0, .first, .last, ...
+//   {% macro name(a, b=1) %}                            {% break %} {% continue %}   loop.index, .index0, .first, .last, ...
+//   {# comment #}      {%- -%} whitespace control
 //   filters, tests and methods: functions.cc            namespace(), range(), raise_exception()
-// Not there: macro, include, import, block, call, raw, custom delimiters; objects print and iterate in key order.
+// Not there: include, import, block, call, raw, custom delimiters; objects print and iterate in key order, lists
+// hold no undefined values. strftime_now is undefined: templates then name the date that they were written with, and a prompt is
+// the same every day.
 // Both the template and its variables may be hostile: rendering is bounded in steps and bytes.
 // Source: the documentation of Jinja 3.1.  Tests: tests/suites/template/.  Fuzz: tests/fuzz/fuzz_template.cc
 #pragma once
