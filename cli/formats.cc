@@ -216,6 +216,7 @@ int survey(const Options& options) {
   EngineOptions reference = engine_of;
   reference.activations = Activations::kF32;
   reference.reference_logits_out = workspace.path / "reference.logits";
+  reference.whole_reference_rows = true;  // a file of this run alone, so divergences stay exact
   roll(*open_model(reference), texts);
   engine_of.reference_logits_in = reference.reference_logits_out;
 

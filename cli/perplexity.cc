@@ -1,16 +1,21 @@
 // quantfleet perplexity: how well a model predicts a text, by llama-perplexity's convention, and how far its distribution is
 // from a reference model's on the same tokens.
+#include "backends/engines/reference_logits.h"
 #include "backends/huggingface/checkpoint.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 
 namespace quantfleet::cli {
@@ -59,12 +64,21 @@ double quantile(const std::vector<float>& sorted, double p) {
   return sorted[low] + (at - static_cast<double>(low)) * (sorted[high] - sorted[low]);
 }
 
+// The finished file takes its name only when it is on disk.
+void keep(const std::filesystem::path& unfinished, const std::filesystem::path& path) {
+  const int fd = ::open(unfinished.c_str(), O_RDONLY | O_CLOEXEC);
+  bool good = fd >= 0 && ::fsync(fd) == 0;
+  if (fd >= 0) ::close(fd);
+  good = good && ::rename(unfinished.c_str(), path.c_str()) == 0;
+  if (!good) throw BadResult({errno == ENOSPC ? Code::kDiskFull : Code::kIo, fmt::format("{}: cannot be written: {}", path.string(), std::strerror(errno))});
+}
+
 }  // namespace
 
 std::function<int()> add_perplexity(CLI::App& app) {
   struct Options {
     ModelOptions model;
-    std::filesystem::path text, reference;
+    std::filesystem::path text, reference, write_reference;
     int context = 512;
     bool json = false;
   };
@@ -73,7 +87,11 @@ std::function<int()> add_perplexity(CLI::App& app) {
   app.add_option("--text", options->text, "text file, taken as it is")->required();
   CLI::Option* context = app.add_option("--context", options->context, "tokens of a window; the second half of each is scored")
                              ->check(CLI::Range(4, 1 << 20))->capture_default_str();
-  app.add_option("--reference", options->reference, "model to compare with: KL divergence, agreement on the most likely token, ratio");
+  CLI::Option* compared = app.add_option("--reference", options->reference,
+                                          "model, or file of --write-reference, to compare with: KL divergence, agreement on the most likely token, "
+                                          "probability of the right token, ratio");
+  app.add_option("--write-reference", options->write_reference,
+                 "keep this model's distributions in FILE, 96 bytes a scored token, for --reference of other runs over the same text")->excludes(compared);
   app.add_flag("--json", options->json, "one JSON document on stdout");
   return [options, context] {
     const std::string text = read_text_file(options->text);
@@ -91,24 +109,53 @@ std::function<int()> add_perplexity(CLI::App& app) {
           request.context_tokens = config->context_tokens;
       }
     };
-    window_of(options->model.model);
-    if (!options->reference.empty()) window_of(options->reference);
+    const bool stored = is_reference_logits(options->reference);
+    if (stored) {
+      const auto facts = read_reference_facts(options->reference);
+      if (!facts) throw BadResult(facts.error());
+      if (facts->context_tokens == 0)
+        throw BadResult({Code::kTruncated, fmt::format("{}: holds no text's distributions", options->reference.string())});
+      if (given && facts->context_tokens != request.context_tokens)
+        throw BadResult({Code::kUsage, fmt::format("--context {}: {} was written with windows of {} tokens", request.context_tokens,
+                                                   options->reference.string(), facts->context_tokens)});
+      request.context_tokens = facts->context_tokens;
+    } else {
+      window_of(options->model.model);
+      if (!options->reference.empty()) window_of(options->reference);
+    }
     EngineOptions engine_of = engine_options(options->model);
     engine_of.context_tokens = request.context_tokens;
 
     std::optional<TemporaryFile> temporary;
-    if (!options->reference.empty()) {
+    std::filesystem::path unfinished;
+    if (stored) {
+      engine_of.reference_logits_in = options->reference;
+    } else if (!options->write_reference.empty()) {
+      unfinished = options->write_reference;
+      unfinished += ".unfinished";
+      engine_of.reference_logits_out = unfinished;
+    } else if (!options->reference.empty()) {
       temporary.emplace();
+      engine_of.whole_reference_rows = true;
       EngineOptions reference = engine_of;
       reference.model = options->reference;
       reference.reference_logits_out = temporary->path;
       roll(*open_model(reference), request, "reference");
       engine_of.reference_logits_in = temporary->path;
     }
-    auto engine = open_model(engine_of);
-    const Response response = roll(*engine, request, "perplexity");
+    Response response;
+    EngineInfo info;
+    try {
+      const auto engine = open_model(engine_of);
+      info = engine->info();
+      response = roll(*engine, request, "perplexity");
+    } catch (...) {
+      std::error_code ignored;
+      if (!unfinished.empty()) std::filesystem::remove(unfinished, ignored);
+      throw;
+    }
+    if (!unfinished.empty()) keep(unfinished, options->write_reference);
     const auto& answer = std::get<RollingLoglikelihoodAnswer>(response.answer);
-    const EngineInfo& info = engine->info();
     const double n = answer.count_tokens;
     const double perplexity = std::exp(answer.nll_sum / n);
     const double perplexity_error = perplexity * mean_error(answer.nll_sum, answer.nll_squared_sum, n);
@@ -131,17 +178,24 @@ std::function<int()> add_perplexity(CLI::App& app) {
       const double rank_error = std::sqrt(0.99 * 0.01 / n);
       const double p99_error = (quantile(sorted, 0.99 + rank_error) - quantile(sorted, 0.99 - rank_error)) / 2;
       const double agreement = d.top1_agreement_sum / n, agreement_error = n > 1 ? std::sqrt(agreement * (1 - agreement) / (n - 1)) : 0;
+      const double delta = d.delta_p_sum / n, delta_error = mean_error(d.delta_p_sum, d.delta_p_squared_sum, n);
+      const double estimate_error = std::sqrt(d.kl_variance_sum) / n;
       const double difference = answer.nll_sum - d.reference_nll_sum;
       const double ratio = std::exp(difference / n), ratio_error = ratio * mean_error(difference, d.nll_difference_squared_sum, n);
       document.update(nlohmann::ordered_json{
           {"reference_perplexity", std::exp(d.reference_nll_sum / n)}, {"mean_kl_divergence", mean_kl},
-          {"mean_kl_divergence_standard_error", mean_kl_error}, {"kl_divergence_p99", p99}, {"kl_divergence_p99_standard_error", p99_error},
+          {"mean_kl_divergence_standard_error", mean_kl_error}, {"mean_kl_divergence_lower_bound", d.kl_lower_sum / n},
+          {"mean_kl_divergence_estimation_error", estimate_error}, {"mean_delta_p", delta}, {"mean_delta_p_standard_error", delta_error},
+          {"rms_delta_p", std::sqrt(d.delta_p_squared_sum / n)}, {"kl_divergence_p99", p99}, {"kl_divergence_p99_standard_error", p99_error},
           {"top1_agreement", agreement}, {"top1_agreement_standard_error", agreement_error}, {"perplexity_ratio", ratio},
           {"perplexity_ratio_standard_error", ratio_error}});
-      table += fmt::format("reference perplexity  {:.4f}\nperplexity ratio      {:.5f} +/- {:.5f}\nmean KL divergence    {:.6f} +/- {:.6f} nats\n"
-                           "99 % KL divergence    {:.6f} +/- {:.6f} nats\ntop-1 agreement       {:.2f} +/- {:.2f} %\n",
-                           std::exp(d.reference_nll_sum / n), ratio, ratio_error, mean_kl, mean_kl_error, p99, p99_error, 100 * agreement,
-                           100 * agreement_error);
+      const std::string from_brief = d.kl_variance_sum > 0 ? fmt::format("   (from rows in brief: +/- {:.6f} of it, not below {:.6f})", estimate_error,
+                                                                         d.kl_lower_sum / n) : std::string();
+      table += fmt::format("reference perplexity  {:.4f}\nperplexity ratio      {:.5f} +/- {:.5f}\nmean KL divergence    {:.6f} +/- {:.6f} nats{}\n"
+                           "99 % KL divergence    {:.6f} +/- {:.6f} nats\ntop-1 agreement       {:.2f} +/- {:.2f} %\n"
+                           "mean delta p          {:+.3f} +/- {:.3f} %   (root mean square {:.3f} %)\n",
+                           std::exp(d.reference_nll_sum / n), ratio, ratio_error, mean_kl, mean_kl_error, from_brief, p99, p99_error,
+                           100 * agreement, 100 * agreement_error, 100 * delta, 100 * delta_error, 100 * std::sqrt(d.delta_p_squared_sum / n));
     }
     if (options->json) fmt::print("{}\n", document.dump(2));
     else fmt::print("{}", table);

@@ -18,7 +18,8 @@ namespace quantfleet {
 //   accuracy units      "accuracy" 0 or 1, or between where a rule says so (and "accuracy_norm" for multiple choice); of generated
 //                       text also "truncated" (1: stopped by its length) and "no_answer" (1: no filter found an answer)
 //   perplexity items    "nll" and "nll_squared" (sums, nats), "tokens"; with reference logits also "kl_divergence_sum",
-//                       "top1_agreement_sum", "reference_nll"; kl_p99 is derived from per-token values in `series`
+//                       "kl_divergence_lower_sum", "kl_divergence_variance_sum" (request.h), "delta_p_sum",
+//                       "delta_p_squared_sum", "top1_agreement_sum", "reference_nll"; kl_p99 is derived from per-token values in `series`
 //   timing repetitions  "prefill_tokens_per_s", "decode_tokens_per_s", "first_token_ms", "inter_token_ms_p50",
 //                       "inter_token_ms_p95", "peak_memory_bytes", "energy_j_per_token" (absent when not measurable)
 struct ItemResult {

@@ -59,9 +59,12 @@ struct LoglikelihoodAnswer {
 // How far a model's next-token distribution is from a reference model's on the same tokens.
 struct Divergence {
   double kl_sum = 0;                        // sum over scored tokens of KL(reference || model), nats
+  double kl_lower_sum = 0;                  // never above the exact sum; equal to kl_sum where whole rows were stored
+  double kl_variance_sum = 0;               // of kl_sum as an estimate from rows in brief; 0 where whole rows were stored
   double top1_agreement_sum = 0;            // scored tokens whose most likely token is the reference's
   double reference_nll_sum = 0;             // negative log-likelihood under the reference
   double nll_difference_squared_sum = 0;    // of (negative log-likelihood minus the reference's), for the ratio's error
+  double delta_p_sum = 0, delta_p_squared_sum = 0;  // probability of the right token: the model's minus the reference's
   std::vector<float> kl_per_token;          // for percentiles
 };
 

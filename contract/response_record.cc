@@ -25,7 +25,9 @@ Json record_of(const RollingLoglikelihoodAnswer& answer) {
   Json record{{"nll", answer.nll_sum}, {"nll_squared", answer.nll_squared_sum}, {"tokens", answer.count_tokens}};
   if (answer.divergence)
     record["divergence"] = {{"kl", answer.divergence->kl_sum}, {"top1_agreement", answer.divergence->top1_agreement_sum},
-                            {"reference_nll", answer.divergence->reference_nll_sum}, {"difference_squared", answer.divergence->nll_difference_squared_sum}};
+                            {"reference_nll", answer.divergence->reference_nll_sum}, {"difference_squared", answer.divergence->nll_difference_squared_sum},
+                            {"kl_lower", answer.divergence->kl_lower_sum}, {"kl_variance", answer.divergence->kl_variance_sum},
+                            {"delta_p", answer.divergence->delta_p_sum}, {"delta_p_squared", answer.divergence->delta_p_squared_sum}};
   return record;
 }
 
@@ -46,8 +48,12 @@ Answer answer_of(const Json& record, const ItemResult& row) {
     RollingLoglikelihoodAnswer answer{record["nll"].get<double>(), record.at("nll_squared").get<double>(), record.at("tokens").get<int>(), {}};
     if (const auto divergence = record.find("divergence"); divergence != record.end()) {
       const auto series = row.series.find("kl_divergence");
-      answer.divergence = Divergence{divergence->at("kl").get<double>(), divergence->at("top1_agreement").get<double>(), divergence->at("reference_nll").get<double>(),
-                                     divergence->at("difference_squared").get<double>(), series == row.series.end() ? std::vector<float>() : series->second};
+      const auto number = [&](const char* name) { return divergence->at(name).get<double>(); };
+      answer.divergence = Divergence{.kl_sum = number("kl"), .kl_lower_sum = number("kl_lower"), .kl_variance_sum = number("kl_variance"),
+                                     .top1_agreement_sum = number("top1_agreement"), .reference_nll_sum = number("reference_nll"),
+                                     .nll_difference_squared_sum = number("difference_squared"), .delta_p_sum = number("delta_p"),
+                                     .delta_p_squared_sum = number("delta_p_squared"),
+                                     .kl_per_token = series == row.series.end() ? std::vector<float>() : series->second};
     }
     return answer;
   }

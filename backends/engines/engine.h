@@ -29,6 +29,7 @@ struct EngineOptions {
   // Rolling requests: write reference logits there / compare with the ones stored there (one of the two, or neither).
   std::filesystem::path reference_logits_out;
   std::filesystem::path reference_logits_in;
+  bool whole_reference_rows = false;  // written: every log-probability instead of 96 bytes a token
 };
 
 struct EngineInfo {

@@ -145,7 +145,8 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   info.threads = options.threads;
 
   if (!options.reference_logits_out.empty()) {
-    auto writer = ReferenceLogitsWriter::create(options.reference_logits_out, config.vocabulary_tokens);
+    auto writer = ReferenceLogitsWriter::create(options.reference_logits_out, config.vocabulary_tokens,
+                                                options.whole_reference_rows ? ReferenceRows::kWhole : ReferenceRows::kBrief);
     if (!writer) return writer.error();
     engine->reference_out_ = std::move(*writer);
   }

@@ -1,6 +1,5 @@
 // Perplexity of a long text by the conventions of contract/request.h, and divergence from reference logits.
 #include "backends/engines/native.h"
-#include "backends/kernels/elementary.h"
 
 #include <fmt/format.h>
 
@@ -75,7 +74,7 @@ Result<Response> NativeEngine::answer_rolling(const RollingLoglikelihood& reques
     answer.divergence->kl_per_token.reserve(count_rows);
   }
   LogitsDigest digest;
-  std::vector<float> log_probabilities(V), reference(V);
+  std::vector<float> log_probabilities(V);
   Status failed;
   double first_token_ms = 0;
   const auto elapsed_ms = [&] { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); };
@@ -89,21 +88,20 @@ Result<Response> NativeEngine::answer_rolling(const RollingLoglikelihood& reques
     answer.nll_squared_sum += nll * nll;
     ++answer.count_tokens;
     if (reference_out_)
-      if (auto status = reference_out_->row(log_probabilities); !status) return status;
+      if (auto status = reference_out_->row(log_probabilities, target); !status) return status;
     if (!reference_in_) return {};
-    if (auto status = reference_in_->row(reference); !status) return status;
+    const auto row = reference_in_->compare(log_probabilities, target);
+    if (!row) return row.error();
     Divergence& divergence = *answer.divergence;
-    double kl = 0;
-    for (std::size_t i = 0; i < V; ++i) {
-      const double p = static_cast<double>(elementary::exp(reference[i]));
-      if (p > 0) kl += p * (static_cast<double>(reference[i]) - static_cast<double>(log_probabilities[i]));
-    }
-    divergence.kl_sum += kl;
-    divergence.kl_per_token.push_back(static_cast<float>(kl));
-    const double reference_nll = -static_cast<double>(reference[static_cast<std::size_t>(target)]);
-    divergence.reference_nll_sum += reference_nll;
-    divergence.nll_difference_squared_sum += (nll - reference_nll) * (nll - reference_nll);
-    divergence.top1_agreement_sum += argmax(reference.data(), static_cast<std::int64_t>(V)) == argmax(logits.data(), static_cast<std::int64_t>(V));
+    divergence.kl_sum += row->kl;
+    divergence.kl_lower_sum += row->kl_lower;
+    divergence.kl_variance_sum += row->kl_variance;
+    divergence.kl_per_token.push_back(static_cast<float>(row->kl));
+    divergence.reference_nll_sum += row->reference_nll;
+    divergence.nll_difference_squared_sum += (nll - row->reference_nll) * (nll - row->reference_nll);
+    divergence.delta_p_sum += row->delta_p;
+    divergence.delta_p_squared_sum += row->delta_p * row->delta_p;
+    divergence.top1_agreement_sum += row->same_top;
     return {};
   };
 

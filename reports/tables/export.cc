@@ -162,6 +162,7 @@ ordered_json summary_json(const RunSummary& summary) {
     o["kl_divergence"] = number(f.kl_divergence);
     o["kl_divergence_p99"] = number(f.kl_divergence_p99);
     o["top1_agreement"] = number(f.top1_agreement);
+    o["delta_p"] = number(f.delta_p);
     ordered_json& speeds = o["speeds"] = ordered_json::array();
     for (const Speed& speed : f.speeds) {
       ordered_json s;

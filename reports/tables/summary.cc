@@ -120,7 +120,7 @@ statistics::PairedArea paired(const SuiteInfo& suite, const Items& baseline, con
 }
 
 void add_perplexity(FormatSummary& line, const std::vector<SuiteInfo>& suites, const BySuite& by_suite, bool is_reference) {
-  double nll = 0, squares = 0, tokens = 0, kl = 0, agreement = 0, compared_tokens = 0;
+  double nll = 0, squares = 0, tokens = 0, kl = 0, agreement = 0, compared_tokens = 0, delta_p = 0, delta_p_squares = 0, delta_p_tokens = 0;
   std::vector<double> kl_values;
   bool any_suite = false;
   std::string failure;
@@ -143,13 +143,18 @@ void add_perplexity(FormatSummary& line, const std::vector<SuiteInfo>& suites, c
       kl += *item_kl;
       agreement += score(*row, "top1_agreement_sum").value_or(0);
       compared_tokens += *item_tokens;
+      if (const auto item_delta_p = score(*row, "delta_p_sum")) {
+        delta_p += *item_delta_p;
+        delta_p_squares += score(*row, "delta_p_squared_sum").value_or(0);
+        delta_p_tokens += *item_tokens;
+      }
       const auto series = row->result.series.find("kl_divergence");
       if (series != row->result.series.end()) kl_values.insert(kl_values.end(), series->second.begin(), series->second.end());
     }
   }
   if (tokens < 2) {
     const std::string reason = !any_suite ? "no text suite in the plan" : failure.empty() ? "no rows" : failure;
-    line.perplexity = line.kl_divergence = line.kl_divergence_p99 = line.top1_agreement = unmeasured(reason);
+    line.perplexity = line.kl_divergence = line.kl_divergence_p99 = line.top1_agreement = line.delta_p = unmeasured(reason);
     return;
   }
   const double mean_nll = nll / tokens;
@@ -158,11 +163,17 @@ void add_perplexity(FormatSummary& line, const std::vector<SuiteInfo>& suites, c
   line.perplexity = measured(perplexity, squares > 0 ? perplexity * std::sqrt(variance / (tokens - 1)) : 0);
   if (compared_tokens < 2) {
     const std::string reason = is_reference ? "it is the reference" : "no reference logits";
-    line.kl_divergence = line.kl_divergence_p99 = line.top1_agreement = unmeasured(reason);
+    line.kl_divergence = line.kl_divergence_p99 = line.top1_agreement = line.delta_p = unmeasured(reason);
     return;
   }
   const double p = agreement / compared_tokens;
   line.top1_agreement = measured(p, std::sqrt(p * (1 - p) / (compared_tokens - 1)));
+  if (delta_p_tokens < 2) {
+    line.delta_p = unmeasured("rows of an earlier version");
+  } else {
+    const double mean_delta = delta_p / delta_p_tokens, delta_variance = std::max(0.0, delta_p_squares / delta_p_tokens - mean_delta * mean_delta);
+    line.delta_p = measured(mean_delta, std::sqrt(delta_variance / (delta_p_tokens - 1)));
+  }
   line.kl_divergence = measured(kl / compared_tokens, kl_values.empty() ? 0 : statistics::mean(kl_values).standard_error);
   line.kl_divergence_p99 =
       kl_values.empty() ? unmeasured("per-token values were not kept") : measured(quantile(kl_values, 0.99));

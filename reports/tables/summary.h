@@ -61,6 +61,7 @@ struct FormatSummary {
   Measured kl_divergence;                     // mean per token, nats
   Measured kl_divergence_p99;
   Measured top1_agreement;
+  Measured delta_p;                           // mean per token: probability of the right token minus the reference's
   std::vector<Speed> speeds;                  // one per device
   int items = 0, errors = 0;
 };

@@ -51,6 +51,10 @@ class Perplexity : public Scorer {
     }
     if (const auto& divergence = answer->divergence) {
       scores["kl_divergence_sum"] = divergence->kl_sum;
+      scores["kl_divergence_lower_sum"] = divergence->kl_lower_sum;
+      scores["kl_divergence_variance_sum"] = divergence->kl_variance_sum;
+      scores["delta_p_sum"] = divergence->delta_p_sum;
+      scores["delta_p_squared_sum"] = divergence->delta_p_squared_sum;
       scores["top1_agreement_sum"] = divergence->top1_agreement_sum;
       scores["reference_nll"] = divergence->reference_nll_sum;
     }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -99,6 +100,46 @@ TEST_CASE("perplexity prints what its schema says, with and without a reference"
   CHECK(json["top1_agreement"] == 1);
   CHECK(json["perplexity_ratio"] == 1);
   CHECK(run("perplexity " + (folder() / "tiny.gguf") + " --text /no/such/text").code == 2);
+}
+
+TEST_CASE("distributions kept in a file stand for the reference model: 96 bytes a token, the same numbers within the stated error", "[cli]") {
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += "the number " + std::to_string(i * i) + "\n";
+  write("kept.txt", text);
+  const std::string tiny = folder() / "tiny.gguf", small = folder() / "small.gguf", kept = folder() / "kept.logits";
+  REQUIRE(run("quantize " + tiny + " " + small + " --format Q4_0").code == 0);
+  const std::string options = " --text " + (folder() / "kept.txt") + " --json";
+  const Outcome written = run("perplexity " + tiny + options + " --context 64 --write-reference " + kept);
+  CAPTURE(written.error);
+  REQUIRE(written.code == 0);
+  check_schema("perplexity", nlohmann::json::parse(written.out));
+  const double tokens = nlohmann::json::parse(written.out)["tokens"];
+  CHECK(static_cast<double>(fs::file_size(kept)) / tokens <= 100);
+  CHECK_FALSE(fs::exists(kept + ".unfinished"));
+  const Outcome from_file = run("perplexity " + small + options + " --reference " + kept);  // the window is the file's
+  const Outcome from_model = run("perplexity " + small + options + " --context 64 --reference " + tiny);
+  CAPTURE(from_file.error, from_model.error);
+  REQUIRE(from_file.code == 0);
+  REQUIRE(from_model.code == 0);
+  const auto brief = nlohmann::json::parse(from_file.out), whole = nlohmann::json::parse(from_model.out);
+  check_schema("perplexity", brief);
+  check_schema("perplexity", whole);
+  const auto number = [](const nlohmann::json& json, const char* name) { return json[name].get<double>(); };
+  CHECK(number(whole, "mean_kl_divergence") > 1e-4);
+  CHECK(std::abs(number(brief, "mean_kl_divergence") - number(whole, "mean_kl_divergence")) <
+        4 * number(brief, "mean_kl_divergence_estimation_error") + 1e-5);
+  CHECK(number(brief, "mean_kl_divergence_lower_bound") < number(whole, "mean_kl_divergence") + 1e-5);
+  CHECK(number(whole, "mean_kl_divergence_estimation_error") == 0);
+  CHECK(number(brief, "top1_agreement") == number(whole, "top1_agreement"));
+  CHECK(number(brief, "perplexity_ratio") == Approx(number(whole, "perplexity_ratio")).epsilon(1e-5));
+  CHECK(number(brief, "mean_delta_p") == Approx(number(whole, "mean_delta_p")).margin(1e-6));
+  SECTION("a file that cannot belong is refused with a sentence") {
+    CHECK(run("perplexity " + small + options + " --context 32 --reference " + kept).code == 2);
+    CHECK(run("perplexity " + small + " --text " + (folder() / "tiny.gguf") + " --reference " + kept).code == 2);
+    write("cut.logits", contents(kept).substr(0, 1000));
+    CHECK(run("perplexity " + small + options + " --reference " + (folder() / "cut.logits")).code == 2);
+    CHECK(run("perplexity " + small + options + " --reference " + kept + " --write-reference x").code == 2);
+  }
 }
 
 TEST_CASE("bench prints what its schema says", "[cli]") {

@@ -26,7 +26,7 @@ TEST_CASE("every kind of answer is kept and comes back, over the wire too", "[co
   SECTION("rolling text with a divergence") {
     request = RollingLoglikelihood{"long text", 8};
     RollingLoglikelihoodAnswer answer{12.25, 30.5, 7, {}};
-    answer.divergence = Divergence{0.5, 6, 12, 0.25, {}};
+    answer.divergence = Divergence{0.5, 0.4, 0.01, 6, 12, 0.25, -0.3, 0.2, {}};
     response.answer = answer;
   }
   ItemResult row;

@@ -49,7 +49,7 @@ Row answer(std::string format, const std::string& suite_name, int index, double 
 Row text_row(std::string format, double nll, double tokens, std::optional<double> kl) {
   Row row = answer(std::move(format), "text", 0, 0);
   row.result.scores = {{"nll", nll}, {"nll_squared", nll * nll / tokens * 1.5}, {"tokens", tokens}};
-  if (kl) row.result.scores.insert({{"kl_divergence_sum", *kl}, {"top1_agreement_sum", 0.9 * tokens}});
+  if (kl) row.result.scores.insert({{"kl_divergence_sum", *kl}, {"top1_agreement_sum", 0.9 * tokens}, {"delta_p_sum", -0.02 * tokens}, {"delta_p_squared_sum", 0.0029 * tokens}});
   return row;
 }
 
@@ -138,6 +138,7 @@ TEST_CASE("perplexity and divergence are per token over the rolling suites", "[s
   CHECK_FALSE(line(summary, "F16").kl_divergence.value);
   CHECK(*line(summary, "Q4_0").kl_divergence.value == Approx(0.03));
   CHECK(*line(summary, "Q4_0").top1_agreement.value == Approx(0.9));
+  CHECK(*line(summary, "Q4_0").delta_p.value == Approx(-0.02));
 }
 
 TEST_CASE("speed is the median of repetitions, and energy that was not measured says why", "[summary]") {

@@ -163,6 +163,7 @@ TEST_CASE("reference logits give zero divergence to themselves and are refused f
   EngineOptions options;
   options.model = path;
   options.reference_logits_out = file;
+  options.whole_reference_rows = GENERATE(true, false);
   {
     auto writer = NativeEngine::open(options).value();
     for (const auto& [index, response] : answers(*writer, requests)) CHECK(response.has_value());
@@ -174,9 +175,10 @@ TEST_CASE("reference logits give zero divergence to themselves and are refused f
     const auto given = answers(*reader, {requests[1], requests[0]});
     const auto& answer = std::get<RollingLoglikelihoodAnswer>(given.at(1).value().answer);
     REQUIRE(answer.divergence.has_value());
-    CHECK(answer.divergence->kl_sum == 0);
+    const double rounding = options.whole_reference_rows ? 0 : 4e-6 * answer.count_tokens;  // of a logarithm in brief: 1.9e-6
+    CHECK(std::abs(answer.divergence->kl_sum) <= rounding);
     CHECK(answer.divergence->top1_agreement_sum == answer.count_tokens);
-    CHECK(answer.divergence->reference_nll_sum == answer.nll_sum);
+    CHECK(std::abs(answer.divergence->reference_nll_sum - answer.nll_sum) <= rounding);
     CHECK(answer.divergence->kl_per_token.size() == static_cast<std::size_t>(answer.count_tokens));
     CHECK(answer.count_tokens % 15 == 0);  // 32 / 2 - 1 scored tokens a window
   }
