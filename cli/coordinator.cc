@@ -1,6 +1,7 @@
 // quantfleet coordinator: starts one and runs it until Ctrl-C or SIGTERM; state survives, so a restart goes on.
 #include "cli/commands.h"
 #include "coordinator/service.h"
+#include "reports/statistics/sequential.h"
 
 #include <fmt/format.h>
 
@@ -39,6 +40,7 @@ std::function<int()> add_coordinator(CLI::App& app) {
       return exit_code(Code::kUnsupported);
     }
     options->database = *database;
+    options->core.stopping_rule = std::make_shared<statistics::BettingRule>();
     // An agent is offline after five silent heartbeats.
     options->core.agent_silence_seconds = std::max(options->core.agent_silence_seconds, 5 * options->core.heartbeat_seconds);
     Result<std::unique_ptr<coordinator::Service>> service = coordinator::Service::start(*options);

@@ -10,6 +10,7 @@
 #include "coordinator/artifacts/artifact_directory.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/store/store.h"
+#include "reports/statistics/sequential.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -49,10 +50,16 @@ class DirectArtifacts : public agent::ArtifactSource {
   coordinator::ArtifactDirectory& directory_;
 };
 
+coordinator::Options options_with_rule() {
+  coordinator::Options options;
+  options.stopping_rule = std::make_shared<statistics::BettingRule>();
+  return options;
+}
+
 class LocalRun {
  public:
   LocalRun(coordinator::Store& store, coordinator::ArtifactDirectory& artifacts, Register registration, agent::LeaseRunnerOptions lease_options)
-      : store_(store), artifacts_(artifacts), direct_(artifacts), core_(coordinator::Options{}), session_({std::move(registration), {}, {}}),
+      : store_(store), artifacts_(artifacts), direct_(artifacts), core_(options_with_rule()), session_({std::move(registration), {}, {}}),
         lease_options_(std::move(lease_options)), telemetry_(agent::all_sensors()) {
     core_.restore(store_.load(), wall_now());
   }
@@ -93,7 +100,7 @@ class LocalRun {
       if (coordinator::is_final(unit.state)) {
         ++kind.done;
         counts.items_done += unit.items;
-        if (!coordinator::is<coordinator::Done>(unit.state)) ++counts.failed;
+        if (!coordinator::is<coordinator::Done>(unit.state) && !coordinator::is_decided(unit.state)) ++counts.failed;
       } else {
         counts.items_done += core_.items_in(id);
       }

@@ -1,5 +1,6 @@
 #include "cli/run_report.h"
 
+#include "coordinator/scheduler/verdicts.h"
 #include "coordinator/store/results_reader.h"
 #include "reports/html/page.h"
 #include "reports/tables/export.h"
@@ -9,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -83,6 +85,13 @@ Result<reports::RunResults> read_run(const std::filesystem::path& database, std:
   results.suites = stored.suites;
   for (const SuiteSpec& suite : plan->suites)
     if (suite.choice_seed) results.choice_seeds[suite.name] = suite.choice_seed;
+  results.until = plan->until;
+  results.unit_items = plan->limits.unit_items;
+  results.every_device = std::holds_alternative<AccuracyEveryDevice>(plan->accuracy);
+  for (const SuiteInfo& suite : stored.suites) {
+    const auto spec = std::find_if(plan->suites.begin(), plan->suites.end(), [&](const SuiteSpec& s) { return s.name == suite.name; });
+    results.items_of.push_back(spec != plan->suites.end() && spec->limit > 0 ? std::min(spec->limit, suite.items) : suite.items);
+  }
   for (const DeviceRow& d : stored.devices) results.devices.push_back({d.name, d.device, d.labels});
   for (const ModelArtifact& m : stored.artifacts)
     results.files.push_back({m.model, m.format, m.artifact.sha256, m.artifact.size_bytes, fact(m.artifact, "bits_per_weight"),
@@ -98,7 +107,7 @@ Result<reports::RunResults> read_run(const std::filesystem::path& database, std:
     }
   }
   for (const UnitRow& unit : stored.units) {
-    if (unit.state == "failed" || (unit.state == "cancelled" && !unit.reason.empty()))
+    if (unit.state == "failed" || (unit.state == "cancelled" && !unit.reason.empty() && !unit.reason.starts_with(coordinator::kDecided)))
       results.failures.push_back(fmt::format("{} {}: {}", unit.id.value, unit.state, unit.reason));
   }
   return results;

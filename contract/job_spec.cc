@@ -104,6 +104,15 @@ void read_timing(FieldReader& io, TimingSpec& timing) {
   }
 }
 
+void read_until(FieldReader& io, std::optional<UntilVerdict>& until) {
+  const Json* value = io.take("until", true);
+  if (!value) return;
+  until.emplace();
+  if (value->is_string() && *value == "verdict") return;
+  if (value->is_object()) return io.object_at(*value, io.child("until"), *until);
+  io.fail("until", Code::kBadValue, fmt::format("expected verdict or {{margin: M, level: L}}, found {}", describe(*value)));
+}
+
 void check_whole(FieldReader& io, JobSpec& spec) {
   if (io.failed()) return;
   if (spec.models.empty()) return io.fail("models", Code::kBadValue, "needs at least one model");
@@ -170,6 +179,11 @@ void fields(FieldReader& io, LimitSpec& limits) {
   io.number("lease_seconds", limits.lease_seconds, 1, 3'600);
 }
 
+void fields(FieldReader& io, UntilVerdict& until) {
+  io.number("margin", until.margin, 0.0001, 0.5);
+  io.number("level", until.level, 1e-9, 0.5);
+}
+
 void fields(FieldReader& io, JobSpec& spec) {
   required(io, "name");
   name_field(io, "name", spec.name);
@@ -185,6 +199,7 @@ void fields(FieldReader& io, JobSpec& spec) {
   read_accuracy(io, spec.accuracy);
   read_timing(io, spec.timing);
   if (io.has("limits")) io.object("limits", spec.limits);
+  read_until(io, spec.until);
   check_whole(io, spec);
 }
 
@@ -235,7 +250,7 @@ std::string canonical_json(const JobSpec& spec) {
   if (std::holds_alternative<AccuracyOnce>(spec.accuracy)) accuracy = "once";
   else if (std::holds_alternative<AccuracyEveryDevice>(spec.accuracy)) accuracy = "every_device";
   else accuracy = Json{{"spot_check", std::get<AccuracySpotCheck>(spec.accuracy).items}};
-  const Json json{
+  Json json{
       {"name", spec.name},
       {"seed", spec.seed},
       {"models", std::move(models)},
@@ -256,6 +271,8 @@ std::string canonical_json(const JobSpec& spec) {
         {"item_seconds", spec.limits.item_seconds},
         {"lease_seconds", spec.limits.lease_seconds}}},
   };
+  // Keys of later versions stand only where a plan has them, so that older plans keep their hash.
+  if (spec.until) json["until"] = {{"margin", spec.until->margin}, {"level", spec.until->level}};
   return fields_io::dump(json);
 }
 

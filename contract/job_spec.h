@@ -74,6 +74,15 @@ struct LimitSpec {
   bool operator==(const LimitSpec&) const = default;
 };
 
+// Items are handed out until each (model, format, device, area) is decided, or all of the suites' items are used
+// (docs/statistics.md, sequential verdicts).
+struct UntilVerdict {
+  double margin = 0.02;  // of accuracy: a loss below it is the same
+  double level = 0.05;   // chance of a wrong SAME, and of a wrong WORSE, in each area
+
+  bool operator==(const UntilVerdict&) const = default;
+};
+
 struct JobSpec {
   std::string name;
   std::uint64_t seed = 1;
@@ -86,13 +95,14 @@ struct JobSpec {
   AccuracyPolicy accuracy = AccuracySpotCheck{};
   TimingSpec timing;
   LimitSpec limits;
+  std::optional<UntilVerdict> until;     // absent: every item
 
   bool operator==(const JobSpec&) const = default;
 };
 
 // `place` names the source in errors ("plans/demo.yaml"); they carry line and field. Unknown keys, duplicate keys, wrong
 // types and values outside their limits are refused. YAML keys are the field names above; `accuracy: once | every_device |
-// {spot_check: K}`; `timing: off` or a map; a suite is a name or {name, limit, choice_seed}.
+// {spot_check: K}`; `timing: off` or a map; a suite is a name or {name, limit, choice_seed}; `until: verdict` or a map.
 Result<JobSpec> job_spec_from_yaml(std::string_view yaml, std::string_view place);
 Result<JobSpec> job_spec_from_json(std::string_view json, std::string_view place);
 std::string canonical_json(const JobSpec& spec);

@@ -25,6 +25,7 @@ void Coordinator::restore(Snapshot snapshot, Time now) {
   for (Job& job : snapshot.jobs) jobs_.emplace(job.id, std::move(job));
   for (auto& [id, registration] : snapshot.agents) agents_[id].registration = std::move(registration);
   items_in_ = std::move(snapshot.items_in);
+  scores_ = std::move(snapshot.scores);
   for (Unit& unit : snapshot.units) {
     const auto [place, inserted] = units_.emplace(unit.id, std::move(unit));
     const Unit& known = place->second;
@@ -37,6 +38,15 @@ void Coordinator::restore(Snapshot snapshot, Time now) {
       agents_[lease->agent].grant_sent = now;
     }
   }
+  for (const auto& [id, job] : jobs_) watch_verdicts(job);
+}
+
+void Coordinator::watch_verdicts(const Job& job) {
+  if (!job.spec.until || !options_.stopping_rule) return;
+  Verdicts& verdicts = verdicts_.try_emplace(job.id, job, *options_.stopping_rule).first->second;
+  for (const auto& [id, unit] : units_)
+    if (unit.job == job.id) verdicts.add(unit);
+  if (verdicts.all_final()) verdicts_.erase(job.id);
 }
 
 int Coordinator::items_in(const UnitId& unit) const {
@@ -154,6 +164,8 @@ void Coordinator::on(const AgentId& from, Agent& agent, const ResultBatch& messa
         continue;
       }
       if (is_new) ++counters_.rows_by_suite[std::string(suite_of(unit->work))];
+      if (verdicts_.contains(unit->job))
+        if (const auto score = row.scores.find("accuracy"); !row.error && score != row.scores.end()) scores_[unit->id][row.index] = score->second;
       stored.rows.push_back(row);
     }
     if (!stored.rows.empty()) decision.write.push_back(std::move(stored));
@@ -260,6 +272,7 @@ void Coordinator::change(Unit& unit, UnitState state, std::string outcome, const
     if (changed.ended_epoch) {
       unit.epoch = next(unit.epoch);  // late rows of the old lease are refused from here on
       items_in_.erase(unit.id);
+      scores_.erase(unit.id);
     }
     unit.queued_since = now;
     queued_.insert(unit.id);
@@ -278,6 +291,7 @@ void Coordinator::lose_lease(Unit& unit, const std::string& reason, std::string 
 }
 
 void Coordinator::after_final(const Unit& unit, Time now, Decision& decision) {
+  stop_decided(unit, now, decision);
   const auto found = dependents_.find(unit.id);
   if (found == dependents_.end()) return;
   for (const UnitId& id : found->second) {
@@ -293,6 +307,18 @@ void Coordinator::after_final(const Unit& unit, Time now, Decision& decision) {
       change(dependent, Queued{}, "", nullptr, now, decision);
     }
   }
+}
+
+void Coordinator::stop_decided(const Unit& unit, Time now, Decision& decision) {
+  const auto verdicts = verdicts_.find(unit.job);
+  if (verdicts == verdicts_.end()) return;
+  const auto needless = verdicts->second.on_final(unit, units_, scores_);
+  if (verdicts->second.all_final()) {
+    for (const UnitId& id : verdicts->second.units()) scores_.erase(id);
+    verdicts_.erase(verdicts);
+    return;
+  }
+  for (const auto& [id, reason] : needless) change(units_.at(id), Cancelled{reason}, "", nullptr, now, decision);
 }
 
 std::optional<GrantLease> Coordinator::grant_message(const Unit& unit) const {
@@ -374,7 +400,9 @@ Decision Coordinator::tick(Time now) {
 }
 
 Result<JobId> Coordinator::submit(const JobSpec& spec, Time now, Decision& decision) {
-  Job job{make_job_id(spec, now, salt_++), spec, now, false};
+  if (spec.until && !options_.stopping_rule)
+    return Error{Code::kUnsupported, "until: this coordinator has no stopping rule, so it cannot give verdicts"};
+  Job job{make_job_id(spec, now, salt_++), spec, now, false, {}};
   for (ModelSpec& model : job.spec.models) model.path.clear();
   const Fleet announced = fleet(now);
   Result<std::vector<Unit>> units = expand(job.id, job.spec, announced, now);
@@ -385,10 +413,9 @@ Result<JobId> Coordinator::submit(const JobSpec& spec, Time now, Decision& decis
     index_needs(unit, dependents_);
     if (is<Queued>(unit.state)) queued_.insert(unit.id);
   }
-  std::vector<SuiteInfo> suites;
-  for (const SuiteSpec& suite : spec.suites) suites.push_back(suite.info ? *suite.info : *choose_suite(announced, suite.name));
-  decision.write.push_back(JobSubmitted{job, *units, std::move(suites)});
-  jobs_.emplace(id, std::move(job));
+  job.suites = suites_of(job.spec, announced);
+  decision.write.push_back(JobSubmitted{job, *units});
+  watch_verdicts(jobs_.emplace(id, std::move(job)).first->second);
   for (const Unit& unit : *units)
     if (is<Cancelled>(unit.state)) after_final(unit, now, decision);
   grant_all(now, decision);

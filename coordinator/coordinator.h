@@ -17,10 +17,12 @@
 #include "coordinator/jobs/job.h"
 #include "coordinator/jobs/unit.h"
 #include "coordinator/scheduler/scheduler.h"
+#include "coordinator/scheduler/verdicts.h"
 
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -34,7 +36,7 @@ namespace quantfleet::coordinator {
 
 struct AgentRegistered { AgentId agent; Register registration; Time at{}; };
 struct AgentSeen { AgentId agent; Time at{}; };
-struct JobSubmitted { Job job; std::vector<Unit> units; std::vector<SuiteInfo> suites; };
+struct JobSubmitted { Job job; std::vector<Unit> units; };
 struct JobCancelled { JobId job; };
 struct LeaseGranted { Unit unit; AgentId agent; std::string host_id; Time granted_at{}; Time expires_at{}; };
 struct LeaseRenewed { UnitId unit; LeaseEpoch epoch{}; Time expires_at{}; };
@@ -70,6 +72,7 @@ struct Snapshot {
   std::vector<Job> jobs;                               // with units that are not final
   std::vector<Unit> units;                             // all units of those jobs
   std::map<UnitId, std::set<std::string>> items_in;    // of leased units: items stored under the current epoch
+  std::map<UnitId, ItemScores> scores;                 // of jobs until a verdict: what leased and done accuracy units have scored
   std::map<AgentId, Register> agents;                  // as last registered; they are offline until they register again
 };
 
@@ -81,6 +84,7 @@ struct Options {
   double host_patience_seconds = 600;      // units bound to a machine that nobody has seen for so long are cancelled
   std::string artifact_endpoint;
   SchedulerOptions scheduler;
+  std::shared_ptr<const StoppingRule> stopping_rule;   // without one, plans that ask for a verdict are refused
 };
 
 // For /metrics.
@@ -147,6 +151,8 @@ class Coordinator {
   void change(Unit& unit, UnitState state, std::string outcome, const UnitFinished* evidence, Time now, Decision& decision);
   void lose_lease(Unit& unit, const std::string& reason, std::string outcome, const UnitFinished* evidence, Time now, Decision& decision);
   void after_final(const Unit& unit, Time now, Decision& decision);          // dependents: queued or cancelled
+  void stop_decided(const Unit& unit, Time now, Decision& decision);         // units that a verdict made needless: cancelled
+  void watch_verdicts(const Job& job);
   void grant_all(Time now, Decision& decision);
   std::optional<GrantLease> grant_message(const Unit& unit) const;
   bool online(const Agent& agent, Time now) const;
@@ -158,6 +164,8 @@ class Coordinator {
   std::set<UnitId> queued_;
   std::set<UnitId> leased_;
   std::map<UnitId, std::set<std::string>> items_in_;
+  std::map<UnitId, ItemScores> scores_;                     // of jobs in verdicts_
+  std::map<JobId, Verdicts> verdicts_;
   std::map<AgentId, Agent> agents_;
   std::map<std::string, Time> host_seen_;
   Counters counters_;

@@ -58,7 +58,7 @@ Json progress_json(const RunResults& run, double now) {
   json["eta_seconds"] = open && share > 0.02 ? Json((now - run.run.submitted_at) * (1 - share) / share) : Json(nullptr);
   Json problems = Json::array();
   for (const UnitRow& unit : run.units)
-    if (!unit.reason.empty() && problems.size() < 200)
+    if (!unit.reason.empty() && !unit.reason.starts_with(coordinator::kDecided) && problems.size() < 200)
       problems.push_back({{"unit", unit.id.value}, {"state", unit.state}, {"reason", unit.reason}});
   json["problems"] = std::move(problems);
   Json suites = Json::array();

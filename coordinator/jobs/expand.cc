@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -39,6 +40,14 @@ class Expansion {
     for (const ModelSpec& model : spec_.models) {
       if (const Status status = add_model(model); !status) return status.error();
     }
+    // Until a verdict: all formats go through the items together, the baseline ahead.
+    const auto first_item = [](const Unit& unit) {
+      const auto* work = std::get_if<AccuracyWork>(&unit.work);
+      if (std::holds_alternative<TimingWork>(unit.work)) return std::numeric_limits<int>::max();
+      return work && unit.purpose == kMeasure ? work->item_begin : 0;
+    };
+    if (spec_.until)
+      std::stable_sort(units_.begin(), units_.end(), [&](const Unit& a, const Unit& b) { return first_item(a) < first_item(b); });
     for (std::size_t i = 0; i < units_.size(); ++i) units_[i].ordinal = static_cast<int>(i);
     return std::move(units_);
   }
@@ -307,6 +316,12 @@ const SuiteInfo* choose_suite(const Fleet& fleet, std::string_view name) {
       best = version.second;
     }
   return best;
+}
+
+std::vector<SuiteInfo> suites_of(const JobSpec& spec, const Fleet& fleet) {
+  std::vector<SuiteInfo> suites;
+  for (const SuiteSpec& wanted : spec.suites) suites.push_back(wanted.info ? *wanted.info : *choose_suite(fleet, wanted.name));
+  return suites;
 }
 
 Result<std::vector<Unit>> expand(const JobId& job, const JobSpec& spec, const Fleet& fleet, Time now) {

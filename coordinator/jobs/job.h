@@ -15,6 +15,7 @@ struct Job {
   JobSpec spec;
   Time submitted_at{};
   bool cancelled = false;
+  std::vector<SuiteInfo> suites;  // of the plan, in its order, as the fleet knew them when it was submitted
 };
 
 // "waiting" (nothing granted yet) | "running" | "done" | "failed" (a unit failed) | "cancelled"

@@ -175,6 +175,14 @@ ordered_json summary_json(const RunSummary& summary) {
     o["errors"] = f.errors;
     formats.push_back(std::move(o));
   }
+  if (summary.until) {
+    document["until"] = {{"margin", summary.until->margin}, {"level", summary.until->level}};
+    ordered_json& verdicts = document["area_verdicts"] = ordered_json::array();
+    for (const AreaVerdict& v : summary.area_verdicts)
+      verdicts.push_back({{"model", v.model}, {"format", v.format}, {"activations", v.activations}, {"kv", v.kv}, {"device", v.device}, {"area", v.area},
+                          {"verdict", name_of(v.verdict)}, {"items", v.items}, {"answered", v.answered}, {"available", v.available},
+                          {"difference", v.difference}, {"interval", interval_json(v.interval)}});
+  }
   document["results"] = results_json(summary);
   return document;
 }

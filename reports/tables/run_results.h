@@ -3,10 +3,12 @@
 #pragma once
 
 #include "contract/item_result.h"
+#include "contract/job_spec.h"
 #include "contract/messages.h"
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +66,10 @@ struct RunResults {
   std::vector<Row> rows;
   std::vector<Telemetry> telemetry;
   std::vector<std::string> failures;         // one sentence per failed unit
+  std::optional<UntilVerdict> until;         // the plan asked for verdicts
+  int unit_items = 50;                       // items a unit: with `until`, the order in which items counted
+  bool every_device = false;                 // accuracy: every_device
+  std::vector<int> items_of;                 // of each of `suites`, after the plan's limit
 };
 
 }  // namespace quantfleet::reports

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <cmath>
 #include <set>
 #include <tuple>
@@ -390,6 +391,23 @@ RunSummary summarize(const RunResults& results) {
   for (const Line& line : ordered_lines(results, selected))
     add_line(summary, summarize_line(results, selected, line, baseline_of(results, selected, line),
                                      std::get<1>(line) == results.baseline && std::get<3>(line) == results.baseline_kv));
+  summary.until = results.until;
+  if (!summary.until) return summary;
+  summary.area_verdicts = area_verdicts(results);
+  // What was measured until it sufficed must not be judged as if the number of items had been fixed.
+  for (FormatSummary& f : summary.formats) {
+    const auto is_its = [&](const AreaVerdict& v) { return v.model == f.model && v.format == f.format && v.activations == f.activations && v.kv == f.kv; };
+    std::vector<AreaVerdict> own;
+    std::copy_if(summary.area_verdicts.begin(), summary.area_verdicts.end(), std::back_inserter(own), is_its);
+    if (f.pooled) f.pooled->verdict = joined_verdict(own);
+    for (SuiteScore& suite : f.suites) {
+      std::vector<AreaVerdict> of_area;
+      std::copy_if(own.begin(), own.end(), std::back_inserter(of_area), [&](const AreaVerdict& v) { return v.area == suite.suite.area; });
+      suite.verdict = joined_verdict(of_area);
+    }
+  }
+  summary.notes.push_back("items were measured until each area had its verdict: retention intervals are for a fixed number of items and too "
+                          "narrow here, verdicts and the intervals by area are not");
   return summary;
 }
 
@@ -412,6 +430,9 @@ RunSummary summarize_against(const RunResults& baseline, const RunResults& candi
                                           std::get<1>(line), std::get<2>(line), std::get<3>(line), baseline.run));
     add_line(summary, summarize_line(candidate, own, line, same == base.accuracy.end() ? nullptr : &same->second, false));
   }
+  if (baseline.until || candidate.until)
+    summary.notes.push_back("a run that ended with verdicts has as many items as those verdicts needed: intervals and verdicts between two runs are for a "
+                            "fixed number and too sure of themselves here");
   return summary;
 }
 

@@ -9,6 +9,7 @@
 
 #include "reports/statistics/paired.h"
 #include "reports/tables/aggregates.h"
+#include "reports/tables/area_verdicts.h"
 #include "reports/tables/run_results.h"
 
 #include <map>
@@ -79,6 +80,8 @@ struct RunSummary {
   std::vector<DigestMismatch> mismatches;     // devices that computed other logits for the same item
   int digests_compared = 0;
   std::vector<std::string> notes;             // suites not run and why, failed units
+  std::optional<UntilVerdict> until;          // the run was to end with verdicts; each format's verdict then joins its areas'
+  std::vector<AreaVerdict> area_verdicts;     // with `until`
 };
 
 RunSummary summarize(const RunResults& results);

@@ -143,6 +143,27 @@ std::string footnotes(const RunSummary& summary) {
   return out;
 }
 
+std::string area_verdict_table(const RunSummary& summary, const Naming& naming) {
+  if (summary.area_verdicts.empty()) return {};
+  std::vector<Column> columns = {{"format", false}, {"area", false}, {"verdict", false}, {"after items", true}, {"of", true}, {"difference", true}, {"interval", true}};
+  if (naming.models) columns.insert(columns.begin(), {"model", false});
+  if (naming.activations) columns.push_back({"act.", false});
+  if (naming.kv) columns.push_back({"kv", false});
+  const bool devices = std::any_of(summary.area_verdicts.begin(), summary.area_verdicts.end(), [](const AreaVerdict& v) { return !v.device.empty(); });
+  if (devices) columns.push_back({"device", false});
+  TextTable table(columns);
+  for (const AreaVerdict& v : summary.area_verdicts) {
+    std::vector<std::string> row = {v.format, v.area, std::string(name_of(v.verdict)), std::to_string(v.items), std::to_string(v.available),
+                                    fmt::format("{:+.1f}", 100 * v.difference), fmt::format("[{:+.1f}, {:+.1f}]", 100 * v.interval.low, 100 * v.interval.high)};
+    if (naming.models) row.insert(row.begin(), v.model);
+    if (naming.activations) row.push_back(v.activations);
+    if (naming.kv) row.push_back(v.kv);
+    if (devices) row.push_back(v.device);
+    table.add(std::move(row));
+  }
+  return table.text() + "\n";
+}
+
 }  // namespace
 
 std::string terminal_table(const RunSummary& summary, std::size_t width) {
@@ -156,10 +177,12 @@ std::string terminal_table(const RunSummary& summary, std::size_t width) {
     out += build(summary, joined({name_cells(naming), accuracy_cells(summary), {verdict_cell()}}), false).text();
     out += "\n" + build(summary, joined({name_cells(naming), speed_cells(naming)}), true).text();
   }
-  out += "\n" + footnotes(summary);
+  out += "\n" + area_verdict_table(summary, naming) + footnotes(summary);
   if (summary.digests_compared > 0 && summary.mismatches.empty())
     out += fmt::format("  {} items were computed on more than one device: every logits digest agrees\n", summary.digests_compared);
-  out += "  Verdict: pooled accuracy, non-inferiority with a margin of 2 points, one-sided 5 %.\n";
+  out += summary.until ? fmt::format("  Verdict: SAME where every area is, WORSE where one is; margin {:.4g} points, each at {:.4g} %, valid at any time.\n",
+                                     100 * summary.until->margin, 100 * summary.until->level)
+                       : "  Verdict: pooled accuracy, non-inferiority with a margin of 2 points, one-sided 5 %.\n";
   return out;
 }
 

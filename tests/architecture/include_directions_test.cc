@@ -39,6 +39,7 @@ const std::map<std::string, std::vector<std::string>> kMayInclude = {
       "backends/kernels/cpu_features.h"}},
     {"coordinator", {"contract"}},
     {"reports", {"contract"}},
+    {"reports/statistics", {"contract", "coordinator/scheduler/stopping_rule.h"}},
     {"models/reference/corpus", {"contract/error.h"}},
 };
 // main.cc files and cli/ know everybody: they are the places where parts are joined. `models/` tools likewise.

@@ -151,4 +151,37 @@ TEST_CASE("rescore puts the options into the order that the run asked for", "[cl
   CHECK(json["notes"].empty());  // the suite is the run's, options and all
 }
 
+TEST_CASE("a run until a verdict stops early where a format is clearly worse", "[cli]") {
+  const Folder folder;
+  const auto plan = [&](const std::string& name, const std::string& suites, const std::string& more) {
+    std::ofstream(folder.path / (name + ".yaml")) << fmt::format(
+        "name: {}\nmodels: [{{name: reference, path: {}}}]\nformats: [F16, Q8_0, Q2_K]\nbaseline: F16\ntiming: off\nsuites: {}\n{}", name, kModel, suites, more);
+    const Outcome outcome = run_in(folder, fmt::format("run {}.yaml --db results.db", name));
+    INFO(outcome.error);
+    REQUIRE(outcome.code == 0);
+    return outcome.out;
+  };
+  const auto json_of = [&](const std::string& run) {
+    REQUIRE(run_in(folder, "report " + run + " --db results.db --html " + run).code == 0);
+    std::ifstream file(folder.path / run / "index.html");
+    const std::string page{std::istreambuf_iterator<char>(file), {}};
+    const std::string mark = "const data = ";
+    const std::size_t begin = page.find(mark) + mark.size();
+    return nlohmann::json::parse(page.substr(begin, page.find(";\n", begin) - begin));
+  };
+
+  const std::string until = plan("until", "[math]", "until: verdict\nlimits: {unit_items: 20}\n");
+  INFO(until);
+  CHECK(until.find("valid at any time") != std::string::npos);
+  const auto verdicts = json_of("until");
+  REQUIRE(verdicts["area_verdicts"].size() == 2);
+  for (const auto& v : verdicts["area_verdicts"]) {
+    CHECK(v["available"] == 300);
+    if (v["format"] != "Q2_K") continue;
+    CHECK(v["verdict"] == "WORSE");  // the reference model loses most of its arithmetic at two bits
+    CHECK(v["items"] < 100);
+    CHECK(v["answered"] < 300);
+  }
+}
+
 }  // namespace quantfleet

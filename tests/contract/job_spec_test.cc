@@ -99,3 +99,15 @@ TEST_CASE("timing can be switched off, and then a suite is needed", "[job_spec]"
   CHECK_FALSE(spec->timing.enabled);
   CHECK_THAT(problem("name: x\nmodels: [{name: m, path: p}]\nformats: [F16]\ntiming: off\n"), Catch::Contains("suites"));
 }
+
+TEST_CASE("a plan may ask for verdicts; plans that do not keep their hash", "[job_spec]") {
+  const auto until = [](const std::string& line) { return job_spec_from_yaml(std::string(kPlan) + line, "p.yaml"); };
+  CHECK_FALSE(until("")->until.has_value());
+  CHECK(canonical_json(*until("")).find("until") == std::string::npos);
+  CHECK((until("until: verdict\n")->until == UntilVerdict{}));
+  const JobSpec spec = until("until: {margin: 0.01, level: 0.1}\n").value();
+  CHECK((spec.until == UntilVerdict{0.01, 0.1}));
+  CHECK((job_spec_from_json(canonical_json(spec), "json").value() == spec));
+  CHECK(problem(std::string(kPlan) + "until: soon\n").find("expected verdict or {margin: M, level: L}") != std::string::npos);
+  CHECK(problem(std::string(kPlan) + "until: {margin: 0}\n").find("until.margin") != std::string::npos);
+}

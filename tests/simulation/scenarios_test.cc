@@ -2,6 +2,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <iterator>
+
 using namespace quantfleet;
 using namespace quantfleet::simulation;
 using namespace std::chrono_literals;
@@ -111,4 +114,65 @@ TEST_CASE("a cancelled run stops its agents, and the next run gets them", "[simu
   REQUIRE(world.run_until([&] { return world.finished(second); }, 600s));
   CHECK(broken_promise(world, second) == "");
   CHECK(world.results(first).run.status == "cancelled");
+}
+
+namespace {
+
+// What must hold for a run that ended with verdicts: of each format and area at least the ten pairs that the rule wanted.
+int decided_units(World& world, const JobId& job) {
+  const RunResults results = world.results(job);
+  CHECK(results.run.status == "done");
+  std::map<std::pair<std::string, std::string>, std::map<std::string, std::set<int>>> measured;  // suite, host -> format -> items
+  int decided = 0;
+  for (const ResultRow& row : results.rows) {
+    const UnitRow& unit = results.units[row.unit];
+    if (unit.kind == "accuracy" && unit.purpose == "measure") measured[{unit.suite, unit.host_id}][unit.format].insert(row.item.index);
+  }
+  for (const UnitRow& unit : results.units) decided += unit.state == "cancelled";
+  for (const auto& [place, formats] : measured) {
+    REQUIRE(formats.size() == 2);
+    std::vector<int> both;
+    std::set_intersection(formats.at("F16").begin(), formats.at("F16").end(), formats.at("Q4_0").begin(), formats.at("Q4_0").end(), std::back_inserter(both));
+    CHECK(both.size() >= (place.first == "math" ? 10u : 7u));  // text has only seven items: all of them, no verdict
+  }
+  return decided;
+}
+
+JobSpec plan_until_verdict() {
+  JobSpec plan = small_plan();
+  plan.until = UntilVerdict{};
+  return plan;
+}
+
+}  // namespace
+
+TEST_CASE("a run until a verdict hands out no unit of an area that is decided", "[simulation]") {
+  World world(7, {});
+  world.add_agent("a1", "host-a");
+  REQUIRE(world.run_until([&] { return world.online() == 1; }, 10s));
+  const JobId job = world.submit(plan_until_verdict());
+  REQUIRE(world.run_until([&] { return world.finished(job); }, 600s));
+  CHECK(broken_promise(world, job) == "");
+  CHECK(decided_units(world, job) == 6);  // 23 items in units of 5: two of five were needed, on both sides
+  for (const UnitRow& unit : world.results(job).units)
+    if (unit.state == "cancelled" && unit.format == "Q4_0") CHECK(unit.reason == "decided: SAME after 10 items of math");
+}
+
+TEST_CASE("verdicts survive loss, crashes and restarts, on every device by itself", "[simulation]") {
+  int restarts = 0, decided = 0;
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    CAPTURE(seed);
+    World world(seed, {0.02 * static_cast<double>(seed % 10), 0.1, 10 + static_cast<int>(seed % 7) * 300, 0.004, 0.02});
+    four_agents_on_two_hosts(world);
+    REQUIRE(world.run_until([&] { return world.online() == 4; }, 300s));
+    JobSpec plan = plan_until_verdict();
+    if (seed % 2 == 0) plan.accuracy = AccuracyEveryDevice{};
+    const JobId job = world.submit(plan);
+    REQUIRE(world.run_until([&] { return world.finished(job); }, 4h));
+    REQUIRE(broken_promise(world, job) == "");
+    decided += decided_units(world, job);
+    restarts += world.coordinator_restarts();
+  }
+  CHECK(restarts > 30);
+  CHECK(decided > 60);
 }

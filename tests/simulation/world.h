@@ -39,6 +39,18 @@ inline double score_of(const std::string& item) {
   return static_cast<double>(std::hash<std::string>{}(item) % 1000) / 1000.0;
 }
 
+// Decides as soon as ten pairs are in.
+class AfterTenPairs : public coordinator::StoppingRule {
+ public:
+  std::unique_ptr<Question> ask(double, double) const override {
+    struct Counting : Question {
+      Verdict add(double) override { return ++pairs >= 10 ? Verdict::kSame : Verdict::kUnknown; }
+      int pairs = 0;
+    };
+    return std::make_unique<Counting>();
+  }
+};
+
 class World {
  public:
   World(std::uint64_t seed, Troubles troubles) : troubles_(troubles), random_(seed) {
@@ -148,6 +160,7 @@ class World {
     o.heartbeat_seconds = 1;
     o.agent_silence_seconds = 6;
     o.host_patience_seconds = 3600;
+    o.stopping_rule = std::make_shared<AfterTenPairs>();
     return o;
   }
 
@@ -328,6 +341,7 @@ inline std::string broken_promise(World& world, const JobId& job) {
   }
   for (std::size_t i = 0; i < results.units.size(); ++i) {
     const UnitRow& unit = results.units[i];
+    if (unit.state == "cancelled" && unit.reason.starts_with(coordinator::kDecided) && items[i].empty()) continue;
     if (unit.state != "done") return unit.id.value + " is " + unit.state + ": " + unit.reason;
     if (static_cast<int>(items[i].size()) != unit.items) return unit.id.value + " lacks rows";
   }

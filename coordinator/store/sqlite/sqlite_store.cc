@@ -54,6 +54,15 @@ class SqliteStore : public Store {
         "SELECT r.unit_id, r.item_id FROM results r JOIN units u ON u.unit_id = r.unit_id AND u.epoch = r.epoch "
         "WHERE u.state = 'leased'");
     while (items.next()) snapshot.items_in[UnitId{items.text(0)}].insert(items.text(1));
+    for (const Job& job : snapshot.jobs) {
+      if (!job.spec.until) continue;
+      Query scores = db_.query(
+          "SELECT r.unit_id, r.item_index, json_extract(r.scores, '$.accuracy') FROM results r JOIN units u ON u.unit_id = r.unit_id AND "
+          "u.epoch = r.epoch WHERE u.run_id = ? AND u.kind = 'accuracy' AND u.state IN ('leased', 'done') AND r.error_code IS NULL AND "
+          "json_extract(r.scores, '$.accuracy') IS NOT NULL");
+      scores.bind(job.id.value);
+      while (scores.next()) snapshot.scores[UnitId{scores.text(0)}][static_cast<int>(scores.integer(1))] = scores.number(2);
+    }
     Query agents = db_.query("SELECT agent_id, registration FROM agents");
     while (agents.next()) {
       const Result<AgentMessage> message = decode_agent_message(agents.text(1));
@@ -90,7 +99,7 @@ class SqliteStore : public Store {
         .bind(w.job.id.value, w.job.spec.name, canonical_json(w.job.spec), plan_sha256(w.job.spec), seconds_of(w.job.submitted_at))
         .run();
     int position = 0;
-    for (const SuiteInfo& suite : w.suites) {
+    for (const SuiteInfo& suite : w.job.suites) {
       db_.query("INSERT INTO run_suites VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
           .bind(w.job.id.value, position++, suite.name, suite.version, suite.sha256, suite.area, suite.kind, suite.items,
                 suite.chance, suite.not_runnable)
@@ -224,7 +233,12 @@ class SqliteStore : public Store {
     while (runs.next()) {
       Result<JobSpec> spec = job_spec_from_json(runs.text(1), "run " + runs.text(0));
       if (!spec) throw StoreFailure(spec.error());
-      snapshot.jobs.push_back({{runs.text(0)}, *spec, time_of(runs.number(2)), runs.integer(3) != 0});
+      Job& job = snapshot.jobs.emplace_back(Job{{runs.text(0)}, *spec, time_of(runs.number(2)), runs.integer(3) != 0, {}});
+      Query suites = db_.query("SELECT name, version, sha256, area, kind, items, chance, not_runnable FROM run_suites WHERE run_id = ? ORDER BY position");
+      suites.bind(job.id.value);
+      while (suites.next())
+        job.suites.push_back({suites.text(0), suites.text(1), suites.text(2), suites.text(3), suites.text(4), static_cast<int>(suites.integer(5)),
+                              suites.number(6), suites.text(7)});
     }
   }
 
