@@ -18,6 +18,7 @@ std::function<int()> add_results(CLI::App& app);
 std::function<int()> add_compare(CLI::App& app);
 std::function<int()> add_report(CLI::App& app);
 std::function<int()> add_gate(CLI::App& app);
+std::function<int()> add_informative(CLI::App& app);
 std::function<int()> add_coordinator(CLI::App& app);
 std::function<int()> add_agent(CLI::App& app);
 std::function<int()> add_runner(CLI::App& app);
@@ -52,6 +53,7 @@ std::span<const Command> commands() {
       Command{"compare", "one run against another", add_compare},
       Command{"report", "a self-contained HTML page of a run", add_report},
       Command{"gate", "pass, fail or undecided: may a run replace another?", add_gate},
+      Command{"informative", "the items of a suite that flipped most under quantization so far", add_informative},
       Command{"coordinator", "take plans, lease work to agents, keep results", add_coordinator},
       Command{"agent", "measures on this machine what a coordinator asks for", add_agent},
       Command{"runner", "", add_runner},

@@ -1,5 +1,6 @@
 // quantfleet coordinator: starts one and runs it until Ctrl-C or SIGTERM; state survives, so a restart goes on.
 #include "cli/commands.h"
+#include "cli/informative_items.h"
 #include "coordinator/service.h"
 #include "reports/statistics/sequential.h"
 
@@ -41,6 +42,7 @@ std::function<int()> add_coordinator(CLI::App& app) {
     }
     options->database = *database;
     options->core.stopping_rule = std::make_shared<statistics::BettingRule>();
+    options->core.item_chooser = std::make_shared<HistoryChooser>(*database);
     // An agent is offline after five silent heartbeats.
     options->core.agent_silence_seconds = std::max(options->core.agent_silence_seconds, 5 * options->core.heartbeat_seconds);
     Result<std::unique_ptr<coordinator::Service>> service = coordinator::Service::start(*options);

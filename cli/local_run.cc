@@ -6,6 +6,7 @@
 #include "agent/runner/lease_runner.h"
 #include "agent/session.h"
 #include "agent/telemetry/telemetry.h"
+#include "cli/informative_items.h"
 #include "cli/suite_bundles.h"
 #include "coordinator/artifacts/artifact_directory.h"
 #include "coordinator/coordinator.h"
@@ -50,16 +51,24 @@ class DirectArtifacts : public agent::ArtifactSource {
   coordinator::ArtifactDirectory& directory_;
 };
 
-coordinator::Options options_with_rule() {
+// A plan as it was asked, before items were chosen for it.
+std::string hash_as_asked(JobSpec spec) {
+  for (SuiteSpec& suite : spec.suites)
+    if (suite.most_telling > 0) suite.chosen.clear();
+  return coordinator::plan_sha256(spec);
+}
+
+coordinator::Options options_with_statistics(const fs::path& database) {
   coordinator::Options options;
+  options.item_chooser = std::make_shared<HistoryChooser>(database);
   options.stopping_rule = std::make_shared<statistics::BettingRule>();
   return options;
 }
 
 class LocalRun {
  public:
-  LocalRun(coordinator::Store& store, coordinator::ArtifactDirectory& artifacts, Register registration, agent::LeaseRunnerOptions lease_options)
-      : store_(store), artifacts_(artifacts), direct_(artifacts), core_(options_with_rule()), session_({std::move(registration), {}, {}}),
+  LocalRun(coordinator::Store& store, const fs::path& database, coordinator::ArtifactDirectory& artifacts, Register registration, agent::LeaseRunnerOptions lease_options)
+      : store_(store), artifacts_(artifacts), direct_(artifacts), core_(options_with_statistics(database)), session_({std::move(registration), {}, {}}),
         lease_options_(std::move(lease_options)), telemetry_(agent::all_sensors()) {
     core_.restore(store_.load(), wall_now());
   }
@@ -75,7 +84,7 @@ class LocalRun {
 
   Result<JobId> submit_or_continue(const JobSpec& spec) {
     for (const auto& [id, job] : core_.jobs())
-      if (!job.cancelled && coordinator::plan_sha256(job.spec) == coordinator::plan_sha256(spec) && !finished(id)) return id;
+      if (!job.cancelled && hash_as_asked(job.spec) == hash_as_asked(spec) && !finished(id)) return id;
     coordinator::Decision decision;
     Result<JobId> id = core_.submit(spec, wall_now(), decision);
     if (id) perform(decision);
@@ -238,7 +247,7 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
   fs::create_directories(lease_options.work_directory, why);
   if (why) return Error{Code::kPermission, fmt::format("{}: {}", lease_options.work_directory.string(), why.message())};
 
-  LocalRun run(**store, **artifacts, std::move(*registration), std::move(lease_options));
+  LocalRun run(**store, options.database, **artifacts, std::move(*registration), std::move(lease_options));
   run.connect();
   const Result<JobId> id = run.submit_or_continue(spec);
   if (!id) return id.error();

@@ -88,6 +88,8 @@ Result<reports::RunResults> read_run(const std::filesystem::path& database, std:
   results.until = plan->until;
   results.unit_items = plan->limits.unit_items;
   results.every_device = std::holds_alternative<AccuracyEveryDevice>(plan->accuracy);
+  for (const SuiteSpec& suite : plan->suites)
+    for (const ChosenItem& item : suite.chosen) results.chosen[suite.name][item.index] = item.probability;
   for (const SuiteInfo& suite : stored.suites) {
     const auto spec = std::find_if(plan->suites.begin(), plan->suites.end(), [&](const SuiteSpec& s) { return s.name == suite.name; });
     results.items_of.push_back(spec != plan->suites.end() && spec->limit > 0 ? std::min(spec->limit, suite.items) : suite.items);

@@ -140,6 +140,9 @@ void check_whole(FieldReader& io, JobSpec& spec) {
     if (spec.models[i].path.empty() && spec.models[i].sha256.empty())
       return io.fail(entry("models", i).c_str(), Code::kBadValue, "needs a path or a sha256");
   }
+  for (std::size_t i = 0; i < spec.suites.size(); ++i)
+    if (spec.until && (spec.suites[i].most_telling > 0 || !spec.suites[i].chosen.empty()))
+      return io.fail(entry("suites", i).c_str(), Code::kBadValue, "a choice of items and `until` exclude each other: verdicts need items as they come");
   if (spec.suites.empty() && !spec.timing.enabled)
     return io.fail("suites", Code::kBadValue, "with timing off, at least one suite is needed");
 }
@@ -153,6 +156,13 @@ void fields(FieldReader& io, ModelSpec& model) {
   io.hash("sha256", model.sha256, true);
 }
 
+void fields(FieldReader& io, ChosenItem& item) {
+  required(io, "index");
+  io.integer("index", item.index, 0, 10'000'000);
+  required(io, "probability");
+  io.number("probability", item.probability, 1e-9, 1);
+}
+
 void fields(FieldReader& io, SuiteSpec& suite) {
   required(io, "name");
   name_field(io, "name", suite.name);
@@ -160,6 +170,13 @@ void fields(FieldReader& io, SuiteSpec& suite) {
   io.integer("choice_seed", suite.choice_seed, 0, std::uint64_t{1} << 62);
   io.hash("bundle_sha256", suite.bundle_sha256, true);
   io.optional("info", suite.info);
+  io.integer("most_telling", suite.most_telling, 0, 10'000);
+  if (io.has("chosen")) io.list("chosen", suite.chosen, 10'000);
+  for (std::size_t i = 1; i < suite.chosen.size() && !io.failed(); ++i)
+    if (suite.chosen[i].index <= suite.chosen[i - 1].index)
+      io.fail(entry("chosen", i).c_str(), Code::kBadValue, fmt::format("index {} does not ascend", suite.chosen[i].index));
+  if (!io.failed() && suite.limit > 0 && (suite.most_telling > 0 || !suite.chosen.empty()))
+    io.fail("limit", Code::kBadValue, "a limit and a choice of items exclude each other");
   if (io.failed()) return;
   if (suite.info.has_value() == suite.bundle_sha256.empty())
     return io.fail("bundle_sha256", Code::kBadValue, "stands beside 'info', or neither is there: `quantfleet submit` fills both in");
@@ -244,6 +261,8 @@ std::string canonical_json(const JobSpec& spec) {
       fields_io::FieldWriter info(entry["info"]);
       fields(info, const_cast<SuiteInfo&>(*suite.info));
     }
+    if (suite.most_telling > 0) entry["most_telling"] = suite.most_telling;
+    for (const ChosenItem& item : suite.chosen) entry["chosen"].push_back({{"index", item.index}, {"probability", item.probability}});
     suites.push_back(std::move(entry));
   }
   Json accuracy;

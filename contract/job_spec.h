@@ -35,6 +35,14 @@ struct SuiteInfo {
   bool operator==(const SuiteInfo&) const = default;
 };
 
+// An item of a sample, with the probability that it was chosen: the inverse is its weight.
+struct ChosenItem {
+  int index = 0;           // in the suite's seeded order
+  double probability = 1;
+
+  bool operator==(const ChosenItem&) const = default;
+};
+
 struct SuiteSpec {
   std::string name;
   int limit = 0;  // first `limit` items in the suite's seeded order; 0 = all
@@ -43,6 +51,8 @@ struct SuiteSpec {
   // the submitter, both or neither; without them the suite is one that agents have.
   std::string bundle_sha256;
   std::optional<SuiteInfo> info;
+  int most_telling = 0;            // not 0: so many items, those likelier that flipped often in earlier runs
+  std::vector<ChosenItem> chosen;  // which, by ascending index; filled in when the run is submitted
 
   bool operator==(const SuiteSpec&) const = default;
 };
@@ -102,7 +112,7 @@ struct JobSpec {
 
 // `place` names the source in errors ("plans/demo.yaml"); they carry line and field. Unknown keys, duplicate keys, wrong
 // types and values outside their limits are refused. YAML keys are the field names above; `accuracy: once | every_device |
-// {spot_check: K}`; `timing: off` or a map; a suite is a name or {name, limit, choice_seed}; `until: verdict` or a map.
+// {spot_check: K}`; `timing: off` or a map; a suite is a name or {name, limit, choice_seed, most_telling}; `until: verdict` or a map.
 Result<JobSpec> job_spec_from_yaml(std::string_view yaml, std::string_view place);
 Result<JobSpec> job_spec_from_json(std::string_view json, std::string_view place);
 std::string canonical_json(const JobSpec& spec);

@@ -7,6 +7,7 @@
 namespace quantfleet {
 
 void fields(fields_io::FieldReader& io, ModelSpec& model);
+void fields(fields_io::FieldReader& io, ChosenItem& item);
 void fields(fields_io::FieldReader& io, SuiteSpec& suite);
 void fields(fields_io::FieldReader& io, AccuracySpotCheck& check);
 void fields(fields_io::FieldReader& io, LimitSpec& limits);

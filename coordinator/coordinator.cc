@@ -399,12 +399,27 @@ Decision Coordinator::tick(Time now) {
   return decision;
 }
 
+Status Coordinator::choose_items(JobSpec& spec, const Fleet& fleet, Time now) const {
+  for (SuiteSpec& suite : spec.suites) {
+    if (suite.most_telling == 0 || !suite.chosen.empty()) continue;
+    const SuiteInfo* info = choose_suite(fleet, suite.name);
+    if (!info) continue;  // expand says so
+    if (info->kind == "rolling") return Error{Code::kUnsupported, fmt::format("suites: \"{}\" has no right answers, so no items that tell most", suite.name)};
+    if (!options_.item_chooser) return Error{Code::kUnsupported, "most_telling: this coordinator cannot choose items"};
+    Result<std::vector<ChosenItem>> chosen = options_.item_chooser->choose(*info, suite.most_telling, spec, seconds_of(now));
+    if (!chosen) return at(fmt::format("suites: \"{}\"", suite.name), chosen.error());
+    suite.chosen = std::move(*chosen);
+  }
+  return {};
+}
+
 Result<JobId> Coordinator::submit(const JobSpec& spec, Time now, Decision& decision) {
   if (spec.until && !options_.stopping_rule)
     return Error{Code::kUnsupported, "until: this coordinator has no stopping rule, so it cannot give verdicts"};
   Job job{make_job_id(spec, now, salt_++), spec, now, false, {}};
   for (ModelSpec& model : job.spec.models) model.path.clear();
   const Fleet announced = fleet(now);
+  if (const Status chosen = choose_items(job.spec, announced, now); !chosen) return chosen.error();
   Result<std::vector<Unit>> units = expand(job.id, job.spec, announced, now);
   if (!units) return units.error();
   const JobId id = job.id;

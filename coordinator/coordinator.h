@@ -14,6 +14,7 @@
 
 #include "contract/messages.h"
 #include "coordinator/jobs/expand.h"
+#include "coordinator/jobs/item_choice.h"
 #include "coordinator/jobs/job.h"
 #include "coordinator/jobs/unit.h"
 #include "coordinator/scheduler/scheduler.h"
@@ -85,6 +86,7 @@ struct Options {
   std::string artifact_endpoint;
   SchedulerOptions scheduler;
   std::shared_ptr<const StoppingRule> stopping_rule;   // without one, plans that ask for a verdict are refused
+  std::shared_ptr<const ItemChooser> item_chooser;     // likewise for plans that ask for the items that tell most
 };
 
 // For /metrics.
@@ -153,6 +155,7 @@ class Coordinator {
   void after_final(const Unit& unit, Time now, Decision& decision);          // dependents: queued or cancelled
   void stop_decided(const Unit& unit, Time now, Decision& decision);         // units that a verdict made needless: cancelled
   void watch_verdicts(const Job& job);
+  Status choose_items(JobSpec& spec, const Fleet& fleet, Time now) const;
   void grant_all(Time now, Decision& decision);
   std::optional<GrantLease> grant_message(const Unit& unit) const;
   bool online(const Agent& agent, Time now) const;

@@ -22,7 +22,8 @@ std::uint64_t next_random(std::uint64_t& state) {
 
 struct SuiteUse {
   SuiteInfo info;
-  int items = 0;             // after the plan's limit
+  int items = 0;             // after the plan's limit or choice
+  std::vector<int> chosen;   // which; empty: the first ones
   std::string not_runnable;  // nobody can run it, and why
   std::uint64_t choice_seed = 0;
   std::string bundle_sha256; // where it travels with the run
@@ -67,8 +68,15 @@ class Expansion {
     for (const SuiteSpec& wanted : spec_.suites) {
       const SuiteInfo* info = wanted.info ? &*wanted.info : choose_suite(fleet_, wanted.name);
       if (!info) return Error{Code::kUnknownName, fmt::format("suites: no agent has a suite called \"{}\"", wanted.name)};
-      SuiteUse use{*info, info->items, "", wanted.choice_seed, wanted.bundle_sha256};
+      SuiteUse use{*info, info->items, {}, "", wanted.choice_seed, wanted.bundle_sha256};
       if (wanted.limit > 0) use.items = std::min(use.items, wanted.limit);
+      for (const ChosenItem& item : wanted.chosen) use.chosen.push_back(item.index);
+      if (!use.chosen.empty()) {
+        if (use.chosen.back() >= use.items)
+          return Error{Code::kBadValue, fmt::format("suites: \"{}\" has {} items, number {} was chosen", wanted.name, use.items, use.chosen.back())};
+        if (use.info.kind == "rolling") return Error{Code::kUnsupported, fmt::format("suites: \"{}\" has no right answers, so no items to choose", wanted.name)};
+        use.items = static_cast<int>(use.chosen.size());
+      }
       if (use.items == 0) return Error{Code::kBadValue, fmt::format("suites: \"{}\" has no items", wanted.name)};
       use.not_runnable = wanted.info ? why_nobody_runs_code(*info) : why_nobody_runs(*info);
       suites_.push_back(std::move(use));
@@ -207,6 +215,11 @@ class Expansion {
       work.choice_seed = suite.choice_seed;
       work.suite_bundle_sha256 = suite.bundle_sha256;
       work.needs_sandbox = suite.info.kind == "code";
+      if (!suite.chosen.empty()) {
+        work.items.assign(suite.chosen.begin() + begin, suite.chosen.begin() + end);
+        work.item_begin = work.items.front();
+        work.item_end = work.items.back() + 1;
+      }
       work.item_seconds = spec_.limits.item_seconds;
       Unit& unit = add(fmt::format("accuracy/{}/{}/{}/{}/{}{}", model.name, format, computation.name(), suite.info.name, begin, where),
                        std::move(work), model, format);
@@ -230,7 +243,7 @@ class Expansion {
     std::vector<std::pair<std::size_t, int>> candidates;  // suite, item
     for (std::size_t s = 0; s < suites_.size(); ++s) {
       if (suites_[s].info.kind == "rolling" || suites_[s].info.kind == "code" || !suites_[s].not_runnable.empty()) continue;
-      for (int i = 0; i < suites_[s].items; ++i) candidates.emplace_back(s, i);
+      for (int i = 0; i < suites_[s].items; ++i) candidates.emplace_back(s, suites_[s].chosen.empty() ? i : suites_[s].chosen[static_cast<std::size_t>(i)]);
     }
     std::uint64_t random = spec_.seed;
     const std::size_t chosen = std::min(candidates.size(), static_cast<std::size_t>(count));

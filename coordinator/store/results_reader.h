@@ -95,6 +95,13 @@ struct RunResults {
   std::vector<ModelArtifact> artifacts; // in the plan's order of models and formats
 };
 
+// How often an item's mark in some format differed from the baseline's in the same run, either way.
+struct ItemFlips {
+  int index = 0;            // in the suite's seeded order
+  std::string item;
+  int comparisons = 0, flips = 0;
+};
+
 class ResultsReader {
  public:
   virtual ~ResultsReader() = default;
@@ -102,6 +109,10 @@ class ResultsReader {
   virtual Result<RunSummary> find_run(std::string_view name) = 0;       // an id, a unique prefix of one, or "latest"
   virtual Result<RunResults> read_run(const JobId& run) = 0;
   virtual Result<RunResults> read_progress(const JobId& run) = 0;       // the same without rows, leases and telemetry: cheap
+  // Over all runs of this version of the suite, by index. Runs of the UTC day of `now` do not count for the models (submitted files' hashes) of
+  // `left_out`; with now 0 all count.
+  virtual Result<std::vector<ItemFlips>> item_flips(std::string_view suite, std::string_view suite_sha256, const std::vector<std::string>& left_out,
+                                                    double now) = 0;
   virtual Result<std::vector<DeviceRow>> devices() = 0;                 // all that ever registered, last seen first
 };
 

@@ -84,6 +84,10 @@ std::string csv_cell(const ordered_json& value) {
 
 ordered_json interval_json(const statistics::Interval& interval) { return ordered_json::array({interval.low, interval.high}); }
 
+ordered_json estimate_json(const statistics::Estimate& e, const statistics::Interval& interval) {
+  return {{"value", e.value}, {"standard_error", e.standard_error}, {"interval", interval_json(interval)}, {"items", e.count}};
+}
+
 }  // namespace
 
 ordered_json results_json(const RunSummary& summary) {
@@ -175,6 +179,11 @@ ordered_json summary_json(const RunSummary& summary) {
     o["errors"] = f.errors;
     formats.push_back(std::move(o));
   }
+  for (const ChosenLine& c : summary.chosen)
+    document["chosen_items"].push_back({{"model", c.model}, {"format", c.format}, {"activations", c.activations}, {"kv", c.kv}, {"suite", c.suite},
+                                        {"items", c.items}, {"of", c.of}, {"accuracy", estimate_json(c.accuracy, c.accuracy_interval)},
+                                        {"difference", c.difference ? estimate_json(*c.difference, c.difference_interval) : ordered_json(nullptr)},
+                                        {"flips_lost", c.lost}, {"flips_gained", c.gained}});
   if (summary.until) {
     document["until"] = {{"margin", summary.until->margin}, {"level", summary.until->level}};
     ordered_json& verdicts = document["area_verdicts"] = ordered_json::array();

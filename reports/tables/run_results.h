@@ -69,6 +69,7 @@ struct RunResults {
   std::optional<UntilVerdict> until;         // the plan asked for verdicts
   int unit_items = 50;                       // items a unit: with `until`, the order in which items counted
   bool every_device = false;                 // accuracy: every_device
+  std::map<std::string, std::map<int, double>> chosen;  // by suite: items that were chosen, with their probabilities; others: all
   std::vector<int> items_of;                 // of each of `suites`, after the plan's limit
 };
 

@@ -293,8 +293,11 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
     suite_score.accuracy = statistics::mean(values);
     suite_score.aggregates = aggregates_of(rows);
     suite_score.groups = accuracy_by_group(rows);
-    auto& of_area = area_scores[suite.area];
-    of_area.insert(of_area.end(), values.begin(), values.end());
+    const bool counts = !is_chosen(results, suite.name);  // those have a table of their own
+    if (counts) {
+      auto& of_area = area_scores[suite.area];
+      of_area.insert(of_area.end(), values.begin(), values.end());
+    }
     if (baseline && !is_baseline) {
       const auto base_items = baseline->find(suite.name);
       if (base_items != baseline->end()) suite_score.not_compared = why_no_pairs(suite, base_items->second, items->second);
@@ -304,7 +307,7 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
         if (!alone.areas.empty()) {
           suite_score.against_baseline = alone.areas.front();
           suite_score.verdict = alone.verdict;
-          pairs.push_back(pair);
+          if (counts) pairs.push_back(pair);
         }
       }
     }
@@ -391,6 +394,7 @@ RunSummary summarize(const RunResults& results) {
   for (const Line& line : ordered_lines(results, selected))
     add_line(summary, summarize_line(results, selected, line, baseline_of(results, selected, line),
                                      std::get<1>(line) == results.baseline && std::get<3>(line) == results.baseline_kv));
+  summary.chosen = chosen_lines(results);
   summary.until = results.until;
   if (!summary.until) return summary;
   summary.area_verdicts = area_verdicts(results);
@@ -433,6 +437,7 @@ RunSummary summarize_against(const RunResults& baseline, const RunResults& candi
   if (baseline.until || candidate.until)
     summary.notes.push_back("a run that ended with verdicts has as many items as those verdicts needed: intervals and verdicts between two runs are for a "
                             "fixed number and too sure of themselves here");
+  summary.chosen = chosen_lines(candidate);
   return summary;
 }
 

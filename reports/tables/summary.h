@@ -10,6 +10,7 @@
 #include "reports/statistics/paired.h"
 #include "reports/tables/aggregates.h"
 #include "reports/tables/area_verdicts.h"
+#include "reports/tables/chosen_items.h"
 #include "reports/tables/run_results.h"
 
 #include <map>
@@ -82,6 +83,7 @@ struct RunSummary {
   std::vector<std::string> notes;             // suites not run and why, failed units
   std::optional<UntilVerdict> until;          // the run was to end with verdicts; each format's verdict then joins its areas'
   std::vector<AreaVerdict> area_verdicts;     // with `until`
+  std::vector<ChosenLine> chosen;             // suites of which the items that tell most were measured
 };
 
 RunSummary summarize(const RunResults& results);

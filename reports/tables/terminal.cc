@@ -164,6 +164,29 @@ std::string area_verdict_table(const RunSummary& summary, const Naming& naming) 
   return table.text() + "\n";
 }
 
+std::string points(const statistics::Estimate& e, const statistics::Interval& i) {
+  return fmt::format("{:+.1f} [{:+.1f}, {:+.1f}]", 100 * e.value, 100 * i.low, 100 * i.high);
+}
+
+std::string chosen_table(const RunSummary& summary, const Naming& naming) {
+  if (summary.chosen.empty()) return {};
+  std::vector<Column> columns = {{"suite", false}, {"format", false}, {"items", true}, {"of", true}, {"accuracy", true}, {"difference", true}, {"lost/gained", true}, {"changed", false}};
+  if (naming.models) columns.insert(columns.begin(), {"model", false});
+  if (naming.activations) columns.push_back({"act.", false});
+  if (naming.kv) columns.push_back({"kv", false});
+  TextTable table(columns);
+  for (const ChosenLine& c : summary.chosen) {
+    std::vector<std::string> row = {c.suite, c.format, std::to_string(c.items), std::to_string(c.of), points(c.accuracy, c.accuracy_interval),
+                                    c.difference ? points(*c.difference, c.difference_interval) : "", c.difference ? say_flips(c.lost, c.gained) : "",
+                                    !c.difference ? "" : c.lost + c.gained > 0 ? "yes" : "no flip seen"};
+    if (naming.models) row.insert(row.begin(), c.model);
+    if (naming.activations) row.push_back(c.activations);
+    if (naming.kv) row.push_back(c.kv);
+    table.add(std::move(row));
+  }
+  return "Items that tell most: estimates for the whole suite, weighted by inclusion probability (95 % intervals, points)\n" + table.text() + "\n";
+}
+
 }  // namespace
 
 std::string terminal_table(const RunSummary& summary, std::size_t width) {
@@ -177,7 +200,7 @@ std::string terminal_table(const RunSummary& summary, std::size_t width) {
     out += build(summary, joined({name_cells(naming), accuracy_cells(summary), {verdict_cell()}}), false).text();
     out += "\n" + build(summary, joined({name_cells(naming), speed_cells(naming)}), true).text();
   }
-  out += "\n" + area_verdict_table(summary, naming) + footnotes(summary);
+  out += "\n" + area_verdict_table(summary, naming) + chosen_table(summary, naming) + footnotes(summary);
   if (summary.digests_compared > 0 && summary.mismatches.empty())
     out += fmt::format("  {} items were computed on more than one device: every logits digest agrees\n", summary.digests_compared);
   out += summary.until ? fmt::format("  Verdict: SAME where every area is, WORSE where one is; margin {:.4g} points, each at {:.4g} %, valid at any time.\n",

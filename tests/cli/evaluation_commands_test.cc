@@ -184,4 +184,41 @@ TEST_CASE("a run until a verdict stops early where a format is clearly worse", "
   }
 }
 
+TEST_CASE("a run on the items that told most before estimates the whole suite", "[cli]") {
+  const Folder folder;
+  const auto run_plan = [&](const std::string& name, const std::string& suites, const std::string& more) {
+    std::ofstream(folder.path / (name + ".yaml")) << fmt::format(
+        "name: {}\nmodels: [{{name: reference, path: {}}}]\nformats: [F16, Q2_K]\nbaseline: F16\ntiming: off\nsuites: {}\n{}", name, kModel, suites, more);
+    return run_in(folder, fmt::format("run {}.yaml --db results.db", name));
+  };
+  REQUIRE(run_plan("before", "[{name: math, limit: 40}]", "").code == 0);
+  const Outcome before = run_in(folder, "informative math --db results.db --json");
+  CAPTURE(before.error);
+  REQUIRE(before.code == 0);
+  const auto ranking = nlohmann::json::parse(before.out);
+  check_schema("informative", ranking);
+  CHECK(ranking["items"] == 300);
+  CHECK(ranking["comparisons"] == 40);
+  CHECK(ranking["flips"] > 0);
+  CHECK(ranking["ranking"].size() == 300);
+  CHECK(ranking["ranking"][0]["flip_rate"] > ranking["ranking"][299]["flip_rate"]);
+  // The same model on the same night: its own flips may not choose, so all items are alike.
+  const Outcome telling = run_plan("telling", "[{name: math, most_telling: 60}]", "");
+  CAPTURE(telling.error, telling.out);
+  REQUIRE(telling.code == 0);
+  CHECK(telling.out.find("weighted by inclusion probability") != std::string::npos);
+  REQUIRE(run_in(folder, "report telling --db results.db --html telling").code == 0);
+  std::ifstream file(folder.path / "telling/index.html");
+  const std::string page{std::istreambuf_iterator<char>(file), {}}, mark = "const data = ";
+  const std::size_t begin = page.find(mark) + mark.size();
+  const auto chosen = nlohmann::json::parse(page.substr(begin, page.find(";\n", begin) - begin))["chosen_items"];
+  REQUIRE(chosen.size() == 2);
+  CHECK(chosen[0]["items"] == 60);
+  CHECK(chosen[1]["difference"]["value"] < -0.1);
+  CHECK(chosen[1]["difference"]["interval"][1] < 0);
+  const Outcome wrong = run_plan("wrong", "[{name: math, most_telling: 9}]", "until: verdict\n");
+  CHECK(wrong.code == 2);
+  CHECK(wrong.error.find("exclude each other") != std::string::npos);
+}
+
 }  // namespace quantfleet

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace quantfleet {
 namespace {
@@ -94,6 +95,36 @@ class SqliteReader : public ResultsReader {
       Query q = db_.query("SELECT agent_id, registration, last_seen_at FROM agents ORDER BY last_seen_at DESC, name");
       while (q.next()) list.push_back(device_of(q));
       return list;
+    });
+  }
+
+  Result<std::vector<ItemFlips>> item_flips(std::string_view suite, std::string_view suite_sha256, const std::vector<std::string>& left_out,
+                                            double now) override {
+    return guarded<std::vector<ItemFlips>>([&] {
+      // Marks of the measured (not spot-checked) items; the candidate's joined with the baseline's of the same run, model, kind and machine.
+      Query q = db_.query(
+          "WITH marks AS (SELECT u.run_id, u.model, u.format, u.activations, u.host_id, json_extract(u.work, '$.model_sha256') AS file, "
+          "r.item_id, r.item_index, json_extract(r.scores, '$.accuracy') AS accuracy, json_extract(runs.plan, '$.baseline') AS baseline, "
+          "u.kv, COALESCE(json_extract(runs.plan, '$.kv[0]'), 'f32') AS baseline_kv, runs.submitted_at "
+          "FROM units u JOIN results r ON r.unit_id = u.unit_id AND r.epoch = u.epoch JOIN runs ON runs.run_id = u.run_id "
+          "WHERE u.kind = 'accuracy' AND u.purpose = 'measure' AND u.state = 'done' AND u.suite = ?1 AND u.suite_sha256 = ?2 "
+          "AND r.error_code IS NULL) "
+          "SELECT c.item_index, c.item_id, c.file, c.submitted_at, c.accuracy <> b.accuracy FROM marks c JOIN marks b ON b.run_id = c.run_id AND "
+          "b.model = c.model AND b.activations = c.activations AND b.host_id = c.host_id AND b.item_id = c.item_id AND b.format = c.baseline "
+          "AND b.kv = c.baseline_kv "
+          "WHERE (c.format <> c.baseline OR c.kv <> c.baseline_kv) AND c.accuracy IS NOT NULL AND b.accuracy IS NOT NULL ORDER BY c.item_index");
+      q.bind(suite, suite_sha256);
+      constexpr double kDay = 86'400;
+      std::vector<ItemFlips> flips;
+      while (q.next()) {
+        const bool same_night = now > 0 && std::floor(q.number(3) / kDay) == std::floor(now / kDay);
+        if (same_night && std::find(left_out.begin(), left_out.end(), q.text(2)) != left_out.end()) continue;
+        const int index = static_cast<int>(q.integer(0));
+        if (flips.empty() || flips.back().index != index) flips.push_back({index, q.text(1), 0, 0});
+        ++flips.back().comparisons;
+        flips.back().flips += q.integer(4) != 0;
+      }
+      return flips;
     });
   }
 
