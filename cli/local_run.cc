@@ -82,7 +82,8 @@ class LocalRun {
     deliver();
   }
 
-  Result<JobId> submit_or_continue(const JobSpec& spec) {
+  Result<JobId> submit_or_continue(JobSpec spec) {
+    coordinator::settle_night(spec, wall_now());
     for (const auto& [id, job] : core_.jobs())
       if (!job.cancelled && hash_as_asked(job.spec) == hash_as_asked(spec) && !finished(id)) return id;
     coordinator::Decision decision;

@@ -1,5 +1,6 @@
 #include "cli/run_report.h"
 
+#include "contract/twins.h"
 #include "coordinator/scheduler/verdicts.h"
 #include "coordinator/store/results_reader.h"
 #include "reports/html/page.h"
@@ -91,7 +92,9 @@ Result<reports::RunResults> read_run(const std::filesystem::path& database, std:
   for (const SuiteSpec& suite : plan->suites)
     for (const ChosenItem& item : suite.chosen) results.chosen[suite.name][item.index] = item.probability;
   for (const SuiteInfo& suite : stored.suites) {
-    const auto spec = std::find_if(plan->suites.begin(), plan->suites.end(), [&](const SuiteSpec& s) { return s.name == suite.name; });
+    TwinName twin{suite.name, 0};
+    read_twin_name(suite.name, twin);
+    const auto spec = std::find_if(plan->suites.begin(), plan->suites.end(), [&](const SuiteSpec& s) { return s.name == twin.original; });
     results.items_of.push_back(spec != plan->suites.end() && spec->limit > 0 ? std::min(spec->limit, suite.items) : suite.items);
   }
   for (const DeviceRow& d : stored.devices) results.devices.push_back({d.name, d.device, d.labels});

@@ -2,6 +2,7 @@
 #include "contract/job_spec.h"
 
 #include "contract/job_spec_fields.h"
+#include "contract/twins.h"
 
 #include <fmt/format.h>
 
@@ -113,6 +114,15 @@ void read_until(FieldReader& io, std::optional<UntilVerdict>& until) {
   io.fail("until", Code::kBadValue, fmt::format("expected verdict or {{margin: M, level: L}}, found {}", describe(*value)));
 }
 
+void read_twins(FieldReader& io, std::optional<FreshTwins>& twins) {
+  const Json* value = io.take("twins", true);
+  if (!value) return;
+  twins.emplace();
+  if (value->is_string() && *value == "nightly") return;
+  if (value->is_object()) return io.object_at(*value, io.child("twins"), *twins);
+  io.fail("twins", Code::kBadValue, fmt::format("expected nightly or {{seed: N}}, found {}", describe(*value)));
+}
+
 void check_whole(FieldReader& io, JobSpec& spec) {
   if (io.failed()) return;
   if (spec.models.empty()) return io.fail("models", Code::kBadValue, "needs at least one model");
@@ -140,9 +150,14 @@ void check_whole(FieldReader& io, JobSpec& spec) {
     if (spec.models[i].path.empty() && spec.models[i].sha256.empty())
       return io.fail(entry("models", i).c_str(), Code::kBadValue, "needs a path or a sha256");
   }
-  for (std::size_t i = 0; i < spec.suites.size(); ++i)
-    if (spec.until && (spec.suites[i].most_telling > 0 || !spec.suites[i].chosen.empty()))
-      return io.fail(entry("suites", i).c_str(), Code::kBadValue, "a choice of items and `until` exclude each other: verdicts need items as they come");
+  if (spec.twins && std::none_of(spec.suites.begin(), spec.suites.end(), [](const SuiteSpec& s) { return has_twins(s.name); }))
+    return io.fail("twins", Code::kBadValue, "none of the suites has twins; reasoning and math have");
+  for (std::size_t i = 0; i < spec.suites.size(); ++i) {
+    const SuiteSpec& suite = spec.suites[i];
+    if (suite.most_telling == 0 && suite.chosen.empty()) continue;
+    if (spec.until) return io.fail(entry("suites", i).c_str(), Code::kBadValue, "a choice of items and `until` exclude each other: verdicts need items as they come");
+    if (spec.twins && has_twins(suite.name)) return io.fail(entry("suites", i).c_str(), Code::kBadValue, "a choice of items and `twins` exclude each other");
+  }
   if (spec.suites.empty() && !spec.timing.enabled)
     return io.fail("suites", Code::kBadValue, "with timing off, at least one suite is needed");
 }
@@ -201,6 +216,8 @@ void fields(FieldReader& io, UntilVerdict& until) {
   io.number("level", until.level, 1e-9, 0.5);
 }
 
+void fields(FieldReader& io, FreshTwins& twins) { io.integer("seed", twins.seed); }
+
 void fields(FieldReader& io, JobSpec& spec) {
   required(io, "name");
   name_field(io, "name", spec.name);
@@ -217,6 +234,7 @@ void fields(FieldReader& io, JobSpec& spec) {
   read_timing(io, spec.timing);
   if (io.has("limits")) io.object("limits", spec.limits);
   read_until(io, spec.until);
+  read_twins(io, spec.twins);
   check_whole(io, spec);
 }
 
@@ -292,6 +310,7 @@ std::string canonical_json(const JobSpec& spec) {
   };
   // Keys of later versions stand only where a plan has them, so that older plans keep their hash.
   if (spec.until) json["until"] = {{"margin", spec.until->margin}, {"level", spec.until->level}};
+  if (spec.twins) json["twins"] = {{"seed", spec.twins->seed}};
   return fields_io::dump(json);
 }
 

@@ -93,6 +93,13 @@ struct UntilVerdict {
   bool operator==(const UntilVerdict&) const = default;
 };
 
+// Beside each suite that has them (contract/twins.h) its fresh twins, with the same items limit.
+struct FreshTwins {
+  std::uint64_t seed = 0;  // 0: the day of submission, UTC, as 20261125
+
+  bool operator==(const FreshTwins&) const = default;
+};
+
 struct JobSpec {
   std::string name;
   std::uint64_t seed = 1;
@@ -106,13 +113,15 @@ struct JobSpec {
   TimingSpec timing;
   LimitSpec limits;
   std::optional<UntilVerdict> until;     // absent: every item
+  std::optional<FreshTwins> twins;
 
   bool operator==(const JobSpec&) const = default;
 };
 
 // `place` names the source in errors ("plans/demo.yaml"); they carry line and field. Unknown keys, duplicate keys, wrong
 // types and values outside their limits are refused. YAML keys are the field names above; `accuracy: once | every_device |
-// {spot_check: K}`; `timing: off` or a map; a suite is a name or {name, limit, choice_seed, most_telling}; `until: verdict` or a map.
+// {spot_check: K}`; `timing: off` or a map; a suite is a name or {name, limit, choice_seed, most_telling}; `until: verdict` or a map;
+// `twins: nightly` or {seed: N}.
 Result<JobSpec> job_spec_from_yaml(std::string_view yaml, std::string_view place);
 Result<JobSpec> job_spec_from_json(std::string_view json, std::string_view place);
 std::string canonical_json(const JobSpec& spec);

@@ -12,6 +12,7 @@ void fields(fields_io::FieldReader& io, SuiteSpec& suite);
 void fields(fields_io::FieldReader& io, AccuracySpotCheck& check);
 void fields(fields_io::FieldReader& io, LimitSpec& limits);
 void fields(fields_io::FieldReader& io, UntilVerdict& until);
+void fields(fields_io::FieldReader& io, FreshTwins& twins);
 void fields(fields_io::FieldReader& io, JobSpec& spec);
 
 // Also part of a registration (message_fields.h).

@@ -417,6 +417,7 @@ Result<JobId> Coordinator::submit(const JobSpec& spec, Time now, Decision& decis
   if (spec.until && !options_.stopping_rule)
     return Error{Code::kUnsupported, "until: this coordinator has no stopping rule, so it cannot give verdicts"};
   Job job{make_job_id(spec, now, salt_++), spec, now, false, {}};
+  settle_night(job.spec, now);
   for (ModelSpec& model : job.spec.models) model.path.clear();
   const Fleet announced = fleet(now);
   if (const Status chosen = choose_items(job.spec, announced, now); !chosen) return chosen.error();

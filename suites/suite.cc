@@ -173,6 +173,18 @@ Result<std::shared_ptr<const Suite>> load_suite(const std::filesystem::path& dir
   return TaskSuite::make(std::move(*task), options);
 }
 
+Result<std::shared_ptr<const Suite>> load_suite_with_items(const std::filesystem::path& directory, std::string name, std::string_view items,
+                                                           const SuiteOptions& options) {
+  auto task = load_task(directory);
+  if (!task) return task.error();
+  auto parsed = ItemFile::of_text(std::string(items), name);
+  if (!parsed) return parsed.error();
+  task->sha256 = sha256_of_text(task->canonical + "\n" + std::string(items));
+  task->name = std::move(name);
+  task->items = std::move(*parsed);
+  return TaskSuite::make(std::move(*task), options);
+}
+
 namespace {
 
 // Its task.yaml has an import, and the file that the import makes is absent. A broken task.yaml is not: loading it says why.

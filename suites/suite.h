@@ -35,6 +35,9 @@ struct SuiteOptions {
 };
 
 Result<std::shared_ptr<const Suite>> load_suite(const std::filesystem::path& directory, const SuiteOptions& options = {});
+// The task of `directory` with other items (JSONL) under another name; its hash is that of what it then is.
+Result<std::shared_ptr<const Suite>> load_suite_with_items(const std::filesystem::path& directory, std::string name, std::string_view items,
+                                                           const SuiteOptions& options = {});
 // All suites under a root, sorted by name; one broken suite is an error that names it. Tasks whose items were not imported yet are
 // left out.
 Result<std::vector<std::shared_ptr<const Suite>>> load_suites(const std::filesystem::path& root);

@@ -1,6 +1,7 @@
 // Accuracy work: items of a suite -> requests -> an engine -> scores, a row per item as soon as it is known. Reference-logits
 // work is the same without scores: the engine writes the baseline's logits on a rolling suite into the artifact.
 #include "agent/runner/open_model.h"
+#include "agent/runner/suite_of_lease.h"
 #include "agent/runner/work.h"
 #include "agent/sandbox/sandbox.h"
 #include "backends/formats/file_hash.h"
@@ -31,7 +32,7 @@ struct Items {
 Result<Items> items_of(const RunnerTask& task, const std::string& suite_name, int begin, int end, const std::vector<int>& chosen, std::uint64_t choice_seed = 0) {
   if (!task.suite_bundle.empty())
     if (const Status unpacked = unpack_suite_bundle(task.suite_bundle, task.suites_root); !unpacked) return unpacked.error();
-  Result<std::shared_ptr<const Suite>> suite = find_suite(task.suites_root, suite_name, {choice_seed});
+  Result<std::shared_ptr<const Suite>> suite = suite_of_lease(task.suites_root, suite_name, {choice_seed});
   if (!suite) return suite.error();
   Items items{*suite, chosen};
   if (chosen.empty())

@@ -1,5 +1,7 @@
 #include "coordinator/jobs/expand.h"
 
+#include "contract/twins.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -79,6 +81,9 @@ class Expansion {
       }
       if (use.items == 0) return Error{Code::kBadValue, fmt::format("suites: \"{}\" has no items", wanted.name)};
       use.not_runnable = wanted.info ? why_nobody_runs_code(*info) : why_nobody_runs(*info);
+      suites_.push_back(use);
+      if (!spec_.twins || wanted.info || !has_twins(wanted.name)) continue;
+      use.info.name = twin_name(wanted.name, spec_.twins->seed);
       suites_.push_back(std::move(use));
     }
     return {};
@@ -333,7 +338,13 @@ const SuiteInfo* choose_suite(const Fleet& fleet, std::string_view name) {
 
 std::vector<SuiteInfo> suites_of(const JobSpec& spec, const Fleet& fleet) {
   std::vector<SuiteInfo> suites;
-  for (const SuiteSpec& wanted : spec.suites) suites.push_back(wanted.info ? *wanted.info : *choose_suite(fleet, wanted.name));
+  for (const SuiteSpec& wanted : spec.suites) {
+    SuiteInfo info = wanted.info ? *wanted.info : *choose_suite(fleet, wanted.name);
+    suites.push_back(info);
+    if (!spec.twins || wanted.info || !has_twins(wanted.name)) continue;
+    info.name = twin_name(wanted.name, spec.twins->seed);
+    suites.push_back(std::move(info));
+  }
   return suites;
 }
 

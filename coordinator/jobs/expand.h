@@ -28,7 +28,7 @@ struct Fleet {
 // Every model has its sha256 by now.
 Result<std::vector<Unit>> expand(const JobId& job, const JobSpec& spec, const Fleet& fleet, Time now);
 
-// What the plan's suites are, in its order. Every name must be known.
+// What the plan's suites are, in its order, each followed by its fresh twins where the plan wants them. Every name must be known.
 std::vector<SuiteInfo> suites_of(const JobSpec& spec, const Fleet& fleet);
 // The suite's version that most agents have (ties: lowest hash); nullptr when nobody has it.
 const SuiteInfo* choose_suite(const Fleet& fleet, std::string_view name);

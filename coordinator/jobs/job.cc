@@ -29,6 +29,12 @@ std::string sha256_hex(std::string_view bytes) {
 
 std::string plan_sha256(const JobSpec& spec) { return sha256_hex(canonical_json(spec)); }
 
+void settle_night(JobSpec& spec, Time now) {
+  if (!spec.twins || spec.twins->seed != 0) return;
+  const std::chrono::year_month_day day{std::chrono::floor<std::chrono::days>(now)};
+  spec.twins->seed = static_cast<std::uint64_t>(static_cast<int>(day.year())) * 10000 + static_cast<unsigned>(day.month()) * 100 + static_cast<unsigned>(day.day());
+}
+
 JobId make_job_id(const JobSpec& spec, Time now, std::uint64_t salt) {
   const std::chrono::year_month_day day{std::chrono::floor<std::chrono::days>(now)};
   const std::string hash =

@@ -21,6 +21,9 @@ struct Job {
 // "waiting" (nothing granted yet) | "running" | "done" | "failed" (a unit failed) | "cancelled"
 std::string status_of(const std::map<std::string, int>& units_by_state, bool cancelled);
 
+// `twins` without a seed gets the day's.
+void settle_night(JobSpec& spec, Time now);
+
 // "demo-20261123-1a2b3c": name, day, and six digits of a hash over plan, time and `salt`.
 JobId make_job_id(const JobSpec& spec, Time now, std::uint64_t salt);
 // Of the canonical text: equal questions have equal hashes.

@@ -1,5 +1,6 @@
 #include "coordinator/scheduler/scheduler.h"
 
+#include "contract/twins.h"
 #include "coordinator/jobs/expand.h"
 
 #include <fmt/format.h>
@@ -28,7 +29,9 @@ std::string why_not(const Unit& unit, std::uint64_t model_bytes, const Register&
   if (const auto* accuracy = std::get_if<AccuracyWork>(&unit.work); accuracy && accuracy->needs_sandbox && !accuracy->suite_bundle_sha256.empty()) {
     if (std::string reason = why_no_code(agent); !reason.empty()) return reason;
   }
-  if (const std::string_view name = suite_of(unit.work); !name.empty() && !comes_with_the_run(unit.work)) {
+  if (std::string_view name = suite_of(unit.work); !name.empty() && !comes_with_the_run(unit.work)) {
+    TwinName twin;  // made by the agent from its original
+    if (read_twin_name(name, twin)) name = twin.original;
     const auto suite = std::find_if(agent.suites.begin(), agent.suites.end(),
                                     [&](const SuiteInfo& s) { return s.name == name && s.sha256 == unit.suite_sha256; });
     if (suite == agent.suites.end()) return fmt::format("{} has no suite {} in the run's version", agent.name, name);

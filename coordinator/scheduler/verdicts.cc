@@ -1,5 +1,7 @@
 #include "coordinator/scheduler/verdicts.h"
 
+#include "contract/twins.h"
+
 #include <fmt/format.h>
 
 namespace quantfleet::coordinator {
@@ -10,7 +12,10 @@ bool is_decided(const UnitState& state) {
 }
 
 Verdicts::Verdicts(const Job& job, const StoppingRule& rule) : job_(job.spec), rule_(&rule) {
-  for (std::size_t i = 0; i < job.suites.size(); ++i) suites_[job.suites[i].name] = {static_cast<int>(i), job.suites[i].area};
+  for (std::size_t i = 0; i < job.suites.size(); ++i) {
+    const SuiteInfo& suite = job.suites[i];
+    suites_[suite.name] = {static_cast<int>(i), is_twin(suite.name) ? suite.name : suite.area};  // fresh twins are decided by themselves
+  }
 }
 
 bool Verdicts::key_of(const Unit& unit, Key& key) const {

@@ -1,5 +1,6 @@
 #include "reports/tables/area_verdicts.h"
 
+#include "contract/twins.h"
 #include "reports/statistics/sequential.h"
 
 #include <algorithm>
@@ -13,6 +14,9 @@ namespace {
 // The answers of one variant on one device by (unit's place, suite in the plan's order, item's index).
 using Answers = std::map<std::tuple<int, int, int>, double>;
 using Variant = std::tuple<std::string, std::string, std::string, std::string, std::string>;  // model, format, activations, KV cache, device
+
+// Fresh twins are decided by themselves.
+std::string area_of(const SuiteInfo& suite) { return is_twin(suite.name) ? suite.name : suite.area; }
 
 }  // namespace
 
@@ -30,13 +34,13 @@ std::vector<AreaVerdict> area_verdicts(const RunResults& results) {
     const auto score = row->result.scores.find("accuracy");
     if (row->kind != "accuracy" || place == place_of.end() || row->result.error || score == row->result.scores.end()) continue;
     const SuiteInfo& suite = results.suites[static_cast<std::size_t>(place->second)];
-    by_area[suite.area][{row->model, row->format, row->activations, row->kv, results.every_device ? row->device : std::string()}].emplace(
+    by_area[area_of(suite)][{row->model, row->format, row->activations, row->kv, results.every_device ? row->device : std::string()}].emplace(
         std::tuple(row->result.index / std::max(1, results.unit_items), place->second, row->result.index), score->second);
   }
   for (const auto& [area, variants] : by_area) {
     int available = 0;
     for (std::size_t i = 0; i < results.suites.size(); ++i)
-      if (results.suites[i].area == area) available += results.items_of.at(i);
+      if (area_of(results.suites[i]) == area) available += results.items_of.at(i);
     for (const auto& [variant, answers] : variants) {
       const auto& [model, format, activations, kv, device] = variant;
       if (format == results.baseline && kv == results.baseline_kv) continue;
@@ -64,7 +68,8 @@ std::vector<AreaVerdict> area_verdicts(const RunResults& results) {
   return verdicts;
 }
 
-Verdict joined_verdict(const std::vector<AreaVerdict>& verdicts) {
+Verdict joined_verdict(std::vector<AreaVerdict> verdicts) {
+  std::erase_if(verdicts, [](const AreaVerdict& v) { return is_twin(v.area); });
   const auto is = [](Verdict verdict) { return [verdict](const AreaVerdict& v) { return v.verdict == verdict; }; };
   if (std::any_of(verdicts.begin(), verdicts.end(), is(Verdict::kWorse))) return Verdict::kWorse;
   return !verdicts.empty() && std::all_of(verdicts.begin(), verdicts.end(), is(Verdict::kSame)) ? Verdict::kSame : Verdict::kUnknown;

@@ -24,7 +24,7 @@ struct AreaVerdict {
 // Empty where the plan has no `until`.
 std::vector<AreaVerdict> area_verdicts(const RunResults& results);
 
-// Of several areas (and devices) together: WORSE where one is; SAME where all are; else UNKNOWN.
-Verdict joined_verdict(const std::vector<AreaVerdict>& verdicts);
+// Of several areas (and devices) together, fresh twins left out: WORSE where one is; SAME where all are; else UNKNOWN.
+Verdict joined_verdict(std::vector<AreaVerdict> verdicts);
 
 }  // namespace quantfleet::reports

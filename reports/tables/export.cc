@@ -84,6 +84,8 @@ std::string csv_cell(const ordered_json& value) {
 
 ordered_json interval_json(const statistics::Interval& interval) { return ordered_json::array({interval.low, interval.high}); }
 
+ordered_json estimate_json(const statistics::Estimate& e) { return {{"value", e.value}, {"standard_error", e.standard_error}, {"items", e.count}}; }
+
 ordered_json estimate_json(const statistics::Estimate& e, const statistics::Interval& interval) {
   return {{"value", e.value}, {"standard_error", e.standard_error}, {"interval", interval_json(interval)}, {"items", e.count}};
 }
@@ -184,6 +186,15 @@ ordered_json summary_json(const RunSummary& summary) {
                                         {"items", c.items}, {"of", c.of}, {"accuracy", estimate_json(c.accuracy, c.accuracy_interval)},
                                         {"difference", c.difference ? estimate_json(*c.difference, c.difference_interval) : ordered_json(nullptr)},
                                         {"flips_lost", c.lost}, {"flips_gained", c.gained}});
+  for (const TwinLine& t : summary.twins)
+    document["twins"].push_back({{"model", t.model}, {"format", t.format}, {"activations", t.activations}, {"kv", t.kv}, {"suite", t.suite}, {"seed", t.seed},
+                                 {"static", estimate_json(t.original)}, {"fresh", estimate_json(t.fresh)}, {"difference", estimate_json(t.difference)},
+                                 {"static_loss", t.original_loss ? estimate_json(*t.original_loss) : ordered_json(nullptr)},
+                                 {"fresh_loss", t.fresh_loss ? estimate_json(*t.fresh_loss) : ordered_json(nullptr)}});
+  for (const TwinNights& t : summary.twin_nights)
+    document["twin_nights"].push_back({{"model", t.model}, {"format", t.format}, {"activations", t.activations}, {"kv", t.kv}, {"suite", t.suite},
+                                       {"seeds", {t.seed_before, t.seed_after}}, {"before", estimate_json(t.before)}, {"after", estimate_json(t.after)},
+                                       {"difference", estimate_json(t.difference)}});
   if (summary.until) {
     document["until"] = {{"margin", summary.until->margin}, {"level", summary.until->level}};
     ordered_json& verdicts = document["area_verdicts"] = ordered_json::array();

@@ -1,5 +1,7 @@
 #include "reports/tables/summary.h"
 
+#include "contract/twins.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -293,7 +295,7 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
     suite_score.accuracy = statistics::mean(values);
     suite_score.aggregates = aggregates_of(rows);
     suite_score.groups = accuracy_by_group(rows);
-    const bool counts = !is_chosen(results, suite.name);  // those have a table of their own
+    const bool counts = !is_twin(suite.name) && !is_chosen(results, suite.name);  // they have tables of their own
     if (counts) {
       auto& of_area = area_scores[suite.area];
       of_area.insert(of_area.end(), values.begin(), values.end());
@@ -394,6 +396,7 @@ RunSummary summarize(const RunResults& results) {
   for (const Line& line : ordered_lines(results, selected))
     add_line(summary, summarize_line(results, selected, line, baseline_of(results, selected, line),
                                      std::get<1>(line) == results.baseline && std::get<3>(line) == results.baseline_kv));
+  summary.twins = twin_lines(results);
   summary.chosen = chosen_lines(results);
   summary.until = results.until;
   if (!summary.until) return summary;
@@ -422,6 +425,7 @@ RunSummary summarize_against(const RunResults& baseline, const RunResults& candi
   summary.baseline = baseline.run;
   for (const SuiteInfo& suite : candidate.suites) {
     const SuiteInfo* other = find_suite(baseline.suites, suite.name);
+    if (!other && is_twin(suite.name)) continue;  // of another night: compared unpaired
     if (!other)
       summary.notes.push_back(fmt::format("suite {} is not in run {}: not compared", suite.name, baseline.run));
     else if (other->sha256 != suite.sha256)
@@ -437,6 +441,8 @@ RunSummary summarize_against(const RunResults& baseline, const RunResults& candi
   if (baseline.until || candidate.until)
     summary.notes.push_back("a run that ended with verdicts has as many items as those verdicts needed: intervals and verdicts between two runs are for a "
                             "fixed number and too sure of themselves here");
+  summary.twins = twin_lines(candidate);
+  summary.twin_nights = twin_nights(baseline, candidate);
   summary.chosen = chosen_lines(candidate);
   return summary;
 }

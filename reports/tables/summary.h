@@ -11,6 +11,7 @@
 #include "reports/tables/aggregates.h"
 #include "reports/tables/area_verdicts.h"
 #include "reports/tables/chosen_items.h"
+#include "reports/tables/fresh_twins.h"
 #include "reports/tables/run_results.h"
 
 #include <map>
@@ -84,6 +85,8 @@ struct RunSummary {
   std::optional<UntilVerdict> until;          // the run was to end with verdicts; each format's verdict then joins its areas'
   std::vector<AreaVerdict> area_verdicts;     // with `until`
   std::vector<ChosenLine> chosen;             // suites of which the items that tell most were measured
+  std::vector<TwinLine> twins;                // static items against fresh ones, within the run
+  std::vector<TwinNights> twin_nights;        // between two runs; summarize_against only
 };
 
 RunSummary summarize(const RunResults& results);

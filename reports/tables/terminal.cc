@@ -187,6 +187,31 @@ std::string chosen_table(const RunSummary& summary, const Naming& naming) {
   return "Items that tell most: estimates for the whole suite, weighted by inclusion probability (95 % intervals, points)\n" + table.text() + "\n";
 }
 
+std::string points(const statistics::Estimate& e) { return fmt::format("{:+.1f} ± {:.1f}", 100 * e.value, 100 * e.standard_error); }
+
+std::string twin_tables(const RunSummary& summary, const Naming& naming) {
+  std::string out;
+  const auto name = [&](const auto& line) {
+    return (naming.models ? line.model + " " : "") + line.format + (naming.activations ? " " + line.activations : "") + (naming.kv ? " " + line.kv : "");
+  };
+  if (!summary.twins.empty()) {
+    TextTable table({{"suite", false}, {"format", false}, {"static", true}, {"fresh", true}, {"fresh - static", true}, {"loss static", true}, {"loss fresh", true}, {"items", true}});
+    for (const TwinLine& t : summary.twins)
+      table.add({t.suite, name(t), fmt::format("{:.1f}", 100 * t.original.value), fmt::format("{:.1f}", 100 * t.fresh.value), points(t.difference),
+                 t.original_loss ? points(*t.original_loss) : "", t.fresh_loss ? points(*t.fresh_loss) : "", std::to_string(t.difference.count)});
+    out += fmt::format("Fresh twins, seed {}: items paired with their twins, formats with the baseline (± standard error, points)\n", summary.twins.front().seed) +
+           table.text() + "\n";
+  }
+  if (!summary.twin_nights.empty()) {
+    TextTable table({{"suite", false}, {"format", false}, {"seed", true}, {"fresh", true}, {"seed", true}, {"fresh", true}, {"difference", true}});
+    for (const TwinNights& t : summary.twin_nights)
+      table.add({t.suite, name(t), std::to_string(t.seed_before), fmt::format("{:.1f}", 100 * t.before.value), std::to_string(t.seed_after),
+                 fmt::format("{:.1f}", 100 * t.after.value), points(t.difference)});
+    out += "Fresh twins of two nights: different items, so unpaired (± standard error, points)\n" + table.text() + "\n";
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string terminal_table(const RunSummary& summary, std::size_t width) {
@@ -200,7 +225,7 @@ std::string terminal_table(const RunSummary& summary, std::size_t width) {
     out += build(summary, joined({name_cells(naming), accuracy_cells(summary), {verdict_cell()}}), false).text();
     out += "\n" + build(summary, joined({name_cells(naming), speed_cells(naming)}), true).text();
   }
-  out += "\n" + area_verdict_table(summary, naming) + chosen_table(summary, naming) + footnotes(summary);
+  out += "\n" + area_verdict_table(summary, naming) + chosen_table(summary, naming) + twin_tables(summary, naming) + footnotes(summary);
   if (summary.digests_compared > 0 && summary.mismatches.empty())
     out += fmt::format("  {} items were computed on more than one device: every logits digest agrees\n", summary.digests_compared);
   out += summary.until ? fmt::format("  Verdict: SAME where every area is, WORSE where one is; margin {:.4g} points, each at {:.4g} %, valid at any time.\n",

@@ -1,5 +1,6 @@
 #include "models/reference/corpus/suites.h"
 
+#include <map>
 #include <set>
 #include <string_view>
 
@@ -83,6 +84,31 @@ std::vector<Item> suite_items(const Corpus& corpus, Area area) {
     }
   }
   return items;
+}
+
+std::vector<Item> fresh_twins(const Corpus& corpus, Area area, std::span<const Item> originals, std::uint64_t seed) {
+  constexpr std::uint64_t kDrawsMax = 1'000'000;
+  std::map<std::string, std::vector<std::size_t>> wanted;  // by class, the last first
+  std::set<std::string> prompts;
+  for (std::size_t i = originals.size(); i-- > 0;) {
+    wanted[originals[i].difficulty].push_back(i);
+    prompts.insert(originals[i].prompt);
+  }
+  std::vector<Item> twins(originals.size());
+  std::size_t missing = originals.size();
+  const std::uint64_t begin = mix64(seed) | 1ull << 63;  // far from the draws that suites are made of
+  for (std::uint64_t draw = 0; draw < kDrawsMax && missing > 0; ++draw) {
+    Item item = corpus.item(area, begin + draw);
+    const auto line = wanted.find(item.difficulty);
+    if (line == wanted.end() || line->second.empty() || !prompts.insert(item.prompt).second) continue;
+    const std::size_t i = line->second.back();
+    line->second.pop_back();
+    item.id = originals[i].id;
+    twins[i] = std::move(item);
+    --missing;
+  }
+  std::erase_if(twins, [](const Item& item) { return item.id.empty(); });
+  return twins;
 }
 
 std::string items_jsonl(std::span<const Item> items, Area area) {

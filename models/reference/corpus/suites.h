@@ -20,6 +20,10 @@ std::span<const ClassCount> class_mix(Area area);
 // Items of a suite in the order they were drawn. Fewer than the mix asks for only when a class runs out of prompts.
 std::vector<Item> suite_items(const Corpus& corpus, Area area);
 
+// For each of `originals` (suite_items) another item of exactly its class, with its id: held out from training like every item, different from
+// all originals and from each other. The same seed gives the same twins everywhere. Fewer than asked for when a class runs out.
+std::vector<Item> fresh_twins(const Corpus& corpus, Area area, std::span<const Item> originals, std::uint64_t seed);
+
 // items.jsonl, byte for byte, of an area's suite and of the text suite.
 std::string items_jsonl(std::span<const Item> items, Area area);
 std::string text_items_jsonl(const Corpus& corpus);
