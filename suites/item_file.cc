@@ -23,12 +23,6 @@ bool is_item_id(std::string_view id) {
   });
 }
 
-struct Mapping {
-  void* bytes;
-  std::size_t size;
-  ~Mapping() { ::munmap(bytes, size); }
-};
-
 std::uint64_t hash_of(std::string_view text, std::uint64_t seed) {
   std::uint64_t hash = 0xcbf29ce484222325u ^ seed;  // FNV-1a
   for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
@@ -80,7 +74,8 @@ Result<ItemFile> ItemFile::open(const std::filesystem::path& path) {
   void* bytes = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
   ::close(file);
   if (bytes == MAP_FAILED) return Error{Code::kIo, fmt::format("{}: cannot be mapped", path.string())};
-  auto items = checked(std::make_shared<const Mapping>(bytes, size), {static_cast<const char*>(bytes), size}, path.string());
+  const std::shared_ptr<const void> mapping(bytes, [bytes, size](const void*) { ::munmap(bytes, size); });
+  auto items = checked(mapping, {static_cast<const char*>(bytes), size}, path.string());
   if (items && items->empty()) return Error{Code::kBadValue, fmt::format("{}:1: no items, at least one was expected", path.string())};
   return items;
 }
