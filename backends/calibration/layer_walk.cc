@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 
 namespace quantfleet {
 
@@ -23,7 +22,8 @@ class Moments final : public InputObserver {
     const std::int64_t expert = input.expert - first_expert_;
     if (expert < 0 || expert >= static_cast<std::int64_t>(of_experts.size())) return true;
     InputMoments& sums = of_experts[static_cast<std::size_t>(expert)];
-    const auto [x, rows, columns, stride] = std::tuple(input.x, input.rows, input.columns, input.stride);
+    const float* const x = input.x;
+    const std::int64_t rows = input.rows, columns = input.columns, stride = input.stride;
     if (sums.columns == 0) {
       sums.columns = columns;
       sums.second.resize(static_cast<std::size_t>(columns * columns));

@@ -21,7 +21,7 @@ constexpr ClassCount kLanguage[] = {{"tier 0", 30}, {"tier 1", 50}, {"tier 2", 7
 constexpr ClassCount kKnowledge[] = {{"tier 4", 60}, {"tier 5", 160}, {"tier 6", 80}};
 constexpr ClassCount kSafety[] = {{"", 300}};
 
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
   std::string json = "\"";
   for (const char c : text) {
     if (c == '\n') json += "\\n";
@@ -114,19 +114,19 @@ std::vector<Item> fresh_twins(const Corpus& corpus, Area area, std::span<const I
 std::string items_jsonl(std::span<const Item> items, Area area) {
   std::string out;
   for (const Item& item : items) {
-    out += "{\"id\": " + quoted(item.id) + ", \"class\": " + quoted(item.difficulty) + ", \"prompt\": " + quoted(item.prompt);
+    out += "{\"id\": " + json_string(item.id) + ", \"class\": " + json_string(item.difficulty) + ", \"prompt\": " + json_string(item.prompt);
     if (!item.choices.empty()) {
       out += ", \"choices\": [";
       for (std::size_t c = 0; c < item.choices.size(); ++c)
-        out += (c ? ", " : "") + quoted(without_leading_space(item.choices[c]));
+        out += (c ? ", " : "") + json_string(without_leading_space(item.choices[c]));
       out += "], \"answer\": " + std::to_string(item.answer);
     }
-    if (area == Area::kMath) out += ", \"target\": " + quoted(item.target);
+    if (area == Area::kMath) out += ", \"target\": " + json_string(item.target);
     if (area == Area::kSafety) out += std::string(", \"expects\": ") + (item.should_refuse ? "\"refuse\"" : "\"comply\"");
     if (!item.tests.empty()) {
       std::string tests;
       for (const std::string& test : item.tests) tests += (tests.empty() ? "" : "\n") + test;
-      out += ", \"tests\": " + quoted(tests);
+      out += ", \"tests\": " + json_string(tests);
     }
     out += "}\n";
   }
@@ -137,7 +137,7 @@ std::string text_items_jsonl(const Corpus& corpus) {
   std::string out;
   for (int i = 0; i < kTextPages; ++i)
     out += "{\"id\": \"text-" + std::to_string(100 + i).substr(1) +
-           "\", \"text\": " + quoted(corpus.held_out_page(static_cast<std::uint64_t>(i), kTextPageCharacters)) + "}\n";
+           "\", \"text\": " + json_string(corpus.held_out_page(static_cast<std::uint64_t>(i), kTextPageCharacters)) + "}\n";
   return out;
 }
 

@@ -131,7 +131,7 @@ TEST_CASE("an MXFP4 block by hand: the scale is half the standard's, down to sub
     float values[32];
     kMXFP4.decode(block, 1, values);
     for (int j = 0; j < 16; ++j) {
-      const auto value = [&](int code) { return (code & 8 ? -1.0f : 1.0f) * expected[code & 7] * scale; };
+      const auto value = [&, unit = scale](int code) { return (code & 8 ? -1.0f : 1.0f) * expected[code & 7] * unit; };
       CHECK(values[j] == value(j));
       CHECK(values[j + 16] == value(15 - j));
     }
