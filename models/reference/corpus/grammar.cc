@@ -33,7 +33,10 @@ Sentence sentence(const World& world, Random& random) {
     s.prompt = "The ";
   }
   s.prompt += word(s.head);
-  for (int i = 0; i < behind; ++i) s.prompt += place() + " the " + word(noun());
+  for (int i = 0; i < behind; ++i) {
+    const int attractor = noun();
+    s.prompt += place() + " the " + word(attractor);
+  }
   s.prompt += kVerbs[random.below(static_cast<int>(std::size(kVerbs)))];
   return s;
 }

@@ -23,8 +23,10 @@ const std::vector<std::string> kValues[kAttributes] = {
      "grapes", "pasta", "olives", "salad", "peas", "lemons", "dates", "ham", "toast", "kale"}};
 
 // Invented words of two syllables. Surnames, nouns and things draw from different consonants, so the kinds never collide.
+// Draws stand in statements of their own: inside one expression their order would be the compiler's choice.
 std::string invented(Random& random, const std::vector<std::string>& first, const std::vector<std::string>& second) {
-  return random.pick(first) + random.pick(second);
+  const std::string& ending = random.pick(second);
+  return random.pick(first) + ending;
 }
 
 std::vector<std::string> distinct_words(std::uint64_t seed, Stream stream, int count, const std::vector<std::string>& first,
@@ -67,7 +69,8 @@ World::World(std::uint64_t seed_) : seed(seed_), first_names(kFirstNames) {
   for (std::uint64_t i = 0; static_cast<int>(people.size()) < kPeopleLadder.members(); ++i) {
     Random random(seed, kSurnames, i);
     Person person;
-    person.name = random.pick(first_names) + " " + invented(random, kSurnameFirst, kSurnameSecond);
+    const std::string surname = invented(random, kSurnameFirst, kSurnameSecond);
+    person.name = random.pick(first_names) + " " + surname;
     for (int a = 0; a < kAttributes; ++a) person.value[a] = random.below(static_cast<int>(values[a].size()));
     if (seen.insert(person.name).second) people.push_back(std::move(person));
   }

@@ -77,18 +77,18 @@ TEST_CASE("an allocation keeps to its budget and is nearly the best there is", "
 TEST_CASE("a budget gives the same file for any thread count and instruction set, and keeps to it", "[calibration][budget]") {
   const Folder folder;
   const fs::path model = folder.path / "model.gguf", text = folder.path / "text.txt";
-  REQUIRE(test::write_random_model(model, {.width = 256, .layers = 2, .feed_forward = 256}).has_value());
+  REQUIRE(test::write_random_model(model, {.width = 256, .layers = 1, .feed_forward = 256}).has_value());
   std::ofstream(text) << std::string(150, 'a') + " the river and the mill; 12 boats wait (there) " + std::string(50, 'q');
   BudgetOptions options;
   options.bits_per_weight = 4.2;
   options.text = {text, 32, 0, 0};
-  options.probe_windows = 2;
+  options.probe_windows = 1;
   options.threads = 2;
-  options.formats = {"Q2_K", "Q3_K", "Q4_K", "Q6_K", "Q8_0"};
+  options.formats = {"Q2_K", "Q4_K", "Q8_0"};
   const auto report = quantize_to_budget(model, folder.path / "a.gguf", options).value();
   CHECK(report.written.bits_per_weight <= 4.2);
   CHECK(report.written.bits_per_weight > 4.0);
-  CHECK(report.tensors.size() == 2 * 7 + 2);
+  CHECK(report.tensors.size() == 7 + 2);
   options.threads = 3;
   options.kernels = "scalar";
   REQUIRE(quantize_to_budget(model, folder.path / "b.gguf", options).has_value());

@@ -265,7 +265,7 @@ TEST_CASE("a lossless folder gives every bit of a BF16 model back, and is smalle
 
 TEST_CASE("every BF16 number survives the entropy coder", "[quantizers][folders]") {
   std::vector<std::uint16_t> values;
-  for (int i = 0; i < 65536; ++i) values.push_back(static_cast<std::uint16_t>(i * 40503));
+  for (int i = 0; i < 65536; ++i) values.push_back(static_cast<std::uint16_t>(i * 40503u));
   values.resize(65536 + 256, 0x3f80);  // and a row of one exponent
   const auto arrays = huggingface::pack_lossless(257, 256, values);
   const Module module(arrays);
