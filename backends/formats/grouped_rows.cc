@@ -1,5 +1,6 @@
 #include "backends/formats/grouped_rows.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <map>
@@ -38,7 +39,10 @@ void decode(const std::byte* blocks, std::int64_t count_blocks, float* values) {
       float scale = 0, zero = 0;
       std::memcpy(&scale, scales + 4 * group, 4);
       if (rows.zeros) std::memcpy(&zero, zeros + 4 * group, 4);
-      values[k] = (format->number[static_cast<std::size_t>(codes[k])] - zero) * scale;
+      if (rows.kept == GroupNumbers::kE4m3) scale /= rows.divisor;
+      const float number = rows.bits_of.empty() ? format->number[static_cast<std::size_t>(codes[k])]
+                                                : static_cast<float>(static_cast<int>(codes[k]) - (1 << (rows.bits_of[static_cast<std::size_t>(k)] - 1)));
+      values[k] = (number - zero) * scale;
     }
     blocks += format->block.bytes_per_block;
     values += rows.columns;
@@ -48,11 +52,27 @@ void decode(const std::byte* blocks, std::int64_t count_blocks, float* values) {
 std::string key_of(const GroupedRows& rows) {
   std::string key;
   const auto add = [&](const void* bytes, std::size_t size) { key.append(static_cast<const char*>(bytes), size); };
-  const std::int64_t numbers[] = {static_cast<std::int64_t>(rows.numbers), rows.bits, rows.offset, rows.columns, rows.group_size, rows.groups, rows.zeros, rows.halves};
+  const std::int64_t numbers[] = {static_cast<std::int64_t>(rows.numbers), rows.bits, rows.offset, rows.columns, rows.group_size, rows.groups, rows.zeros,
+                                  static_cast<std::int64_t>(rows.kept), std::bit_cast<std::int32_t>(rows.divisor), static_cast<std::int64_t>(rows.bits_of.size())};
   add(numbers, sizeof numbers);
+  add(rows.bits_of.data(), rows.bits_of.size());
   add(rows.table.data(), sizeof rows.table);
   add(rows.group_of.data(), rows.group_of.size() * sizeof(std::uint16_t));
   return key;
+}
+
+MixedWidths widths_of(const std::vector<std::uint8_t>& bits_of) {
+  MixedWidths widths;
+  const auto columns = static_cast<std::int64_t>(bits_of.size());
+  for (std::int64_t k = 0; k < columns; ++k) widths.order.push_back(static_cast<std::uint32_t>(k));
+  for (std::int64_t k = 0; k < columns; k += kWidthWindow)
+    std::stable_sort(widths.order.begin() + k, widths.order.begin() + std::min(columns, k + kWidthWindow), [&](std::uint32_t a, std::uint32_t b) { return bits_of[a] < bits_of[b]; });
+  for (std::int64_t k = 0; k < columns; k += 8) {
+    widths.chunk_bits.push_back(bits_of[widths.order[static_cast<std::size_t>(std::min(columns, k + 8) - 1)]]);
+    widths.chunk_begin.push_back(static_cast<std::uint32_t>(widths.bits));
+    widths.bits += widths.chunk_bits.back();
+  }
+  return widths;
 }
 
 constexpr std::string_view kNames[] = {"INT0", "INT1-G", "INT2-G", "INT3-G", "INT4-G", "INT5-G", "INT6-G", "INT7-G", "INT8-G"};
@@ -70,9 +90,11 @@ const BlockFormat* grouped_rows_format(const GroupedRows& rows) {
     const std::string_view name = rows.numbers == CodeNumbers::kTable  ? "TABLE4-G"
                                   : rows.numbers == CodeNumbers::kE4m3 ? "F8_E4M3"
                                   : rows.numbers == CodeNumbers::kE5m2 ? "F8_E5M2"
+                                  : !rows.bits_of.empty()              ? "INT-G"
                                                                        : kNames[rows.bits];
     made->block = {name, kGroupedRowsType, static_cast<int>(rows.columns), static_cast<int>(bytes), 0, decode};
     made->rows = rows;
+    made->widths = widths_of(rows.bits_of);
     for (int code = 0; code < 256; ++code) made->number[static_cast<std::size_t>(code)] = number_of(rows, code);
     format = std::move(made);
   }

@@ -1,7 +1,8 @@
 // Rows of codes of 1 to 8 bits with a scale, and maybe a zero point, per group of inputs, as GPTQ, AWQ, HQQ, bitsandbytes,
-// compressed-tensors and FP8 checkpoints have them: a block is a row.
+// compressed-tensors, FP8 and EXL2 checkpoints have them: a block is a row.
 //   u64 the format's address | f32 scales[groups] | f32 zeros[groups], where it has them | u8 codes[columns]
-//   value = (number(code) - zero) * scale, the difference rounded (integers: exact), the product rounded
+//   value = (number(code) - zero) * scale, the difference rounded (integers: exact), the product rounded; scale: the stored one / divisor,
+//   rounded, where group numbers are kE4m3
 // Activations stay F32. Not a GGUF format: these blocks exist in memory only.
 #pragma once
 
@@ -24,23 +25,39 @@ enum class CodeNumbers {
   kE5m2,      // 8 bits: FP8, E5M2
 };
 
+// What the scales and zero points of groups are, so that memory holds no more than that.
+enum class GroupNumbers { kFloats, kHalves, kE4m3 };
+
 struct GroupedRows {
   CodeNumbers numbers = CodeNumbers::kIntegers;
   int bits = 4;
   int offset = 0;                       // kIntegers
+  std::vector<std::uint8_t> bits_of;    // [columns], for kIntegers whose width differs from column to column, 2 to 8, offset 2^(bits - 1); empty: `bits`
   std::array<float, 16> table{};        // kTable
   std::int64_t columns = 0;
   std::int64_t group_size = 0;          // groups of neighbours
   std::vector<std::uint16_t> group_of;  // [columns], for other groups; empty: k / group_size
   std::int64_t groups = 0;
   bool zeros = false;
-  bool halves = false;                  // every scale and zero point is an F16 number
+  GroupNumbers kept = GroupNumbers::kFloats;
+  float divisor = 1;                    // kE4m3: of every scale; no zero points then
+};
+
+// Where codes of different widths lie in memory: within each 512 columns by ascending width, in chunks of eight; a chunk has the
+// width of its widest code, and codes of fewer bits are raised to its offset.
+inline constexpr std::int64_t kWidthWindow = 512;
+struct MixedWidths {
+  std::vector<std::uint32_t> order;        // the column at each place
+  std::vector<std::uint8_t> chunk_bits;    // [ceil(columns / 8)]
+  std::vector<std::uint32_t> chunk_begin;  // the bits of the chunks before, of one column: 16 bytes each for 16 rows
+  std::int64_t bits = 0;                   // of all chunks
 };
 
 struct GroupedRowsFormat {
   BlockFormat block;
   GroupedRows rows;
   std::array<float, 256> number;        // of each code
+  MixedWidths widths;                   // of rows.bits_of
 };
 
 // One object for equal descriptions, alive for ever.  1 <= columns <= kGroupedRowsMaxColumns; 1 <= groups <= 65536.

@@ -88,7 +88,7 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
   kept.group_size = group_size;
   kept.groups = columns / group_size;
   kept.zeros = true;
-  kept.halves = (*scales)->dtype == "F16";
+  if ((*scales)->dtype == "F16") kept.kept = GroupNumbers::kHalves;
   weight->keep_codes(std::move(kept));
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -26,11 +27,13 @@ class Table4Weight final : public LinearWeight {
  public:
   Table4Weight(std::int64_t rows, std::int64_t columns) : LinearWeight(rows, columns) {}
   void decode(std::int64_t row, float* values) const override {
-    const std::int64_t begin = row * columns();
-    for (std::int64_t k = 0; k < columns(); ++k) {
-      const std::int64_t i = begin + k;
-      const auto byte = static_cast<unsigned>(packed[i / 2]);
-      values[k] = table[i % 2 == 0 ? byte >> 4 : byte & 15] * absmax[static_cast<std::size_t>(i / block)];
+    const std::int64_t begin = row * columns(), end = begin + columns();
+    for (std::int64_t b = begin / block; b * block < end; ++b) {
+      const float scale = absmax[static_cast<std::size_t>(b)];
+      for (std::int64_t i = std::max(begin, b * block); i < std::min(end, (b + 1) * block); ++i) {
+        const auto byte = static_cast<unsigned>(packed[i / 2]);
+        values[i - begin] = table[i % 2 == 0 ? byte >> 4 : byte & 15] * scale;
+      }
     }
   }
 

@@ -44,9 +44,9 @@ const BlockFormat* format_of(const std::string& dtype) {
 
 class Checkpoint final : public GgufFile {
  public:
-  explicit Checkpoint(fs::path directory) : directory_(std::move(directory)) {}
+  explicit Checkpoint(std::shared_ptr<const ModelFolder> folder) : folder_(std::move(folder)) {}
 
-  const fs::path& path() const override { return directory_; }
+  const fs::path& path() const override { return folder_->path(); }
   const std::vector<fs::path>& parts() const override { return parts_; }
   std::uint64_t size_bytes() const override { return size_bytes_; }
   std::uint32_t version() const override { return 0; }
@@ -67,45 +67,44 @@ class Checkpoint final : public GgufFile {
 
   Status read() {
     Json config;
-    if (Status status = read_json_file(directory_ / "config.json", config); !status) return status;
-    const std::string place = (directory_ / "config.json").string();
+    if (Status status = read_json_file(*folder_, "config.json", config); !status) return status;
+    const std::string place = folder_->place("config.json");
     auto architecture = read_config(config, place, metadata_, shape_);
     if (!architecture) return architecture.error();
     architecture_ = *architecture;
-    metadata_.emplace_back("general.name", gguf_string(fs::absolute(directory_).lexically_normal().filename().string()));
+    metadata_.emplace_back("general.name", gguf_string(folder_->name()));
     if (Status status = open_shards(); !status) return status;
 
     std::optional<Json> separate;  // of AutoGPTQ
-    if (Status status = read_optional_json_file(directory_ / "quantize_config.json", separate); !status) return status;
+    if (Status status = read_optional_json_file(*folder_, "quantize_config.json", separate); !status) return status;
     const Json empty = Json::object();
     const auto inner = config.find("quantization_config");
     const bool has_inner = inner != config.end() && inner->is_object();
-    JsonReader quantization(has_inner ? *inner : separate ? *separate : empty, has_inner ? place + ": quantization_config" : (directory_ / "quantize_config.json").string());
+    JsonReader quantization(has_inner ? *inner : separate ? *separate : empty, has_inner ? place + ": quantization_config" : folder_->place("quantize_config.json"));
     if (has_inner || separate) {
       if (Status status = choose_format(quantization); !status) return status;
     }
     if (Status status = read_modules(quantization); !status) return status;
     if (Status status = check_rows(); !status) return status;
     const std::int64_t rows = find_embedding_rows();
-    if (rows == 0) return Error{Code::kNotFound, fmt::format("{}: the token embedding is missing", directory_.string())};
-    if (Status status = read_tokenizer(directory_, config, rows, metadata_); !status) return status;
+    if (rows == 0) return bad(Code::kNotFound, "the token embedding is missing");
+    if (Status status = read_tokenizer(*folder_, config, rows, metadata_); !status) return status;
     if (Status status = read_chat_template(); !status) return status;
     // All that was read, for the model's hash.
-    std::vector<fs::path> described;
-    for (const char* name : {"config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "added_tokens.json", "tokenizer_config.json", "chat_template.jinja", "quantize_config.json"}) {
-      std::error_code code;
-      if (fs::exists(directory_ / name, code)) described.push_back(directory_ / name);
-    }
-    parts_.insert(parts_.begin(), described.begin(), described.end());
+    std::vector<std::string> used;
+    for (const char* name : {"config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "added_tokens.json", "tokenizer_config.json", "chat_template.jinja", "quantize_config.json"})
+      if (folder_->contains(name)) used.push_back(name);
+    used.insert(used.end(), shard_names_.begin(), shard_names_.end());
+    parts_ = folder_->holders(used);
     for (std::size_t i = 0; i < metadata_.size(); ++i) key_index_.emplace(metadata_[i].first, i);
     for (std::size_t i = 0; i < tensors_.size(); ++i)
       if (!tensor_index_.emplace(tensors_[i].name, i).second)
-        return Error{Code::kBadValue, fmt::format("{}: two arrays become tensor {}", directory_.string(), tensors_[i].name)};
+        return bad(Code::kBadValue, fmt::format("two arrays become tensor {}", tensors_[i].name));
     return {};
   }
 
  private:
-  Error bad(Code code, std::string sentence) const { return {code, directory_.string() + ": " + std::move(sentence)}; }
+  Error bad(Code code, std::string sentence) const { return {code, path().string() + ": " + std::move(sentence)}; }
 
   // Reads only what read() checked.
   void make_row(const Source& source, const GgufTensor& tensor, std::int64_t row, std::int64_t columns, std::byte* target) const {
@@ -139,28 +138,28 @@ class Checkpoint final : public GgufFile {
 
   Status open_shards() {
     std::set<std::string> names;
-    const fs::path index_path = directory_ / "model.safetensors.index.json";
+    const std::string index_place = folder_->place("model.safetensors.index.json");
     std::optional<Json> index;
-    if (Status status = read_optional_json_file(index_path, index); !status) return status;
+    if (Status status = read_optional_json_file(*folder_, "model.safetensors.index.json", index); !status) return status;
     if (index) {
       const auto map = index->find("weight_map");
-      if (map == index->end() || !map->is_object()) return Error{Code::kBadValue, fmt::format("{}: weight_map is not an object", index_path.string())};
+      if (map == index->end() || !map->is_object()) return Error{Code::kBadValue, fmt::format("{}: weight_map is not an object", index_place)};
       for (const auto& [array, file] : map->items()) {
         const std::string name = file.is_string() ? file.get<std::string>() : "";
         if (name.empty() || name.find('/') != std::string::npos || !name.ends_with(".safetensors"))
-          return Error{Code::kBadValue, fmt::format("{}: weight_map names '{}' where a safetensors file of the same folder is expected", index_path.string(), name)};
+          return Error{Code::kBadValue, fmt::format("{}: weight_map names '{}' where a safetensors file of the same folder is expected", index_place, name)};
         names.insert(name);
       }
     } else {
-      std::error_code code;
-      for (const auto& entry : fs::directory_iterator(directory_, code))
-        if (entry.path().extension() == ".safetensors") names.insert(entry.path().filename().string());
-      if (code) return bad(Code::kIo, fmt::format("reading the folder failed: {}", code.message()));
+      for (const std::string& name : folder_->names())
+        if (name.ends_with(".safetensors")) names.insert(name);
     }
     if (names.empty()) return bad(Code::kNotFound, "no *.safetensors file; PyTorch's pickled *.bin files are not read, because opening one runs code");
     if (names.size() > kShardsMax) return bad(Code::kTooLarge, fmt::format("{} safetensors files; the limit is {}", names.size(), kShardsMax));
     for (const std::string& name : names) {
-      auto shard = SafetensorsFile::open(directory_ / name);
+      const auto bytes = folder_->bytes(name);
+      if (!bytes) return bytes.error();
+      auto shard = SafetensorsFile::parse(*bytes, folder_->place(name));
       if (!shard) return shard.error();
       for (const SafetensorsArray& array : (*shard)->arrays())
         if (!arrays_.emplace(array.name, &array).second) return bad(Code::kBadValue, fmt::format("array {} is in two files", array.name));
@@ -169,7 +168,7 @@ class Checkpoint final : public GgufFile {
           if (!(*index)["weight_map"].contains(array.name)) return bad(Code::kBadValue, fmt::format("array {} of {} is not in model.safetensors.index.json", array.name, name));
         }
       size_bytes_ += (*shard)->size_bytes();
-      parts_.push_back(directory_ / name);
+      shard_names_.push_back(name);
       shards_.push_back(std::move(*shard));
     }
     if (index)
@@ -347,7 +346,7 @@ class Checkpoint final : public GgufFile {
       if (Status status = add_vector(name + ".bias", *bias, module, false); !status) return status;
     if (format_) {
       auto linear = format_->read(arrays, quantization);
-      if (!linear) return at(directory_.string(), linear.error());
+      if (!linear) return at(path().string(), linear.error());
       if (*linear) {
         Source source;
         source.order = module.order;
@@ -414,18 +413,18 @@ class Checkpoint final : public GgufFile {
 
   // chat_template.jinja, where tokenizer_config.json has none.
   Status read_chat_template() {
-    const fs::path path = directory_ / "chat_template.jinja";
-    std::error_code code;
+    const std::string name = "chat_template.jinja";
     const bool given = std::any_of(metadata_.begin(), metadata_.end(), [](const auto& pair) { return pair.first == "tokenizer.chat_template"; });
-    if (given || !fs::exists(path, code)) return {};
-    auto file = MappedFile::open(path, "a template");
-    if (!file) return file.error();
-    if (file->bytes().size() > 1u << 20) return Error{Code::kTooLarge, fmt::format("{}: more than 1 MiB", path.string())};
-    metadata_.emplace_back("tokenizer.chat_template", gguf_string({reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()}));
+    if (given || !folder_->contains(name)) return {};
+    const auto bytes = folder_->bytes(name);
+    if (!bytes) return bytes.error();
+    if (bytes->size() > 1u << 20) return Error{Code::kTooLarge, fmt::format("{}: more than 1 MiB", folder_->place(name))};
+    metadata_.emplace_back("tokenizer.chat_template", gguf_string({reinterpret_cast<const char*>(bytes->data()), bytes->size()}));
     return {};
   }
 
-  fs::path directory_;
+  std::shared_ptr<const ModelFolder> folder_;
+  std::vector<std::string> shard_names_;
   std::vector<fs::path> parts_;
   std::uint64_t size_bytes_ = 0;
   std::vector<std::shared_ptr<const SafetensorsFile>> shards_;
@@ -440,8 +439,10 @@ class Checkpoint final : public GgufFile {
 
 }  // namespace
 
-Result<std::shared_ptr<const GgufFile>> open_checkpoint(const fs::path& directory) {
-  auto checkpoint = std::make_shared<Checkpoint>(directory);
+Result<std::shared_ptr<const GgufFile>> open_checkpoint(const fs::path& path) {
+  auto folder = ModelFolder::open(path);
+  if (!folder) return folder.error();
+  auto checkpoint = std::make_shared<Checkpoint>(std::move(*folder));
   if (Status status = checkpoint->read(); !status) return status.error();
   return std::shared_ptr<const GgufFile>(std::move(checkpoint));
 }
@@ -450,7 +451,7 @@ Result<std::shared_ptr<const GgufFile>> open_checkpoint(const fs::path& director
 
 Result<std::shared_ptr<const GgufFile>> open_model_file(const std::filesystem::path& path) {
   std::error_code code;
-  if (!std::filesystem::is_directory(path, code)) return GgufFile::open(path);
+  if (!std::filesystem::is_directory(path, code)) return huggingface::is_model_archive(path) ? huggingface::open_checkpoint(path) : GgufFile::open(path);
   if (std::filesystem::exists(path / "config.json", code)) return huggingface::open_checkpoint(path);
   std::vector<std::filesystem::path> found;
   for (const auto& entry : std::filesystem::directory_iterator(path, code)) {

@@ -11,13 +11,13 @@
 
 namespace quantfleet {
 
-// A GGUF file, a folder that holds exactly one (or one split model), or a Hugging Face directory.
+// A GGUF file, a folder that holds exactly one (or one split model), a Hugging Face directory, or an archive of one (model_folder.h).
 // Errors: those of GgufFile::open; for directories the file and the key or array with what was expected; kUnknownArchitecture.
 Result<std::shared_ptr<const GgufFile>> open_model_file(const std::filesystem::path& path);
 
 namespace huggingface {
 
-Result<std::shared_ptr<const GgufFile>> open_checkpoint(const std::filesystem::path& directory);
+Result<std::shared_ptr<const GgufFile>> open_checkpoint(const std::filesystem::path& path);
 
 }  // namespace huggingface
 }  // namespace quantfleet

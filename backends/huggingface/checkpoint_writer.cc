@@ -77,7 +77,10 @@ Status CheckpointWriter::prepare() {
   shape_ = *shape;
   if (model_->version() == 0) {  // a directory: its own config.json, which says more than GGUF's keys
     Json whole;
-    if (Status status = read_json_file(model_->path() / "config.json", whole); !status) return status;
+    auto folder = ModelFolder::open(model_->path());
+    if (!folder) return folder.error();
+    source_ = std::move(*folder);
+    if (Status status = read_json_file(*source_, "config.json", whole); !status) return status;
     const auto inner = whole.find("text_config");
     config_ = inner != whole.end() && inner->is_object() ? *inner : whole;
     config_.erase("quantization_config");
@@ -123,17 +126,19 @@ Status CheckpointWriter::write_tokenizer() {
   }
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
                            "vocab.json", "merges.txt", "tokenizer.model"}) {
-    std::error_code code;
-    if (!fs::exists(model_->path() / name, code)) continue;
-    fs::copy_file(model_->path() / name, temporary_ / name, code);
-    if (code) return failed(model_->path() / name, "copying", code);
+    if (!source_->contains(name)) continue;
+    const auto bytes = source_->bytes(name);
+    if (!bytes) return bytes.error();
+    if (Status status = write_bytes(name, {reinterpret_cast<const char*>(bytes->data()), bytes->size()}); !status) return status;
   }
   return {};
 }
 
-Status CheckpointWriter::write_text(const std::string& name, const std::string& text) const {
+Status CheckpointWriter::write_text(const std::string& name, const std::string& text) const { return write_bytes(name, text + '\n'); }
+
+Status CheckpointWriter::write_bytes(const std::string& name, std::string_view bytes) const {
   std::ofstream file(temporary_ / name, std::ios::binary);
-  file << text << '\n';
+  file << bytes;
   file.close();
   if (!file) return failed(temporary_ / name, "writing", std::error_code(errno, std::generic_category()));
   sync(temporary_ / name);

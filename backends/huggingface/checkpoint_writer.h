@@ -8,6 +8,7 @@
 #include "backends/formats/safetensors.h"
 #include "backends/huggingface/architecture.h"
 #include "backends/huggingface/linear_format.h"
+#include "backends/huggingface/model_folder.h"
 
 #include <filesystem>
 #include <map>
@@ -78,9 +79,11 @@ class CheckpointWriter {
   Status open_shard();
   Status close_shard();
   Status write_text(const std::string& name, const std::string& text) const;
+  Status write_bytes(const std::string& name, std::string_view bytes) const;
 
   std::filesystem::path directory_, temporary_;
   std::shared_ptr<const GgufFile> model_;
+  std::shared_ptr<const ModelFolder> source_;  // of a model that is a folder
   CheckpointOptions options_;
   const HfArchitecture* architecture_ = nullptr;
   Shape shape_;

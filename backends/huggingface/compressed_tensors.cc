@@ -52,7 +52,10 @@ Settings read_settings(JsonReader& config) {
                                 strategy == (settings.dynamic ? "token" : "tensor");
     if (activations.error()) config.fail(activations.error()->code, activations.error()->detail);
   }
-  if (settings.format.empty() && group.contains("format")) settings.format = text_of(group, "format");
+  if (const std::string own = text_of(group, "format"); !own.empty()) settings.format = own;
+  constexpr std::string_view kKnown[] = {"", "dense", "pack-quantized", "int-quantized", "naive-quantized", "float-quantized", "nvfp4-pack-quantized"};
+  if (std::find(std::begin(kKnown), std::end(kKnown), settings.format) == std::end(kKnown))
+    config.fail(Code::kUnsupported, fmt::format("format is '{}'; this program reads pack-quantized, int-quantized, naive-quantized, float-quantized and nvfp4-pack-quantized", settings.format));
   if (reader.error()) config.fail(reader.error()->code, reader.error()->detail);
   return settings;
 }
@@ -71,7 +74,7 @@ class GroupedWeight : public LinearWeight {
     kept.group_size = group_size;
     kept.groups = groups;
     kept.group_of.assign(g_idx.begin(), g_idx.end());
-    kept.halves = module.find("weight_scale")->dtype == "F16";
+    if (module.find("weight_scale")->dtype == "F16") kept.kept = GroupNumbers::kHalves;
     return kept;
   }
   void row_scales(std::int64_t row, float* target) const { std::copy_n(scales.data() + row * groups, groups, target); }
@@ -144,6 +147,17 @@ class ByteWeight final : public GroupedWeight {
 class Nvfp4Weight final : public GroupedWeight {
  public:
   using GroupedWeight::GroupedWeight;
+  // Scales as bytes, where the file's divisor may stay outside of them.
+  void keep(float divisor) {
+    GroupedRows kept;
+    kept.numbers = CodeNumbers::kTable;
+    for (std::size_t code = 0; code < 16; ++code) kept.table[code] = code & 8 ? -kE2m1[code & 7] : kE2m1[code & 7];
+    kept.group_size = group_size;
+    kept.groups = groups;
+    kept.kept = GroupNumbers::kE4m3;
+    kept.divisor = divisor;
+    keep_codes(std::move(kept));
+  }
   void decode(std::int64_t row, float* values) const override {
     const std::byte* bytes = packed->bytes.data() + row * columns() / 2;
     for (std::int64_t k = 0; k < columns(); ++k) {
@@ -152,7 +166,16 @@ class Nvfp4Weight final : public GroupedWeight {
       values[k] = (code & 8 ? -value : value) * scale_of(row, k);
     }
   }
-  const SafetensorsArray* packed = nullptr;
+
+ protected:
+  void codes(std::int64_t row, std::uint8_t* codes, float* row_scale, float*) const override {
+    const std::byte* bytes = packed->bytes.data() + row * columns() / 2;
+    for (std::int64_t k = 0; k < columns(); ++k) codes[k] = static_cast<std::uint8_t>(static_cast<unsigned>(bytes[k / 2]) >> (4 * (k % 2)) & 15);
+    for (std::int64_t g = 0; g < groups; ++g) row_scale[g] = float_at(*stored_scales, row * groups + g);
+  }
+
+ public:
+  const SafetensorsArray *packed = nullptr, *stored_scales = nullptr;
 };
 
 // weight_scale in one of its shapes: [1] or [] for all, [N] or [N, 1] by row, [N, G] by group.
@@ -263,6 +286,8 @@ Result<std::unique_ptr<LinearWeight>> read_nvfp4(const ModuleArrays& module) {
   const float divisor = float_at(**global, 0);
   if (!(divisor > 0) || !std::isfinite(divisor)) return module.bad(Code::kBadValue, fmt::format("{}.weight_global_scale is {}", module.name, divisor));
   for (float& value : weight->scales) value /= divisor;
+  weight->stored_scales = *scale;
+  weight->keep(divisor);
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }
 

@@ -25,13 +25,26 @@ class Exl2Weight final : public LinearWeight {
       const std::int64_t place = inverse[static_cast<std::size_t>(k)];
       const auto g = static_cast<std::size_t>(group_of_row[static_cast<std::size_t>(place)]);
       const Group& group = groups[g];
-      const std::byte* words = codes->bytes.data() + 4 * (group.first_word * stored_rows + row);
+      const std::byte* words = q_weight->bytes.data() + 4 * (group.first_word * stored_rows + row);
       const int code = static_cast<int>(bits_at(words, stored_rows, (place - group.first_row) * group.bits, group.bits)) - (1 << (group.bits - 1));
       values[k] = static_cast<float>(code) * scales[g * static_cast<std::size_t>(rows()) + static_cast<std::size_t>(row)];
     }
   }
 
-  const SafetensorsArray* codes = nullptr;
+ protected:
+  void codes(std::int64_t row, std::uint8_t* row_codes, float* row_scales, float*) const override {
+    for (std::int64_t k = 0; k < columns(); ++k) {
+      const std::int64_t place = inverse[static_cast<std::size_t>(k)];
+      const Group& group = groups[static_cast<std::size_t>(group_of_row[static_cast<std::size_t>(place)])];
+      const std::byte* words = q_weight->bytes.data() + 4 * (group.first_word * stored_rows + row);
+      row_codes[k] = static_cast<std::uint8_t>(bits_at(words, stored_rows, (place - group.first_row) * group.bits, group.bits));
+    }
+    for (std::size_t g = 0; g < groups.size(); ++g) row_scales[g] = scales[g * static_cast<std::size_t>(rows()) + static_cast<std::size_t>(row)];
+  }
+
+ public:
+
+  const SafetensorsArray* q_weight = nullptr;
   std::int64_t stored_rows = 0;            // outputs with padding
   std::vector<Group> groups;
   std::vector<std::int32_t> group_of_row;  // [K]
@@ -77,7 +90,7 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
   };
 
   auto weight = std::make_unique<Exl2Weight>(rows, columns);
-  weight->codes = *codes;
+  weight->q_weight = *codes;
   weight->stored_rows = rows;
   std::int64_t row = 0;
   for (std::int64_t g = 0; g < groups; ++g) {
@@ -107,6 +120,16 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
   for (std::int64_t g = 0; g < groups; ++g)
     for (std::int64_t n = 0; n < rows; ++n)
       weight->scales.push_back(scale_of(word_at(**scale, g * rows / 8 + n / 8) >> (4 * (n % 8)) & 15, float_at(**max, g)));
+  GroupedRows kept;
+  kept.groups = groups;
+  kept.group_size = columns;
+  kept.kept = GroupNumbers::kHalves;
+  for (const std::int32_t place : weight->inverse) {
+    const std::int32_t group = weight->group_of_row[static_cast<std::size_t>(place)];
+    kept.group_of.push_back(static_cast<std::uint16_t>(group));
+    kept.bits_of.push_back(static_cast<std::uint8_t>(weight->groups[static_cast<std::size_t>(group)].bits));
+  }
+  weight->keep_codes(std::move(kept));
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }
 

@@ -130,7 +130,7 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
   kept.group_size = group_size;
   kept.groups = groups;
   kept.zeros = true;
-  kept.halves = (*scales)->dtype == "F16";
+  if ((*scales)->dtype == "F16") kept.kept = GroupNumbers::kHalves;
   bool neighbours = true;
   for (std::int64_t k = 0; k < columns; ++k) neighbours = neighbours && weight->group[static_cast<std::size_t>(k)] == k / group_size;
   if (!neighbours) kept.group_of.assign(weight->group.begin(), weight->group.end());

@@ -132,7 +132,7 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
     kept.group_size = *group_size;
     kept.groups = size[1] / *group_size;
     kept.zeros = true;
-    kept.halves = weight->scale->dtype == "F16" && weight->zero->dtype == "F16";
+    if (weight->scale->dtype == "F16" && weight->zero->dtype == "F16") kept.kept = GroupNumbers::kHalves;
     weight->keep_codes(std::move(kept));
   }
   return std::unique_ptr<LinearWeight>(std::move(weight));

@@ -2,10 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
-#include <system_error>
-
 namespace quantfleet::huggingface {
 namespace {
 
@@ -25,21 +21,15 @@ Status parse_json(std::string_view text, std::string_view place, Json& json) {
   return {};
 }
 
-Status read_json_file(const std::filesystem::path& path, Json& json) {
-  std::error_code code;
-  const auto bytes = std::filesystem::file_size(path, code);
-  if (code) return Error{Code::kNotFound, fmt::format("{}: {}", path.string(), code.message())};
-  if (bytes > kJsonMaxBytes) return Error{Code::kTooLarge, fmt::format("{}: {} bytes; the limit is {}", path.string(), bytes, kJsonMaxBytes)};
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file.good() && text.empty()) return Error{Code::kIo, fmt::format("{}: cannot be read", path.string())};
-  return parse_json(text, path.string(), json);
+Status read_json_file(const ModelFolder& folder, const std::string& name, Json& json) {
+  const auto bytes = folder.bytes(name);
+  if (!bytes) return bytes.error();
+  if (bytes->size() > kJsonMaxBytes) return Error{Code::kTooLarge, fmt::format("{}: {} bytes; the limit is {}", folder.place(name), bytes->size(), kJsonMaxBytes)};
+  return parse_json({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, folder.place(name), json);
 }
 
-Status read_optional_json_file(const std::filesystem::path& path, std::optional<Json>& json) {
-  std::error_code code;
-  if (!std::filesystem::exists(path, code)) return {};
-  return read_json_file(path, json.emplace());
+Status read_optional_json_file(const ModelFolder& folder, const std::string& name, std::optional<Json>& json) {
+  return folder.contains(name) ? read_json_file(folder, name, json.emplace()) : Status();
 }
 
 std::string text_of(const Json& object, std::string_view key) {

@@ -1,12 +1,12 @@
 // The JSON files of a checkpoint: parsed with limits, and read with sentences that name the file and the key.
 #pragma once
 
+#include "backends/huggingface/model_folder.h"
 #include "contract/error.h"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,8 +19,8 @@ inline constexpr std::uint64_t kJsonMaxBytes = 64u << 20;  // of tokenizer.json 
 
 // An object, at most `bytes_max` long and 64 deep.  Errors: kNotFound, kTooLarge, kBadValue with the place.
 Status parse_json(std::string_view text, std::string_view place, Json& json);
-Status read_json_file(const std::filesystem::path& path, Json& json);
-Status read_optional_json_file(const std::filesystem::path& path, std::optional<Json>& json);  // nothing where there is no such file
+Status read_json_file(const ModelFolder& folder, const std::string& name, Json& json);
+Status read_optional_json_file(const ModelFolder& folder, const std::string& name, std::optional<Json>& json);  // nothing where there is no such file
 
 // What stands under a key where it has the right type; otherwise "" or the fallback.
 std::string text_of(const Json& object, std::string_view key);

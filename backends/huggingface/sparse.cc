@@ -21,17 +21,30 @@ class SparseWeight final : public LinearWeight {
   void decode(std::int64_t row, float* values) const override {
     const std::byte* codes = stored->bytes.data() + row * (columns() * bits / 16);
     const std::byte* places = stored_places->bytes.data() + row * (columns() / 8);
-    std::fill_n(values, columns(), 0.0f);
     for (std::int64_t four = 0; four < columns() / 4; ++four) {
       const auto place = static_cast<unsigned>(places[four / 2]) >> (4 * (four % 2)) & 15;
       const float scale = float_at(*scales, row * (columns() / group_size) + 4 * four / group_size);
-      for (int i = 0; i < 2; ++i) {
-        const std::int64_t at = 2 * four + i;
-        const int code = bits == 8 ? static_cast<int>(codes[at]) - 128 : (static_cast<int>(codes[at / 2]) >> (4 * (at % 2)) & 15) - 8;
-        values[4 * four + static_cast<std::int64_t>(place >> (2 * i) & 3)] = static_cast<float>(code) * scale;
-      }
+      std::fill_n(values + 4 * four, 4, 0.0f * scale);
+      for (int i = 0; i < 2; ++i) values[4 * four + static_cast<std::int64_t>(place >> (2 * i) & 3)] = static_cast<float>(code_at(codes, 2 * four + i) - middle()) * scale;
     }
   }
+  int middle() const { return 1 << (bits - 1); }
+  int code_at(const std::byte* codes, std::int64_t at) const { return bits == 8 ? static_cast<int>(codes[at]) : static_cast<int>(codes[at / 2]) >> (4 * (at % 2)) & 15; }
+
+ protected:
+  // In memory the inputs that were left out are codes of 0.
+  void codes(std::int64_t row, std::uint8_t* codes, float* row_scales, float*) const override {
+    const std::byte* kept = stored->bytes.data() + row * (columns() * bits / 16);
+    const std::byte* places = stored_places->bytes.data() + row * (columns() / 8);
+    std::fill_n(codes, columns(), static_cast<std::uint8_t>(middle()));
+    for (std::int64_t four = 0; four < columns() / 4; ++four) {
+      const auto place = static_cast<unsigned>(places[four / 2]) >> (4 * (four % 2)) & 15;
+      for (int i = 0; i < 2; ++i) codes[4 * four + static_cast<std::int64_t>(place >> (2 * i) & 3)] = static_cast<std::uint8_t>(code_at(kept, 2 * four + i));
+    }
+    for (std::int64_t g = 0; g < columns() / group_size; ++g) row_scales[g] = float_at(*scales, row * (columns() / group_size) + g);
+  }
+
+ public:
   int bits = 4;
   std::int64_t group_size = 4;
   const SafetensorsArray *stored = nullptr, *stored_places = nullptr, *scales = nullptr;
@@ -74,6 +87,13 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
   weight->stored = *values;
   weight->stored_places = *places;
   weight->scales = *scales;
+  GroupedRows kept;
+  kept.bits = bits;
+  kept.offset = weight->middle();
+  kept.group_size = columns / groups;
+  kept.groups = groups;
+  if ((*scales)->dtype == "F16") kept.kept = GroupNumbers::kHalves;
+  weight->keep_codes(std::move(kept));
   return std::unique_ptr<LinearWeight>(std::move(weight));
 }
 

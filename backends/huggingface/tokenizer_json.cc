@@ -1,6 +1,5 @@
 #include "backends/huggingface/tokenizer_json.h"
 
-#include "backends/formats/mapped_file.h"
 #include "backends/huggingface/sentencepiece_model.h"
 
 #include <fmt/format.h>
@@ -12,8 +11,6 @@
 
 namespace quantfleet::huggingface {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr std::string_view kMetaspace = "\xe2\x96\x81";  // U+2581
 enum TokenType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
@@ -82,15 +79,16 @@ void put_unigram(Metadata& metadata, const std::vector<std::string>& tokens, con
 
 // tokenizer.model, for folders without tokenizer.json. Tokens that the model's authors added are in added_tokens.json or in
 // tokenizer_config.json.
-Status read_sentencepiece(const fs::path& path, const std::optional<Json>& options, std::int64_t count_tokens, Metadata& metadata, std::vector<std::string>& tokens,
+Status read_sentencepiece(const ModelFolder& folder, const std::optional<Json>& options, std::int64_t count_tokens, Metadata& metadata, std::vector<std::string>& tokens,
                           SentencePieceModel& model) {
-  const auto file = MappedFile::open(path, "a SentencePiece model");
-  if (!file) return file.error();
-  if (file->bytes().size() > kJsonMaxBytes) return Error{Code::kTooLarge, fmt::format("{}: {} bytes; at most {} are read", path.string(), file->bytes().size(), kJsonMaxBytes)};
-  auto parsed = parse_sentencepiece_model({reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()}, path.string());
+  const std::string place = folder.place("tokenizer.model");
+  const auto bytes = folder.bytes("tokenizer.model");
+  if (!bytes) return bytes.error();
+  if (bytes->size() > kJsonMaxBytes) return Error{Code::kTooLarge, fmt::format("{}: {} bytes; at most {} are read", place, bytes->size(), kJsonMaxBytes)};
+  auto parsed = parse_sentencepiece_model({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, place);
   if (!parsed) return parsed.error();
   model = std::move(*parsed);
-  const auto bad = [&](Code code, std::string sentence) { return Error{code, fmt::format("{}: {}", path.string(), sentence)}; };
+  const auto bad = [&](Code code, std::string sentence) { return Error{code, fmt::format("{}: {}", place, sentence)}; };
   if (model.pieces.size() > static_cast<std::size_t>(count_tokens))
     return bad(Code::kBadShape, fmt::format("{} pieces do not fit the {} rows of the embedding", model.pieces.size(), count_tokens));
   const bool unigram = model.kind == SentencePieceModel::Kind::kUnigram;
@@ -113,7 +111,7 @@ Status read_sentencepiece(const fs::path& path, const std::optional<Json>& optio
     return {};
   };
   std::optional<Json> added;
-  if (Status status = read_optional_json_file(path.parent_path() / "added_tokens.json", added); !status) return status;
+  if (Status status = read_optional_json_file(folder, "added_tokens.json", added); !status) return status;
   if (added)
     for (const auto& [text, id] : added->items())
       if (Status status = add(id.is_number_integer() ? id.get<std::int64_t>() : -1, text, true); !status) return status;
@@ -411,31 +409,29 @@ std::string_view split_expression(std::string_view pre) {
   return {};
 }
 
-Status read_tokenizer(const fs::path& directory, const Json& config, std::int64_t count_tokens, Metadata& metadata) {
-  const fs::path path = directory / "tokenizer.json";
+Status read_tokenizer(const ModelFolder& folder, const Json& config, std::int64_t count_tokens, Metadata& metadata) {
+  const std::string place = folder.place("tokenizer.json");
   std::optional<Json> json, options, generation;
-  if (Status status = read_optional_json_file(path, json); !status) return status;
-  const fs::path pieces = directory / "tokenizer.model";
-  std::error_code code;
-  if (!json && !fs::exists(pieces, code))
-    return Error{Code::kNotFound, fmt::format("{}: no such file; this program reads a checkpoint's tokenizer from it, or from tokenizer.model", path.string())};
-  if (Status status = read_optional_json_file(directory / "tokenizer_config.json", options); !status) return status;
-  if (Status status = read_optional_json_file(directory / "generation_config.json", generation); !status) return status;
+  if (Status status = read_optional_json_file(folder, "tokenizer.json", json); !status) return status;
+  if (!json && !folder.contains("tokenizer.model"))
+    return Error{Code::kNotFound, fmt::format("{}: no such file; this program reads a checkpoint's tokenizer from it, or from tokenizer.model", place)};
+  if (Status status = read_optional_json_file(folder, "tokenizer_config.json", options); !status) return status;
+  if (Status status = read_optional_json_file(folder, "generation_config.json", generation); !status) return status;
   const Json empty = Json::object();
-  JsonReader settings(options ? *options : empty, (directory / "tokenizer_config.json").string());
-  JsonReader own(config, (directory / "config.json").string());
+  JsonReader settings(options ? *options : empty, folder.place("tokenizer_config.json"));
+  JsonReader own(config, folder.place("config.json"));
 
   std::optional<bool> add_bos, add_eos;
   std::vector<std::string> tokens;
   std::string unknown_text = token_text(settings.find("unk_token"));
   SentencePieceModel sentencepiece;
   if (json) {
-    TokenizerReader reader(*json, path.string(), count_tokens);
+    TokenizerReader reader(*json, place, count_tokens);
     if (Status status = reader.read(metadata); !status) return status;
     reader.read_template(add_bos, add_eos);
     tokens = reader.tokens();
     if (unknown_text.empty()) unknown_text = reader.unknown();
-  } else if (Status status = read_sentencepiece(pieces, options, count_tokens, metadata, tokens, sentencepiece); !status) {
+  } else if (Status status = read_sentencepiece(folder, options, count_tokens, metadata, tokens, sentencepiece); !status) {
     return status;
   }
   // What the classes do that read tokenizer.model: Llama's puts BOS in front, T5's EOS behind.
@@ -465,7 +461,7 @@ Status read_tokenizer(const fs::path& directory, const Json& config, std::int64_
   if (!json && sentencepiece.eos < count_tokens) add_end(sentencepiece.eos);
   for (const std::int64_t id : ids_of(own.find("eos_token_id"), count_tokens)) add_end(id);
   if (generation) {
-    JsonReader rules(*generation, (directory / "generation_config.json").string());
+    JsonReader rules(*generation, folder.place("generation_config.json"));
     for (const std::int64_t id : ids_of(rules.find("eos_token_id"), count_tokens)) add_end(id);
   }
   constexpr std::array kEnds = {"eos", "eot", "eom"};

@@ -3,14 +3,13 @@
 
 #include "backends/huggingface/architecture.h"
 
-#include <filesystem>
 
 namespace quantfleet::huggingface {
 
 // Byte-level BPE whose pre-tokenizer is one of those this program has, and SentencePiece-like BPE with byte fallback.
 // count_tokens: rows of the embedding; missing ids become unused tokens.
 // Errors: kUnsupported for unigram, WordPiece and unknown pre-tokenizers; kBadValue, kBadShape with the place.
-Status read_tokenizer(const std::filesystem::path& directory, const Json& config, std::int64_t count_tokens, Metadata& metadata);
+Status read_tokenizer(const ModelFolder& folder, const Json& config, std::int64_t count_tokens, Metadata& metadata);
 
 // The expression by which GGUF's pre-tokenizer `pre` splits, as published files spell it; empty: not one expression.
 std::string_view split_expression(std::string_view pre);

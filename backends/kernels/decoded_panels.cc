@@ -10,7 +10,7 @@
 namespace quantfleet {
 namespace {
 
-constexpr std::int64_t kPieceColumns = 512;  // a multiple of kFloatGroupColumns
+static_assert(kPieceColumns % kFloatGroupColumns == 0);
 constexpr std::int64_t kPanelsAtOnce = 4;    // what families run side by side
 
 }  // namespace

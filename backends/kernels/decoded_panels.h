@@ -8,8 +8,10 @@
 
 namespace quantfleet {
 
-// Columns [begin, end) of sixteen rows: tile [end - begin][16].  begin is a multiple of 8; rows behind the last
-// one may be anything.
+inline constexpr std::int64_t kPieceColumns = 512;
+
+// Columns [begin, end) of sixteen rows: tile [end - begin][16].  begin is a multiple of kPieceColumns, end too or the last column;
+// rows behind the last one may be anything.
 using DecodePiece = std::function<void(std::int64_t panel, std::int64_t begin, std::int64_t end, float* tile)>;
 
 void matmul_decoded(const KernelFamily& family, std::int64_t rows, std::int64_t columns, const float* x, std::int64_t tokens, std::int64_t x_stride, float* y,

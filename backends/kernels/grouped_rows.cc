@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -15,20 +16,23 @@
 namespace quantfleet {
 namespace {
 
+static_assert(kWidthWindow == kPieceColumns);
+
+std::int64_t bytes_of(GroupNumbers kept) { return kept == GroupNumbers::kFloats ? 4 : kept == GroupNumbers::kHalves ? 2 : 1; }
+
 // Where the parts of a panel begin.
 struct Parts {
   std::int64_t scales, zeros, size;
-  explicit Parts(const GroupedRows& rows) {
-    const std::int64_t numbers = rows.groups * kPanelRows * (rows.halves ? 2 : 4);
-    scales = (rows.columns + 7) / 8 * 16 * rows.bits;
+  explicit Parts(const GroupedRowsFormat& format) {
+    const GroupedRows& rows = format.rows;
+    const std::int64_t numbers = rows.groups * kPanelRows * bytes_of(rows.kept);
+    scales = 16 * (rows.bits_of.empty() ? (rows.columns + 7) / 8 * rows.bits : format.widths.bits);
     zeros = scales + numbers;
     size = (zeros + (rows.zeros ? numbers : 0) + 63) / 64 * 64;
   }
 };
 
-void put_code(unsigned char* codes, int bits, std::int64_t k, int row, unsigned code) {
-  unsigned char* chunk = codes + k / 8 * 16 * bits;
-  const auto column = static_cast<unsigned>(k % 8);
+void put_code(unsigned char* chunk, int bits, unsigned column, int row, unsigned code) {
   const auto put = [&](std::size_t at, unsigned value) { chunk[at] = static_cast<unsigned char>(chunk[at] | value); };
   const auto r = static_cast<std::size_t>(row);
   if (bits == 8) return put(16 * column + r, code);
@@ -37,16 +41,40 @@ void put_code(unsigned char* codes, int bits, std::int64_t k, int row, unsigned 
   if (bits & 1) put(r, (code & 1) << column);
 }
 
+void put_row(unsigned char* target, const GroupedRowsFormat& format, int row, const std::byte* codes) {
+  const GroupedRows& layout = format.rows;
+  const MixedWidths& widths = format.widths;
+  for (std::int64_t k = 0; k < layout.columns; ++k) {
+    const auto column = static_cast<unsigned>(k % 8);
+    if (layout.bits_of.empty()) {
+      put_code(target + k / 8 * 16 * layout.bits, layout.bits, column, row, static_cast<unsigned>(codes[k]));
+      continue;
+    }
+    const auto chunk = static_cast<std::size_t>(k / 8);
+    const std::uint32_t at = widths.order[static_cast<std::size_t>(k)];
+    const int bits = widths.chunk_bits[chunk];
+    const unsigned raised = (1u << (bits - 1)) - (1u << (layout.bits_of[at] - 1));
+    put_code(target + 16 * static_cast<std::int64_t>(widths.chunk_begin[chunk]), bits, column, row, static_cast<unsigned>(codes[at]) + raised);
+  }
+}
+
+// The code of an E4M3 number, -1: it is none.
+int e4m3_code(float number) {
+  const auto bits = std::bit_cast<std::uint32_t>(number * 0x1p-120f);  // exact: the exponent where E4M3 has it
+  const std::uint32_t code = bits >> 20 & 127;
+  return (bits & 0x7fffffff) == code << 20 && code != 127 ? static_cast<int>(code | (bits >> 24 & 128)) : -1;
+}
+
 }  // namespace
 
-std::size_t grouped_rows_bytes(const GroupedRows& format, std::int64_t rows) {
+std::size_t grouped_rows_bytes(const GroupedRowsFormat& format, std::int64_t rows) {
   return static_cast<std::size_t>((rows + kPanelRows - 1) / kPanelRows * Parts(format).size);
 }
 
 std::int64_t pack_grouped_rows(const GroupedRowsFormat& format, std::span<const std::byte> bytes, std::int64_t rows, AlignedBuffer& data, ThreadPool& pool) {
   const GroupedRows& layout = format.rows;
-  const Parts parts(layout);
-  auto* memory = reinterpret_cast<unsigned char*>(data.reserve(grouped_rows_bytes(layout, rows)));
+  const Parts parts(format);
+  auto* memory = reinterpret_cast<unsigned char*>(data.reserve(grouped_rows_bytes(format, rows)));
   const std::int64_t groups = layout.groups;
   std::atomic<std::int64_t> bad{rows};
   pool.parallel_for((rows + kPanelRows - 1) / kPanelRows, 1, [&](std::int64_t begin, std::int64_t end, int) {
@@ -64,19 +92,22 @@ std::int64_t pack_grouped_rows(const GroupedRowsFormat& format, std::span<const 
           for (std::int64_t g = 0; g < groups; ++g) {
             const float number = numbers[static_cast<std::size_t>(g)];
             const float limit = place == target + parts.scales ? 1e30f : 1e8f;  // no value can overflow
-            if (!(std::fabs(number) <= limit)) {
+            const int code = layout.kept == GroupNumbers::kE4m3 ? e4m3_code(number) : 0;
+            if (!(std::fabs(number / layout.divisor) <= limit) || code < 0) {
               std::int64_t seen = bad.load();
               while (row < seen && !bad.compare_exchange_weak(seen, row)) {}
             }
-            if (layout.halves) {
+            if (layout.kept == GroupNumbers::kHalves) {
               const std::uint16_t half = float_to_half(number);
               std::memcpy(place + 2 * (g * kPanelRows + lane), &half, 2);
+            } else if (layout.kept == GroupNumbers::kE4m3) {
+              place[g * kPanelRows + lane] = static_cast<unsigned char>(code);
             } else {
               std::memcpy(place + 4 * (g * kPanelRows + lane), &number, 4);
             }
           }
         }
-        for (std::int64_t k = 0; k < layout.columns; ++k) put_code(target, layout.bits, k, lane, static_cast<unsigned>(source[k]));
+        put_row(target, format, lane, source);
       }
     }
   });
@@ -86,17 +117,23 @@ std::int64_t pack_grouped_rows(const GroupedRowsFormat& format, std::span<const 
 void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& format, const AlignedBuffer& data, std::int64_t rows, const float* x, std::int64_t tokens,
                          std::int64_t x_stride, float* y, std::int64_t y_stride, ThreadPool& pool, MatmulScratch& scratch) {
   const GroupedRows& layout = format.rows;
-  const Parts parts(layout);
+  const Parts parts(format);
   const auto* memory = reinterpret_cast<const unsigned char*>(data.data());
   const auto decode = row_kernels(family).decode_grouped;
   GroupedTask all;
-  all.halves = layout.halves;
+  all.kept = static_cast<int>(layout.kept);
+  all.divisor = layout.divisor;
   all.bits = layout.bits;
   all.numbers = static_cast<int>(layout.numbers);
   all.offset = layout.offset;
   all.number = format.number.data();
   all.group_size = layout.group_size;
   all.group_of = layout.group_of.empty() ? nullptr : layout.group_of.data();
+  if (!layout.bits_of.empty()) {
+    all.order = format.widths.order.data();
+    all.chunk_bits = format.widths.chunk_bits.data();
+    all.chunk_begin = format.widths.chunk_begin.data();
+  }
   matmul_decoded(family, rows, layout.columns, x, tokens, x_stride, y, y_stride, pool, scratch, [&](std::int64_t panel, std::int64_t begin, std::int64_t end, float* tile) {
     GroupedTask task = all;
     task.codes = memory + panel * parts.size;

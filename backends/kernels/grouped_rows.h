@@ -7,7 +7,7 @@
 namespace quantfleet {
 
 // The size of the packed matrix: bits of the codes and the numbers of the groups.
-std::size_t grouped_rows_bytes(const GroupedRows& format, std::int64_t rows);
+std::size_t grouped_rows_bytes(const GroupedRowsFormat& format, std::int64_t rows);
 // data: panels of sixteen rows (cpu/grouped_task.h).  Returns the first row with a scale or zero point that is not finite, or so large that a value
 // could overflow; -1: none.
 std::int64_t pack_grouped_rows(const GroupedRowsFormat& format, std::span<const std::byte> bytes, std::int64_t rows, AlignedBuffer& data, ThreadPool& pool);

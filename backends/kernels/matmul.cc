@@ -68,7 +68,7 @@ bool has_int8_activations(const BlockFormat& format) {
 
 std::size_t WeightMatrix::packed_bytes(const KernelFamily& family, const BlockFormat& format, std::int64_t rows, std::int64_t columns) {
   if (as_row_int8(format)) return row_int8_bytes(rows, columns);
-  if (const GroupedRowsFormat* grouped = as_grouped_rows(format)) return grouped_rows_bytes(grouped->rows, rows);
+  if (const GroupedRowsFormat* grouped = as_grouped_rows(format)) return grouped_rows_bytes(*grouped, rows);
   const PanelLayout* layout = family.uses_panels ? find_panel_layout(format.ggml_type) : nullptr;
   return static_cast<std::size_t>(layout ? (rows + kPanelRows - 1) / kPanelRows * panel_bytes(*layout, columns) : rows * format.row_bytes(columns));
 }

@@ -2,6 +2,7 @@
 // dynamic map; LLM.int8 rows (Dettmers et al. 2022). Codes are the nearest entries of the table, found by midpoints; x / absmax
 // is taken as x * (1 / absmax).
 #include "backends/quantizers/linear_quantizer.h"
+#include "backends/quantizers/scale_search_lanes.h"
 
 #include <fmt/format.h>
 
@@ -21,19 +22,18 @@ constexpr std::array<float, 16> kNf4 = {-1.0f, -0.6961928009986877f, -0.52507305
                                         0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
 constexpr std::array<float, 16> kFp4 = {0.0f,         0.0625f / 12, 8.0f / 12,  1.0f,  4.0f / 12,  6.0f / 12,  2.0f / 12,  3.0f / 12,
                                         0.0f,         -0.0625f / 12, -8.0f / 12, -1.0f, -4.0f / 12, -6.0f / 12, -2.0f / 12, -3.0f / 12};
+constexpr std::array<std::uint8_t, 16> kNf4Ascending = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 constexpr std::array<std::uint8_t, 16> kFp4Ascending = {11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3};  // both zeros: 0, 8
 
-std::uint8_t nf4_code(float x) {
-  std::uint8_t code = 0;
-  for (std::size_t i = 0; i < 15; ++i) code = static_cast<std::uint8_t>(code + (x > (kNf4[i] + kNf4[i + 1]) / 2));
-  return code;
-}
-
-std::uint8_t fp4_code(float x) {
-  std::size_t place = 0;
-  for (std::size_t i = 0; i < 15; ++i) place += x > (kFp4[kFp4Ascending[i]] + kFp4[kFp4Ascending[i + 1]]) / 2;
-  return kFp4Ascending[place];
-}
+// Entries in ascending order: their midpoints, and the codes of two neighbours in a byte by their places (the first one's in the high half).
+struct Table4 {
+  std::array<float, 15> edges{};
+  std::array<std::uint8_t, 256> codes{};
+  Table4(const std::array<float, 16>& table, const std::array<std::uint8_t, 16>& ascending) {
+    for (std::size_t i = 0; i < 15; ++i) edges[i] = (table[ascending[i]] + table[ascending[i + 1]]) / 2;
+    for (std::size_t i = 0; i < 256; ++i) codes[i] = static_cast<std::uint8_t>(ascending[i / 16] << 4 | ascending[i % 16]);
+  }
+};
 
 Json config_4bit(const char* type, bool nested) {
   return {{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}, {"load_in_8bit", false}, {"bnb_4bit_quant_type", type}, {"bnb_4bit_use_double_quant", nested},
@@ -75,18 +75,16 @@ Result<std::vector<StoredArray>> quantize_4bit(const LinearInput& weight, std::i
   const auto count = static_cast<std::int64_t>(weight.values.size()), blocks = (count + block - 1) / block;
   std::vector<std::uint8_t> packed(static_cast<std::size_t>((count + 1) / 2));
   std::vector<float> absmax(static_cast<std::size_t>(blocks));
+  const Table4 table4(nf4 ? kNf4 : kFp4, nf4 ? kNf4Ascending : kFp4Ascending);
   pool.parallel_for(blocks, 256, [&](std::int64_t begin, std::int64_t end, int) {
+    std::array<std::uint8_t, 4097> places{};
     for (std::int64_t b = begin; b < end; ++b) {
-      const std::int64_t first = b * block, last = std::min(count, first + block);
-      float largest = 0;
-      for (std::int64_t i = first; i < last; ++i) largest = std::max(largest, std::fabs(weight.values[static_cast<std::size_t>(i)]));
-      absmax[static_cast<std::size_t>(b)] = largest;
-      const float inverse = 1.0f / std::max(largest, 1e-38f);
-      for (std::int64_t i = first; i < last; ++i) {
-        const float x = std::clamp(weight.values[static_cast<std::size_t>(i)] * inverse, -1.0f, 1.0f);
-        const std::uint8_t code = nf4 ? nf4_code(x) : fp4_code(x);
-        packed[static_cast<std::size_t>(i / 2)] |= static_cast<std::uint8_t>(i % 2 == 0 ? code << 4 : code);
-      }
+      const std::int64_t first = b * block, here = std::min(block, count - first);
+      absmax[static_cast<std::size_t>(b)] = places_in_table(weight.values.data() + first, static_cast<int>(here), table4.edges.data(), places.data());
+      places[static_cast<std::size_t>(here)] = 0;
+      std::uint8_t* bytes = packed.data() + first / 2;
+      for (std::size_t i = 0; i < static_cast<std::size_t>(here); i += 2) bytes[i / 2] = table4.codes[static_cast<std::size_t>(places[i] << 4 | places[i + 1])];
+      if (here % 2 != 0) bytes[here / 2] &= 0xf0;
     }
   });
   const char* type = nf4 ? "nf4" : "fp4";

@@ -1,7 +1,6 @@
 #include "backends/quantizers/imatrix_file.h"
 
 #include "backends/formats/catalog.h"
-#include "backends/formats/gguf.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -222,6 +221,24 @@ Status write_importance_matrix(const std::filesystem::path& path, const Importan
   if (written) return {};
   std::remove(temporary.c_str());
   return system_error(path, "writing", error);
+}
+
+Status check_importance_of(const ImportanceMatrix& matrix, const GgufFile& model) {
+  bool any = false;
+  for (const auto& [name, entry] : matrix.entries) {
+    const GgufTensor* tensor = model.find_tensor(name);
+    if (!tensor && name.starts_with("blk."))
+      return Error{Code::kBadValue, fmt::format("is of another model: it names tensor {}, which {} does not have", name, model.path().string())};
+    if (!tensor) continue;
+    any = true;
+    const std::int64_t experts = tensor->shape.size() == 3 ? tensor->shape[2] : 1, wanted = tensor->columns() * experts;
+    const auto given = static_cast<std::int64_t>(entry.mean_square.size());
+    if (given != wanted)
+      return Error{Code::kBadShape, fmt::format("has {} values for tensor {} of {}, which has {} columns{}", given, name, model.path().string(), tensor->columns(),
+                                                experts > 1 ? fmt::format(" in {} experts", experts) : "")};
+  }
+  if (!any) return Error{Code::kBadValue, fmt::format("names no tensor of {}", model.path().string())};
+  return {};
 }
 
 }  // namespace quantfleet

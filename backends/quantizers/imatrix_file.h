@@ -5,6 +5,7 @@
 // Layout with an example: docs/formats/importance-matrix.md.  Fuzz: tests/fuzz/fuzz_imatrix.cc
 #pragma once
 
+#include "backends/formats/gguf.h"
 #include "contract/error.h"
 
 #include <cstddef>
@@ -32,6 +33,9 @@ struct ImportanceMatrix {
 
 Result<ImportanceMatrix> read_importance_matrix(const std::filesystem::path& path);
 Result<ImportanceMatrix> parse_importance_matrix(std::span<const std::byte> bytes, std::string_view place);
+// Is it one of this model: for some of its tensors, for none that it lacks, with a value for each column (of each expert)?
+// Errors: kBadValue, kBadShape with the tensor, without the matrix' place.
+Status check_importance_of(const ImportanceMatrix& matrix, const GgufFile& model);
 // A path that ends in .gguf gets the GGUF layout, any other the .dat layout; temporary file, sync, rename.
 Status write_importance_matrix(const std::filesystem::path& path, const ImportanceMatrix& matrix);
 

@@ -69,9 +69,7 @@ Result<QuantizeReport> quantize_checkpoint(const std::filesystem::path& in, cons
     auto read = read_importance_matrix(options.importance_matrix);
     if (!read) return read.error();
     matrix = std::move(*read);
-    const auto& tensors = (*model)->tensors();
-    if (std::none_of(tensors.begin(), tensors.end(), [&](const GgufTensor& tensor) { return matrix->entries.contains(tensor.name); }))
-      return Error{Code::kBadValue, fmt::format("{}: names no tensor of {}", options.importance_matrix.string(), in.string())};
+    if (Status status = check_importance_of(*matrix, **model); !status) return at(options.importance_matrix.string(), status.error());
   }
   const std::int64_t group_size = options.group_size > 0 ? options.group_size : quantizer->group_size;
   huggingface::CheckpointOptions settings;
@@ -98,11 +96,7 @@ Result<QuantizeReport> quantize_checkpoint(const std::filesystem::path& in, cons
       if (Status status = (*writer)->read_matrix(tensor, values); !status) return status.error();
       LinearInput weight{(*writer)->module_name(tensor).value(), tensor.rows(), tensor.columns(), values, {}};
       if (matrix)
-        if (const auto found = matrix->entries.find(tensor.name); found != matrix->entries.end()) {
-          if (static_cast<std::int64_t>(found->second.mean_square.size()) != tensor.columns())
-            return Error{Code::kBadShape, fmt::format("the importance matrix has {} values for tensor {}, expected {} columns", found->second.mean_square.size(), tensor.name, tensor.columns())};
-          weight.importance = found->second.mean_square;
-        }
+        if (const auto found = matrix->entries.find(tensor.name); found != matrix->entries.end()) weight.importance = found->second.mean_square;
       const auto arrays = quantizer->quantize(weight, group_size, pool);
       if (!arrays) return at(in.string(), arrays.error());
       const auto rmse = measure(*quantizer, settings.quantization_config, weight, *arrays, pool);

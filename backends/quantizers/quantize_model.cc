@@ -301,10 +301,7 @@ Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std
     auto read = read_importance_matrix(options.importance_matrix);
     if (!read) return read.error();
     matrix = std::move(*read);
-    const bool any = std::any_of((*model)->tensors().begin(), (*model)->tensors().end(),
-                                 [&](const GgufTensor& tensor) { return matrix->entries.count(tensor.name) > 0; });
-    if (!any)
-      return Error{Code::kBadValue, fmt::format("{}: names no tensor of {}", options.importance_matrix.string(), in.string())};
+    if (Status status = check_importance_of(*matrix, **model); !status) return at(options.importance_matrix.string(), status.error());
   }
   auto formats = choose_formats(**model, *mix, matrix.has_value());
   if (!formats) return formats.error();

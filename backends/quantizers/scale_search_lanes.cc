@@ -56,4 +56,6 @@ void assign_all_signed(const float x[256], const float scales[16], int code_limi
   searches().assign_signed(x, 16, scales, code_limit, codes);
 }
 
+float places_in_table(const float* x, int n, const float edges[15], std::uint8_t* places) { return searches().table_places(x, n, edges, places); }
+
 }  // namespace quantfleet

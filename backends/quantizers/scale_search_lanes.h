@@ -23,4 +23,7 @@ void fit_all_by_descent(const float x[256], int code_limit, float scales[16], st
 void assign_all_unsigned(const float x[256], int count, const float* scales, const float* mins, int code_max, std::uint8_t codes[256]);
 void assign_all_signed(const float x[256], const float scales[16], int code_limit, std::uint8_t codes[256]);
 
+// The largest magnitude of x [n]. places [n]: how many of the ascending edges [15] each value lies above, taken as x * (1 / largest).
+float places_in_table(const float* x, int n, const float edges[15], std::uint8_t* places);
+
 }  // namespace quantfleet

@@ -6,6 +6,7 @@
 
 NF4, FP4, double quantization and int8 by bitsandbytes (CPU), HQQ by hqq, W4A16 and W8A8 by compressed-tensors, FP8 by torch. Where a package
 sums in another order (the mean under double quantization, HQQ's zero points), the share of equal bytes is printed and must be near 1.
+GGUF's block formats by the gguf package: its bytes of those that it quantizes, and of all that it decodes the values of ours.
 """
 import argparse
 import json
@@ -105,13 +106,13 @@ def weight_of(outputs, inputs, seed):
     return weight.to(torch.bfloat16).float()
 
 
-def plain_folder(folder, names):
+def plain_folder(folder, names, width=128):
     """A Llama of one layer with the weights `names`, and the tokenizer of the golden folders."""
-    config = dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_size=128, intermediate_size=256, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
+    config = dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_size=width, intermediate_size=2 * width, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
                   vocab_size=288, max_position_embeddings=128, rms_norm_eps=1e-5, tie_word_embeddings=True)
     arrays = {name: weight.to(torch.bfloat16) for name, weight in names.items()}
-    arrays |= {"model.embed_tokens.weight": torch.randn(288, 128).to(torch.bfloat16), "model.norm.weight": torch.ones(128)}
-    arrays |= {f"model.layers.0.{name}.weight": torch.ones(128) for name in ("input_layernorm", "post_attention_layernorm")}
+    arrays |= {"model.embed_tokens.weight": torch.randn(288, width).to(torch.bfloat16), "model.norm.weight": torch.ones(width)}
+    arrays |= {f"model.layers.0.{name}.weight": torch.ones(width) for name in ("input_layernorm", "post_attention_layernorm")}
     save_file(arrays, os.path.join(folder, "model.safetensors"))
     with open(os.path.join(folder, "config.json"), "w") as file:
         json.dump(config, file)
@@ -119,6 +120,63 @@ def plain_folder(folder, names):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         with open(os.path.join(golden, name), "rb") as source, open(os.path.join(folder, name), "wb") as target:
             target.write(source.read())
+
+
+GGUF = ["BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ1_M", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS"]
+GGUF_FILES = {"Q2_K": "Q2_K_S", "Q3_K": "Q3_K_S", "Q4_K": "Q4_K_S", "Q5_K": "Q5_K_S"}  # mixes that hold the format
+WEIGHED = ("Q2_K_S", "IQ1_M", "IQ2_S", "IQ3_XXS")
+
+
+def compare_gguf(program, plain, scratch):
+    """How many of the formats differ from the gguf package, byte by byte or value by value."""
+    try:
+        import numpy as np
+        from gguf import GGMLQuantizationType, GGUFReader, quants
+    except ImportError as missing:
+        print(f"GGUF               skipped: {missing}")
+        return 0
+    failures = 0
+    text = os.path.join(scratch, "text.txt")
+    with open(text, "w") as file:
+        file.write("The river runs past the old mill, and 12 boats wait. " * 60)
+    imatrix = os.path.join(scratch, "imatrix.dat")
+    made = subprocess.run([program, "imatrix", plain, "--text", text, "--context", "64", "--out", imatrix], capture_output=True)
+    if made.returncode:
+        print(made.stderr.decode().strip())
+        return 1
+    for name in GGUF:
+        kind = GGMLQuantizationType[name]
+        mix = GGUF_FILES.get(name, name)
+        path, floats = os.path.join(scratch, name + ".gguf"), os.path.join(scratch, name + ".f32.gguf")
+        run = subprocess.run([program, "quantize", plain, path, "--format", mix] + (["--imatrix", imatrix] if mix in WEIGHED else []), capture_output=True)
+        if run.returncode == 0:
+            run = subprocess.run([program, "convert", path, floats, "--format", "f32"], capture_output=True)
+        if run.returncode:
+            print(f"{name:18} {run.stderr.decode().strip()}")
+            failures += 1
+            continue
+        decoded = {tensor.name: tensor for tensor in GGUFReader(floats).tensors}
+        plain_values = {tensor.name: tensor for tensor in GGUFReader(os.path.join(scratch, "plain.gguf")).tensors}
+        tensors = values = bytes_same = bytes_all = 0
+        encodes = True
+        for tensor in GGUFReader(path).tensors:
+            if tensor.tensor_type != kind:
+                continue
+            tensors += 1
+            ours = decoded[tensor.name].data
+            values += int(np.array_equal(quants.dequantize(tensor.data, kind).reshape(ours.shape), ours))
+            try:
+                theirs = quants.quantize(plain_values[tensor.name].data, kind)
+            except NotImplementedError:
+                encodes = False
+                continue
+            bytes_same += int((theirs.view(np.uint8) == tensor.data.view(np.uint8)).sum())
+            bytes_all += theirs.view(np.uint8).size
+        agree = tensors > 0 and values == tensors and bytes_same == bytes_all
+        failures += not agree
+        coded = f"{bytes_same} of {bytes_all} bytes equal" if encodes else "not encoded there"
+        print(f"GGUF {name:13} {values} of {tensors} tensors decode alike, {coded}  {'ok' if agree else 'DIFFERENT'}")
+    return failures
 
 
 def main():
@@ -167,6 +225,11 @@ def main():
             agree = shapes and (share == 1 or (name.startswith(INEXACT) and share > 0.98))
             failures += not agree
             print(f"{name:18} {same} of {total} bytes equal ({100 * share:.3f} %)  {'ok' if agree else 'DIFFERENT'}")
+        wide = os.path.join(scratch, "wide")  # rows of whole super-blocks
+        os.makedirs(wide)
+        plain_folder(wide, {f"model.layers.0.{name}.weight": weight_of(2 * rows, 2 * columns, seed) for seed, (name, (rows, columns)) in enumerate(sizes.items())}, 256)
+        subprocess.run([options.program, "convert", wide, os.path.join(scratch, "plain.gguf"), "--format", "f32"], check=True, capture_output=True)
+        failures += compare_gguf(options.program, wide, scratch)
     if options.golden:
         save_file(golden, options.golden, metadata={"made_by": f"tests/interop/quantizers.py, torch {torch.__version__}"})
     return 1 if failures else 0

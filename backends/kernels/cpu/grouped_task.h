@@ -5,7 +5,8 @@
 //       4 bits: 4 vectors, vector j has column j in the low nibbles, j + 4 in the high ones
 //       2 bits: 2 vectors, vector j has columns 4 j + i in bits 2 i, 2 i + 1
 //       1 bit:  1 vector, bit i is column i          a vector: 16 bytes, byte r is row r
-//   scales [groups][16], zeros [groups][16]: F32, or F16 where `halves`
+//   Codes of different widths: chunks of eight columns in the order of `order`, each with bits of its own, as above.
+//   scales [groups][16], zeros [groups][16]: F32, F16 or E4M3
 #pragma once
 
 #include <cstdint>
@@ -16,14 +17,18 @@ struct GroupedTask {
   const unsigned char* codes = nullptr;       // of the panel
   const unsigned char* scales = nullptr;
   const unsigned char* zeros = nullptr;       // null: none
-  bool halves = false;
+  int kept = 0;                               // GroupNumbers
+  float divisor = 1;                          // kept as E4M3: of every scale
   int bits = 4;
   int numbers = 0;                            // CodeNumbers
   int offset = 0;
   const float* number = nullptr;              // [256], of each code
   std::int64_t group_size = 0;
   const std::uint16_t* group_of = nullptr;    // null: k / group_size
-  std::int64_t begin = 0, end = 0;            // columns; begin is a multiple of 8
+  const std::uint32_t* order = nullptr;       // null: one width. The column at each place; integers only, with group_of
+  const unsigned char* chunk_bits = nullptr;
+  const std::uint32_t* chunk_begin = nullptr; // in 16 bytes
+  std::int64_t begin = 0, end = 0;            // columns; begin is a multiple of 8, with `order` of its window (512)
   float* tile = nullptr;                      // [end - begin][16], aligned to 64
 };
 

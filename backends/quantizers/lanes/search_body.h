@@ -312,8 +312,46 @@ void assign_signed(const float* x, int count, const float* scales, int code_limi
     if (scales[j] != 0) assign<kWidth>(x + n * j, n, scales[j], 0.0f, -code_limit, code_limit - 1, code_limit, codes + n * j);
 }
 
+float table_places(const float* x, int n, const float* edges, std::uint8_t* places) {
+  using L = Lanes<kWidth>;
+  using Floats = typename L::Floats;
+  using Ints = typename L::Ints;
+  const int whole = n / kWidth * kWidth;
+  Floats magnitudes{};
+  for (int i = 0; i < whole; i += kWidth) {
+    const Floats magnitude = L::absolute(L::load(x + i));
+    magnitudes = magnitude > magnitudes ? magnitude : magnitudes;
+  }
+  float each[kWidth], largest = 0;
+  L::store(magnitudes, each);
+  for (int j = 0; j < kWidth; ++j) largest = each[j] > largest ? each[j] : largest;
+  for (int i = whole; i < n; ++i) largest = __builtin_fabsf(x[i]) > largest ? __builtin_fabsf(x[i]) : largest;
+  const float inverse = 1.0f / (largest > 1e-38f ? largest : 1e-38f);
+  Floats edge[15];
+  for (int j = 0; j < 15; ++j) edge[j] = L::all(edges[j]);
+  std::int32_t words[64];
+  for (int begin = 0; begin < whole; begin += 64) {
+    const int count = whole - begin < 64 ? whole - begin : 64;
+    for (int i = 0; i < count; i += kWidth) {
+      const Floats value = L::load(x + begin + i) * inverse;
+      Ints place{};
+#pragma GCC unroll 15
+      for (int j = 0; j < 15; ++j) place -= value > edge[j];
+      L::store(place, words + i);
+    }
+    for (int i = 0; i < count; ++i) places[begin + i] = static_cast<std::uint8_t>(words[i]);
+  }
+  for (int i = whole; i < n; ++i) {
+    const float value = x[i] * inverse;
+    int place = 0;
+    for (int j = 0; j < 15; ++j) place += value > edges[j];
+    places[i] = static_cast<std::uint8_t>(place);
+  }
+  return largest;
+}
+
 constexpr LaneSearches searches_named(const char* name) {
-  return {name, with_minimum_8, with_minimum_16, all_symmetric, all_by_descent, assign_unsigned, assign_signed};
+  return {name, with_minimum_8, with_minimum_16, all_symmetric, all_by_descent, assign_unsigned, assign_signed, table_places};
 }
 
 }  // namespace

@@ -22,6 +22,8 @@ struct LaneSearches {
   // code = (x + minimum) / scale, or x / scale + code_limit; sub-blocks whose scale is zero keep their codes.
   void (*assign_unsigned)(const float* x, int count, const float* scales, const float* minima, int code_max, std::uint8_t* codes);
   void (*assign_signed)(const float* x, int count, const float* scales, int code_limit, std::uint8_t* codes);
+  // The largest magnitude of x [n], and of each value over it how many of the ascending edges [15] it lies above.
+  float (*table_places)(const float* x, int n, const float* edges, std::uint8_t* places);
 };
 
 std::span<const LaneSearches* const> available_lane_searches();  // what this CPU runs, best first

@@ -14,8 +14,10 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <map>
 
 namespace quantfleet {
@@ -212,7 +214,28 @@ TEST_CASE("what does not fit is one sentence and leaves nothing", "[calibration]
   REQUIRE(!groups.has_value());
   CHECK(groups.error().code == Code::kBadShape);
   CHECK(groups.error().detail.find("tensor blk.0.attn_q.weight: 64 inputs do not divide into groups of 48") != std::string::npos);
-  CHECK(quantize_checkpoint(model, out, options_for("AWQ-4bit-g64", text, 1 << 16)).error().code == Code::kBadShape);
+  const auto short_text = quantize_checkpoint(model, out, options_for("AWQ-4bit-g64", text, 1 << 16));
+  CHECK(short_text.error().code == Code::kBadShape);
+  CHECK(short_text.error().detail.find("one window of 65536 is the least") != std::string::npos);
+  {  // a weight that is not finite
+    std::string bytes = contents(model);
+    const auto file = GgufFile::open(model).value();
+    const GgufTensor* down = file->find_tensor("blk.1.ffn_down.weight");
+    const std::size_t place = bytes.find(std::string(reinterpret_cast<const char*>(down->bytes.data()), 256));
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    REQUIRE(place != std::string::npos);
+    std::memcpy(bytes.data() + place + 4 * (3 * 128 + 5), &nan, 4);
+    const fs::path poisoned = folder.path / "poisoned.gguf";
+    std::ofstream(poisoned, std::ios::binary) << bytes;
+    for (const char* format : {"GPTQ-4bit-g64", "AWQ-4bit-g64"}) {
+      const auto refused = quantize_checkpoint(poisoned, out, options_for(format, text, 64));
+      REQUIRE(!refused.has_value());
+      CAPTURE(format, refused.error().detail);
+      CHECK(refused.error().code == Code::kNonFinite);
+      CHECK(refused.error().detail.find("blk.1.ffn_down.weight, row 3, column 5") != std::string::npos);
+    }
+    fs::remove(poisoned);
+  }
   CalibratedOptions stopped = options_for("GPTQ-4bit-g32", text, 64);
   stopped.progress = [](std::uint64_t, std::uint64_t) { return false; };
   CHECK(quantize_checkpoint(model, out, stopped).error().code == Code::kInterrupted);

@@ -3,6 +3,7 @@
 // said in one sentence that names the array.
 #include "tests/paths.h"
 #include "backends/huggingface/checkpoint.h"
+#include "backends/huggingface/model_folder.h"
 #include "backends/formats/safetensors.h"
 #include "backends/models/transformer.h"
 #include "backends/tokenizers/tokenizer.h"
@@ -12,11 +13,13 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <functional>
 #include <iterator>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -143,6 +146,20 @@ TEST_CASE("quantized checkpoints give the logits of their decoded weights", "[hu
     check_logits(name);
 }
 
+TEST_CASE("in memory EXL2 and NVFP4 take about the bits of their codes and scales", "[huggingface]") {
+  for (const auto& [name, most] : {std::pair("exl2", 5.6), std::pair("ct-nvfp4", 4.51)}) {
+    CAPTURE(name);
+    const auto file = open_model_file(Folder(name).path()).value();
+    double bytes = 0, values = 0;
+    for (const GgufTensor& tensor : file->tensors())
+      if (tensor.name.starts_with("blk.") && tensor.shape.size() == 2) {
+        bytes += static_cast<double>(WeightMatrix::packed_bytes(**find_kernels("scalar"), *tensor.format, tensor.rows(), tensor.columns()));
+        values += static_cast<double>(tensor.count_values());
+      }
+    CHECK(8 * bytes / values <= most);
+  }
+}
+
 TEST_CASE("the source format is named", "[huggingface]") {
   const std::map<std::string, std::string> names = {{"gptq4-actorder", "GPTQ-4bit-32g-actorder"}, {"gptq8", "GPTQ-8bit"}, {"awq", "AWQ-4bit-32g"},
                                                     {"nf4-nested", "bnb-nf4-nested"},            {"int8", "bnb-int8"},  {"ct-w4a16", "CT-w4"},
@@ -173,6 +190,61 @@ TEST_CASE("shards are found by their index, and what the index promises must be 
   CHECK(folder.error().find("weight_map names '../../etc/passwd'") != std::string::npos);
 }
 
+TEST_CASE("a folder as one archive is the same model, and equal folders are equal archives", "[huggingface][archive]") {
+  for (const char* name : {"llama", "gptq4-actorder", "nf4"}) {
+    CAPTURE(name);
+    const Folder folder(name);
+    std::ofstream(folder.path() / "notes.bin") << "not the model's";
+    fs::create_directory(folder.path() / "deeper");
+    const fs::path archive = folder.path() / "model.tar";
+    const auto files = huggingface::ModelFolder::open(folder.path()).value();
+    REQUIRE(huggingface::write_model_archive(*files, "Tiny-1", archive).has_value());
+    const auto apart = open_model_file(folder.path()).value(), one = open_model_file(archive).value();
+    CHECK(one->get_string("general.name").value() == "Tiny-1");
+    CHECK(one->parts() == std::vector<fs::path>{archive});
+    REQUIRE(one->tensors().size() == apart->tensors().size());
+    for (std::size_t i = 0; i < one->tensors().size(); ++i) {
+      const GgufTensor &x = one->tensors()[i], &y = apart->tensors()[i];
+      CHECK(x.name == y.name);
+      std::vector<std::byte> a, b;
+      const auto first = one->rows(x, 0, x.rows(), a), second = apart->rows(y, 0, y.rows(), b);
+      CHECK(std::equal(first.begin(), first.end(), second.begin(), second.end()));
+    }
+    const auto again = huggingface::ModelFolder::open(archive).value();
+    REQUIRE(huggingface::write_model_archive(*again, "Tiny-1", folder.path() / "again.tar").has_value());
+    CHECK(read_file(folder.path() / "again.tar") == read_file(archive));
+  }
+}
+
+TEST_CASE("what is wrong with an archive is said with the byte", "[huggingface][archive]") {
+  const Folder folder("llama");
+  const auto files = huggingface::ModelFolder::open(folder.path()).value();
+  REQUIRE(huggingface::write_model_archive(*files, "m", folder.path() / "m.tar").has_value());
+  const std::string good = read_file(folder.path() / "m.tar");
+  const auto error = [&](std::string bytes) {
+    std::ofstream(folder.path() / "bad.tar", std::ios::binary) << bytes;
+    const auto opened = open_model_file(folder.path() / "bad.tar");
+    return opened ? std::string() : opened.error().detail;
+  };
+  const auto with = [&](std::size_t place, const std::string& text) { return std::string(good).replace(place, text.size(), text); };
+  const auto summed = [](std::string bytes) {  // the first header's sum made right again
+    unsigned sum = 0;
+    for (std::size_t i = 0; i < 512; ++i) sum += i >= 148 && i < 156 ? ' ' : static_cast<unsigned char>(bytes[i]);
+    char text[16];
+    std::snprintf(text, sizeof text, "%06o", sum);
+    return bytes.replace(148, 6, text);
+  };
+  CHECK(error(good).empty());
+  CHECK_THAT(error(with(0, "x")), Catch::Contains("byte 0 of the archive has another sum"));
+  CHECK_THAT(error(summed(with(0, "../config.json"))), Catch::Contains("has no name of a file"));
+  CHECK_THAT(error(summed(with(124, "77777777777"))), Catch::Contains("goes beyond the archive"));
+  CHECK_THAT(error(summed(with(124, "9"))), Catch::Contains("has no size"));
+  CHECK_THAT(error(summed(with(156, "x"))), Catch::Contains("of an extended kind"));
+  CHECK_THAT(error(summed(with(0, "other/config.json"))), Catch::Contains("is of the folder 'm' and others of 'other'"));
+  CHECK_THAT(error(good.substr(0, 700)), Catch::Contains("goes beyond the archive"));
+  CHECK_THAT(error(summed(with(0, std::string("m/notes.json\0", 13)))), Catch::Contains("config.json: no such file in the archive"));
+}
+
 TEST_CASE("what is wrong with a folder is said with the key or the array", "[huggingface]") {
   const auto changed = [](const std::string& name, const std::function<void(Json&)>& config, const std::function<void(std::map<std::string, Folder::Array>&)>& arrays = {}) {
     const Folder folder(name);
@@ -200,11 +272,31 @@ TEST_CASE("what is wrong with a folder is said with the key or the array", "[hug
   CHECK_THAT(changed("gptq4", {}, [&](auto& a) { a[q + "g_idx"].bytes[0] = 9; }), has("g_idx[0] is 9; there are 2 groups"));
   CHECK_THAT(changed("gptq4", {}, [&](auto& a) { a[q + "scales"].bytes.replace(0, 2, "\x00\x7c", 2); }), has(q + "scales: value 0 is not a finite number"));
   CHECK_THAT(changed("awq", [](Json& c) { c["quantization_config"]["version"] = "gemv"; }), has("AWQ version 'gemv'"));
+  CHECK_THAT(changed("awq", [](Json& c) { c["quantization_config"]["group_size"] = 48; }), has("64 inputs do not divide into groups of 48"));
+  CHECK_THAT(changed("ct-w4a16", [](Json& c) { c["quantization_config"]["config_groups"].begin()->erase("format"), c["quantization_config"]["format"] = "marlin-24"; }), has("format is 'marlin-24'; this program reads pack-quantized"));
   CHECK_THAT(changed("nf4", {}, [&](auto& a) { a.erase(q + "weight.absmax"); }), has(q + "weight.absmax is missing"));
   CHECK_THAT(changed("int8", {}, [&](auto& a) { a[q + "weight_format"].bytes[0] = 1; }), has("weight_format is 1"));
   CHECK_THAT(changed("ct-w4a16", {}, [&](auto& a) { a.erase(q + "weight_scale"); }), has(q + "weight_scale is missing"));
   CHECK_THAT(changed("exl2", {}, [&](auto& a) { a[q + "q_invperm"].bytes.replace(0, 4, a[q + "q_invperm"].bytes.substr(4, 4)); }), has("a permutation of 64 inputs is needed"));
   CHECK_THAT(changed("exl2", {}, [&](auto& a) { a[q + "q_groups"].bytes[0] = 7; }), has("group 0 has 7 bits"));
+}
+
+TEST_CASE("an array that is missing beside others of a quantized layer is named, or its layer is", "[huggingface]") {
+  const std::set<std::string> optional = {"gptq4 g_idx", "gptq2 g_idx", "gptq3 g_idx", "gptq8 g_idx", "gptq4-actorder g_idx", "int8 weight_format"};
+  for (const char* name : {"gptq4", "gptq4-actorder", "gptq8", "gptq3", "gptq2", "awq", "nf4", "nf4-nested", "fp4", "int8", "ct-w4a16", "ct-w8a8", "ct-nvfp4", "fp8", "exl2"}) {
+    const Folder folder(name);
+    const std::string module = "model.layers.0.self_attn.q_proj.";
+    std::map<std::string, Folder::Array> whole;
+    folder.change_arrays([&](auto& arrays) { whole = arrays; });
+    for (const auto& [array, bytes] : whole) {
+      if (!array.starts_with(module) || optional.contains(name + (" " + array.substr(module.size())))) continue;
+      auto rest = whole;
+      rest.erase(array);
+      Folder::write_arrays(folder.path() / "model.safetensors", rest);
+      CAPTURE(name, array, folder.error());
+      CHECK(folder.error().find("model.layers.0.self_attn.q_proj") != std::string::npos);
+    }
+  }
 }
 
 TEST_CASE("tokenizers that this program cannot follow are refused", "[huggingface]") {

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -25,16 +26,18 @@ struct Matrix {
     std::mt19937 random(seed);
     const auto number = [&](float size) {
       const float value = (static_cast<float>(random() >> 8) * 0x1p-23f - 1) * size;
-      return layout.halves ? half_to_float(float_to_half(value)) : value;
+      if (layout.kept == GroupNumbers::kE4m3) return std::ldexp(static_cast<float>(8 + random() % 8), static_cast<int>(random() % 14) - 10) * (random() % 2 ? 1.0f : -1.0f);
+      return layout.kept == GroupNumbers::kHalves ? half_to_float(float_to_half(value)) : value;
     };
+    const auto width = [&](std::size_t k) { return layout.bits_of.empty() ? layout.bits : static_cast<int>(layout.bits_of[k]); };
     bytes.resize(static_cast<std::size_t>(rows * format->bytes_per_block));
     std::vector<std::uint8_t> codes(static_cast<std::size_t>(layout.columns));
     std::vector<float> scales(static_cast<std::size_t>(layout.groups)), zeros(scales.size());
     const bool fp8 = layout.numbers == CodeNumbers::kE4m3 || layout.numbers == CodeNumbers::kE5m2;
     for (std::int64_t n = 0; n < rows; ++n) {
-      for (auto& code : codes) {
-        code = static_cast<std::uint8_t>(random() & ((1u << layout.bits) - 1));
-        if (fp8 && (code & 0x7c) == 0x7c) code = 1;  // infinities and NaN are refused before
+      for (std::size_t k = 0; k < codes.size(); ++k) {
+        codes[k] = static_cast<std::uint8_t>(random() & ((1u << width(k)) - 1));
+        if (fp8 && (codes[k] & 0x7c) == 0x7c) codes[k] = 1;  // infinities and NaN are refused before
       }
       for (auto& scale : scales) scale = number(0.01f);
       for (auto& zero : zeros) zero = n % 2 ? std::nearbyint(number(8)) : number(8);
@@ -44,7 +47,7 @@ struct Matrix {
 };
 
 void compare(const GroupedRows& layout, std::int64_t rows, std::int64_t tokens) {
-  CAPTURE(static_cast<int>(layout.numbers), layout.bits, layout.columns, layout.group_size, layout.zeros, layout.halves, rows, tokens);
+  CAPTURE(static_cast<int>(layout.numbers), layout.bits, layout.columns, layout.group_size, layout.zeros, static_cast<int>(layout.kept), rows, tokens);
   const Matrix matrix(layout, rows, 5);
   std::vector<float> decoded(static_cast<std::size_t>(rows * layout.columns)), x, wanted(static_cast<std::size_t>(rows * tokens));
   matrix.format->decode(matrix.bytes.data(), rows, decoded.data());
@@ -68,7 +71,7 @@ void compare(const GroupedRows& layout, std::int64_t rows, std::int64_t tokens) 
   }
 }
 
-GroupedRows layout_of(CodeNumbers numbers, int bits, std::int64_t columns, std::int64_t group_size, bool zeros, bool halves) {
+GroupedRows layout_of(CodeNumbers numbers, int bits, std::int64_t columns, std::int64_t group_size, bool zeros, GroupNumbers kept) {
   GroupedRows layout;
   layout.numbers = numbers;
   layout.bits = bits;
@@ -76,7 +79,7 @@ GroupedRows layout_of(CodeNumbers numbers, int bits, std::int64_t columns, std::
   layout.group_size = group_size;
   layout.groups = (columns + group_size - 1) / group_size;
   layout.zeros = zeros;
-  layout.halves = halves;
+  layout.kept = kept;
   layout.offset = numbers == CodeNumbers::kIntegers && !zeros ? 1 << (bits - 1) : 0;
   for (int i = 0; i < 16; ++i) layout.table[static_cast<std::size_t>(i)] = std::sin(static_cast<float>(i)) - (i == 3 ? 0.0f : 0.1f);
   return layout;
@@ -84,31 +87,67 @@ GroupedRows layout_of(CodeNumbers numbers, int bits, std::int64_t columns, std::
 
 TEST_CASE("codes of every width are multiplied as their decoded values, by every family, for all shapes", "[kernels][grouped]") {
   for (int bits = 1; bits <= 8; ++bits)
-    for (const auto& [zeros, halves] : {std::pair(false, false), std::pair(true, true), std::pair(true, false)})
+    for (const auto& [zeros, kept] : {std::pair(false, GroupNumbers::kFloats), std::pair(true, GroupNumbers::kHalves), std::pair(true, GroupNumbers::kFloats)})
       for (const auto& [rows, columns, group] : {std::tuple(1, 1, 1), std::tuple(19, 64, 32), std::tuple(33, 203, 29), std::tuple(80, 1100, 64)})
-        for (const std::int64_t tokens : {1, 5, 20}) compare(layout_of(CodeNumbers::kIntegers, bits, columns, group, zeros, halves), rows, tokens);
+        for (const std::int64_t tokens : {1, 5, 20}) compare(layout_of(CodeNumbers::kIntegers, bits, columns, group, zeros, kept), rows, tokens);
 }
 
 TEST_CASE("tables and FP8 numbers are multiplied as their decoded values", "[kernels][grouped]") {
   for (const auto& [numbers, bits] : {std::pair(CodeNumbers::kTable, 4), std::pair(CodeNumbers::kE4m3, 8), std::pair(CodeNumbers::kE5m2, 8)})
-    for (const std::int64_t tokens : {1, 3, 33}) compare(layout_of(numbers, bits, 640, 64, false, false), 50, tokens);
+    for (const std::int64_t tokens : {1, 3, 33}) compare(layout_of(numbers, bits, 640, 64, false, GroupNumbers::kFloats), 50, tokens);
 }
 
 TEST_CASE("groups may be any columns (act-order)", "[kernels][grouped]") {
-  GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 600, 100, true, true);
+  GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 600, 100, true, GroupNumbers::kHalves);
   for (std::int64_t k = 0; k < 600; ++k) layout.group_of.push_back(static_cast<std::uint16_t>(k * 7 % 6));
   for (const std::int64_t tokens : {1, 12}) compare(layout, 40, tokens);
 }
 
+TEST_CASE("scales may be E4M3 numbers under a divisor (NVFP4)", "[kernels][grouped]") {
+  for (const auto& [rows, columns] : {std::pair(19, 64), std::pair(40, 1040)})
+    for (const float divisor : {1.0f, 1379.5f})
+      for (const std::int64_t tokens : {1, 12}) {
+        GroupedRows layout = layout_of(CodeNumbers::kTable, 4, columns, 16, false, GroupNumbers::kE4m3);
+        layout.divisor = divisor;
+        compare(layout, rows, tokens);
+        const std::size_t bytes = WeightMatrix::packed_bytes(**find_kernels("scalar"), *grouped_rows_format(layout), 64, columns);
+        CHECK(bytes == static_cast<std::size_t>(64 * columns * 9 / 16));
+      }
+}
+
+TEST_CASE("codes may have another width in each column (EXL2): in memory as many bits as they have", "[kernels][grouped]") {
+  for (const auto& [rows, columns] : {std::pair(19, 61), std::pair(33, 1100), std::pair(80, 512)})
+    for (const bool zeros : {false, true})
+      for (const std::int64_t tokens : {1, 12}) {
+        GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, columns, columns, zeros, GroupNumbers::kHalves);
+        layout.groups = 7;
+        for (int k = 0; k < columns; ++k) {
+          layout.group_of.push_back(static_cast<std::uint16_t>(k * 5 % 7));
+          layout.bits_of.push_back(static_cast<std::uint8_t>("\2\3\4\5\6\7\10"[k * 5 % 7]));
+        }
+        compare(layout, rows, tokens);
+      }
+  GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 4096, 4096, false, GroupNumbers::kHalves);
+  layout.groups = 2;
+  for (int k = 0; k < 4096; ++k) {
+    const bool wide = k * 2654435761u >> 16 & 7;
+    layout.group_of.push_back(wide);
+    layout.bits_of.push_back(wide ? 4 : 6);
+  }
+  const double bits = 8.0 * static_cast<double>(WeightMatrix::packed_bytes(**find_kernels("scalar"), *grouped_rows_format(layout), 64, 4096)) / (64 * 4096);
+  const double codes = std::accumulate(layout.bits_of.begin(), layout.bits_of.end(), 0.0) / 4096;
+  CHECK(bits < codes + 0.05);
+}
+
 TEST_CASE("a packed matrix takes its codes and its groups' numbers; equal descriptions are one format", "[kernels][grouped]") {
-  const GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 4096, 128, true, true);
+  const GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 4096, 128, true, GroupNumbers::kHalves);
   CHECK(grouped_rows_format(layout) == grouped_rows_format(layout));
   const std::size_t bytes = WeightMatrix::packed_bytes(**find_kernels("scalar"), *grouped_rows_format(layout), 64, 4096);
   CHECK(bytes == 64 * (4096 / 2 + 4096 / 128 * 4));
 }
 
 TEST_CASE("a scale that is not finite, or too large, names its row", "[kernels][grouped]") {
-  const GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 64, 32, false, false);
+  const GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 64, 32, false, GroupNumbers::kFloats);
   for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN(), 1e35f}) {
     Matrix matrix(layout, 24, 1);
     std::memcpy(matrix.bytes.data() + 21 * matrix.format->bytes_per_block + 8 + 4, &bad, 4);

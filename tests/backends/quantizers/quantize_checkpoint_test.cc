@@ -19,6 +19,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <set>
 
 namespace quantfleet {
 namespace {
@@ -300,7 +301,7 @@ TEST_CASE("what the engine packs are the decoder's values, bit for bit, and smal
   ThreadPool pool(1);
   const std::map<std::string_view, double> bits = {{"bnb-nf4", 4.5}, {"bnb-nf4-dq", 4.5}, {"bnb-fp4", 4.5}, {"bnb-fp4-dq", 4.5}, {"bnb-int8", 8.26}, {"hqq-8", 9}, {"hqq-4", 5}, {"hqq-3", 4}, {"hqq-2", 3},
                                                    {"hqq-1", 2}, {"fp8-e4m3", 8.13}, {"fp8-e4m3-channel", 8.13}, {"fp8-e5m2", 8.13}, {"fp8-e5m2-channel", 8.13}, {"w4a16", 4.5}, {"w4a16-asym", 5},
-                                                   {"w8a16", 8.13}, {"w8a8", 8.26}, {"ternary", 8.26}, {"sparse24-w4", 32}, {"sparse24-w8", 32}, {"lossless-bf16", 16}};
+                                                   {"w8a16", 8.13}, {"w8a8", 8.26}, {"ternary", 8.26}, {"sparse24-w4", 4.51}, {"sparse24-w8", 8.51}, {"lossless-bf16", 16}};
   for (const LinearQuantizer& quantizer : all_linear_quantizers()) {
     CAPTURE(quantizer.name);
     const std::int64_t group_size = quantizer.name.starts_with("bnb") ? 64 : 32;
@@ -378,6 +379,17 @@ TEST_CASE("bad input to a folder format is one sentence that names the tensor, a
   options.progress = [](std::uint64_t, std::uint64_t) { return false; };
   CHECK_THAT(error(options), Catch::Contains("interrupted at tensor"));
 
+  for (const auto& [name, columns, sentence] : {std::tuple("blk.7.attn_q.weight", 64, "is of another model: it names tensor blk.7.attn_q.weight"),
+                                                std::tuple("blk.1.attn_q.weight", 32, "has 32 values for tensor blk.1.attn_q.weight")}) {
+    ImportanceMatrix other;
+    other.entries[name] = {std::vector<float>(static_cast<std::size_t>(columns), 1.0f), 1};
+    REQUIRE(write_importance_matrix(scratch / "in.imatrix", other).has_value());
+    options = with_format("sparse24-w4");
+    options.importance_matrix = scratch / "in.imatrix";
+    CHECK_THAT(error(options), Catch::Contains(sentence));
+    fs::remove(scratch / "in.imatrix");
+  }
+
   std::string bytes = read_file(scratch / "in.gguf");  // the last values of the file belong to the output matrix
   const auto file = GgufFile::open(scratch / "in.gguf").value();
   const GgufTensor* found = file->find_tensor("blk.1.ffn_up.weight");
@@ -388,8 +400,38 @@ TEST_CASE("bad input to a folder format is one sentence that names the tensor, a
   // Rows repeat after 128, matrices do not.
   std::memcpy(bytes.data() + place + 4 * 65, &nan, 4);
   std::ofstream(scratch / "nan.gguf", std::ios::binary) << bytes;
-  CHECK_THAT(error(with_format("bnb-nf4"), "nan.gguf"), Catch::Contains("row 1, column 1") && Catch::Contains("where a finite weight is needed"));
+  for (const LinearQuantizer& quantizer : all_linear_quantizers()) {
+    CAPTURE(quantizer.name);
+    CHECK_THAT(error(with_format(quantizer.name), "nan.gguf"), Catch::Contains("row 1, column 1") && Catch::Contains("where a finite weight is needed"));
+  }
   CHECK(scratch.entries() == before + 1);
+}
+
+TEST_CASE("an array that is missing from a quantized module is named, or its module; what a format can do without is listed here", "[quantizers][folders]") {
+  std::vector<float> values(32 * 64);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = bfloat16_to_float(float_to_bfloat16(std::sin(static_cast<float>(i))));
+  const LinearInput input{"m", 32, 64, values, {}};
+  ThreadPool pool(1);
+  const std::set<std::string> optional = {"bnb-int8 weight_format", "hqq view_as_float"};
+  const std::set<std::string> notes = {"nbits", "unpack_view_dtype", "quant_scale", "quant_zero", "compute_dtype", "offload_meta", "encoded_state_dict", "stores_quant_config", "channel_wise", "optimize", "round_zero"};
+  for (const LinearQuantizer& quantizer : all_linear_quantizers()) {
+    const std::string name(quantizer.name);
+    const std::int64_t group_size = name.starts_with("bnb") ? 64 : 32;
+    const auto config = quantizer.config(group_size);
+    const auto arrays = quantizer.quantize(input, group_size, pool).value();
+    for (const StoredArray& missing : arrays) {
+      CAPTURE(name, missing.suffix);
+      if (name.starts_with("hqq") && notes.contains(missing.suffix)) continue;
+      if (optional.contains(name + " " + missing.suffix) || optional.contains(name.substr(0, 3) + " " + missing.suffix)) continue;
+      if (name == "w4a16-asym" && missing.suffix == "weight_zero_point") continue;  // symmetric then
+      Module module(arrays);
+      module.arrays.arrays.erase(missing.suffix);
+      huggingface::JsonReader reader(config, "config");
+      const auto weight = quantizer.reader->read(module.arrays, reader);
+      if (weight) CHECK(*weight == nullptr);  // not a quantized module any more: what is left of it is refused by the folder's reader
+      else CHECK_THAT(weight.error().detail, Catch::StartsWith("m"));
+    }
+  }
 }
 
 TEST_CASE("FP8 codes are the nearest, ties to even, and saturate", "[quantizers][folders]") {

@@ -313,6 +313,22 @@ TEST_CASE("importance matrices: both layouts, lengths checked, the sentence name
     CHECK(error.code == Code::kBadShape);
     CHECK(error.detail.find("blk.0.attn_q.weight") != std::string::npos);
   }
+  SECTION("one of another model is refused, with the tensor") {
+    const auto error = [&] {
+      REQUIRE(write_importance_matrix(file, matrix).has_value());
+      QuantizeOptions options = with_format("Q4_K_S");
+      options.importance_matrix = file;
+      const auto report = quantize_model(in, out, options);
+      CHECK(!std::filesystem::exists(out));
+      return report ? std::string() : report.error().detail;
+    };
+    matrix.entries["blk.2.attn_q.weight"] = matrix.entries["blk.0.attn_q.weight"];
+    CHECK_THAT(error(), Catch::Contains("imatrix.dat: is of another model: it names tensor blk.2.attn_q.weight, which") && Catch::Contains("in.gguf does not have"));
+    matrix.entries = {{"encoder.weight", {{1, 2}, 1}}};
+    CHECK_THAT(error(), Catch::Contains("imatrix.dat: names no tensor of") && Catch::Contains("in.gguf"));
+    matrix.entries = {{"blk.1.ffn_up.weight", {{1, 2}, 1}}};
+    CHECK_THAT(error(), Catch::Contains("imatrix.dat: has 2 values for tensor blk.1.ffn_up.weight of") && Catch::Contains("which has 256 columns"));
+  }
   SECTION("cut after any byte: refused, or only the notes at the end are gone") {
     std::ifstream stream(file, std::ios::binary);
     const std::string whole((std::istreambuf_iterator<char>(stream)), {});

@@ -140,3 +140,21 @@ TEST_CASE("codes are assigned alike by every instruction set, and kept where the
     }
   }
 }
+
+TEST_CASE("places in a table are counted value by value, whatever their number", "[quantizers][lanes]") {
+  std::array<float, 15> edges{};
+  for (std::size_t i = 0; i < 15; ++i) edges[i] = static_cast<float>(i) / 8 - 0.875f;  // 0 among them: values equal to an edge lie below it
+  for (const LaneSearches* lanes : available_lane_searches())
+    for (const SuperBlock& block : super_blocks())
+      for (const int n : {1, 3, 32, 67, 256}) {
+        CAPTURE(lanes->name, block.what, n);
+        const std::span<const float> x = std::span(block.x).first(static_cast<std::size_t>(n));
+        std::array<std::uint8_t, 256> truth{}, found{};
+        float largest = 0;
+        for (const float value : x) largest = std::max(largest, std::fabs(value));
+        const float inverse = 1.0f / std::max(largest, 1e-38f);
+        for (std::size_t i = 0; i < x.size(); ++i) truth[i] = static_cast<std::uint8_t>(std::count_if(edges.begin(), edges.end(), [&](float edge) { return x[i] * inverse > edge; }));
+        CHECK(lanes->table_places(x.data(), n, edges.data(), found.data()) == largest);
+        CHECK(found == truth);
+      }
+}

@@ -52,10 +52,6 @@ QF_INLINE void unpack(const unsigned char* p, __m256i (&code)[8]) {
   }
 }
 
-QF_INLINE __m256 row_numbers(const unsigned char* numbers, bool halves, std::int64_t group) {
-  return halves ? _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers + 32 * group))) : _mm256_loadu_ps(reinterpret_cast<const float*>(numbers + 64 * group));
-}
-
 // kNumbers: 0 integers, 1 table, 2 E4M3, 3 E5M2
 template <int kNumbers>
 QF_INLINE __m256 number(__m256i code, __m256i offset, __m256 low, __m256 high) {
@@ -66,6 +62,14 @@ QF_INLINE __m256 number(__m256i code, __m256i offset, __m256 low, __m256 high) {
   const __m256i magnitude = _mm256_slli_epi32(_mm256_and_si256(code, _mm256_set1_epi32(127)), kShift);
   const __m256i sign = _mm256_slli_epi32(_mm256_and_si256(code, _mm256_set1_epi32(128)), 24);
   return _mm256_mul_ps(_mm256_castsi256_ps(_mm256_or_si256(magnitude, sign)), _mm256_set1_ps(kNumbers == 2 ? 0x1p120f : 0x1p112f));
+}
+
+// Of eight of the sixteen rows.
+QF_INLINE __m256 row_numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group, int half) {
+  if (task.kept == 0) return _mm256_loadu_ps(reinterpret_cast<const float*>(numbers + 64 * group + 32 * half));
+  if (task.kept == 1) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers + 32 * group + 16 * half)));
+  const __m256 none = _mm256_setzero_ps();
+  return _mm256_div_ps(number<2>(bytes8(numbers + 16 * group + 8 * half), _mm256_setzero_si256(), none, none), _mm256_set1_ps(task.divisor));
 }
 
 template <int kBits, int kNumbers>
@@ -93,8 +97,8 @@ template <int kBits, int kNumbers>
       if (now != group) {
         group = now;
         group_end = (group + 1) * task.group_size;
-        scale = row_numbers(task.scales + (task.halves ? 16 : 32) * half, task.halves, group);
-        if (task.zeros) zero = row_numbers(task.zeros + (task.halves ? 16 : 32) * half, task.halves, group);
+        scale = row_numbers(task, task.scales, group, half);
+        if (task.zeros) zero = row_numbers(task, task.zeros, group, half);
       }
       _mm256_store_ps(target + 16 * i, _mm256_mul_ps(_mm256_sub_ps(number<kNumbers>(code[i], offset, low, high), zero), scale));
     }
@@ -106,9 +110,43 @@ void both(const GroupedTask& task) {
   for (int half = 0; half < 2; ++half) decode<kBits, kNumbers>(task, half);
 }
 
+template <int kBits>
+QF_INLINE void mixed_chunk(const GroupedTask& task, const unsigned char* codes, std::int64_t k, int half) {
+  __m256i code[8];
+  unpack<kBits>(codes + 8 * half, code);
+  const __m256i offset = _mm256_set1_epi32(1 << (kBits - 1));
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    if (k + i >= task.end) break;
+    const std::int64_t column = task.order[k + i], group = task.group_of[column];
+    const __m256 zero = task.zeros ? row_numbers(task, task.zeros, group, half) : _mm256_setzero_ps();
+    const __m256 value = _mm256_mul_ps(_mm256_sub_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(code[i], offset)), zero), row_numbers(task, task.scales, group, half));
+    _mm256_store_ps(task.tile + 16 * (column - task.begin) + 8 * half, value);
+  }
+}
+
+void decode_mixed(const GroupedTask& task, int half) {
+  for (std::int64_t k = task.begin; k < task.end; k += 8) {
+    const unsigned char* codes = task.codes + 16 * static_cast<std::int64_t>(task.chunk_begin[k / 8]);
+    switch (task.chunk_bits[k / 8]) {
+      case 2: mixed_chunk<2>(task, codes, k, half); break;
+      case 3: mixed_chunk<3>(task, codes, k, half); break;
+      case 4: mixed_chunk<4>(task, codes, k, half); break;
+      case 5: mixed_chunk<5>(task, codes, k, half); break;
+      case 6: mixed_chunk<6>(task, codes, k, half); break;
+      case 7: mixed_chunk<7>(task, codes, k, half); break;
+      default: mixed_chunk<8>(task, codes, k, half); break;
+    }
+  }
+}
+
 }  // namespace
 
 void decode_grouped(const GroupedTask& task) {
+  if (task.order) {
+    for (int half = 0; half < 2; ++half) decode_mixed(task, half);
+    return;
+  }
   switch (task.numbers * 16 + task.bits) {
     case 1: return both<1, 0>(task);
     case 2: return both<2, 0>(task);

@@ -52,10 +52,6 @@ QF_INLINE void unpack(const unsigned char* p, __m512i (&code)[8]) {
   }
 }
 
-QF_INLINE __m512 row_numbers(const unsigned char* numbers, bool halves, std::int64_t group) {
-  return halves ? _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers + 32 * group))) : _mm512_loadu_ps(numbers + 64 * group);
-}
-
 // kNumbers: 0 integers, 1 table, 2 E4M3, 3 E5M2
 template <int kNumbers>
 QF_INLINE __m512 number(__m512i code, __m512i offset, __m512 table) {
@@ -65,6 +61,12 @@ QF_INLINE __m512 number(__m512i code, __m512i offset, __m512 table) {
   const __m512i magnitude = _mm512_slli_epi32(_mm512_and_si512(code, _mm512_set1_epi32(127)), kShift);
   const __m512i sign = _mm512_slli_epi32(_mm512_and_si512(code, _mm512_set1_epi32(128)), 24);
   return _mm512_mul_ps(_mm512_castsi512_ps(_mm512_or_si512(magnitude, sign)), _mm512_set1_ps(kNumbers == 2 ? 0x1p120f : 0x1p112f));
+}
+
+QF_INLINE __m512 row_numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group) {
+  if (task.kept == 0) return _mm512_loadu_ps(numbers + 64 * group);
+  if (task.kept == 1) return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers + 32 * group)));
+  return _mm512_div_ps(number<2>(bytes16(numbers + 16 * group), _mm512_setzero_si512(), _mm512_setzero_ps()), _mm512_set1_ps(task.divisor));
 }
 
 template <int kBits, int kNumbers>
@@ -92,10 +94,40 @@ template <int kBits, int kNumbers>
       if (now != group) {
         group = now;
         group_end = (group + 1) * task.group_size;
-        scale = row_numbers(task.scales, task.halves, group);
-        if (task.zeros) zero = row_numbers(task.zeros, task.halves, group);
+        scale = row_numbers(task, task.scales, group);
+        if (task.zeros) zero = row_numbers(task, task.zeros, group);
       }
       _mm512_store_ps(target + 16 * i, _mm512_mul_ps(_mm512_sub_ps(number<kNumbers>(code[i], offset, table), zero), scale));
+    }
+  }
+}
+
+template <int kBits>
+QF_INLINE void mixed_chunk(const GroupedTask& task, const unsigned char* codes, std::int64_t k) {
+  __m512i code[8];
+  unpack<kBits>(codes, code);
+  const __m512i offset = _mm512_set1_epi32(1 << (kBits - 1));
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    if (k + i >= task.end) break;
+    const std::int64_t column = task.order[k + i], group = task.group_of[column];
+    const __m512 zero = task.zeros ? row_numbers(task, task.zeros, group) : _mm512_setzero_ps();
+    const __m512 value = _mm512_mul_ps(_mm512_sub_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(code[i], offset)), zero), row_numbers(task, task.scales, group));
+    _mm512_store_ps(task.tile + 16 * (column - task.begin), value);
+  }
+}
+
+void decode_mixed(const GroupedTask& task) {
+  for (std::int64_t k = task.begin; k < task.end; k += 8) {
+    const unsigned char* codes = task.codes + 16 * static_cast<std::int64_t>(task.chunk_begin[k / 8]);
+    switch (task.chunk_bits[k / 8]) {
+      case 2: mixed_chunk<2>(task, codes, k); break;
+      case 3: mixed_chunk<3>(task, codes, k); break;
+      case 4: mixed_chunk<4>(task, codes, k); break;
+      case 5: mixed_chunk<5>(task, codes, k); break;
+      case 6: mixed_chunk<6>(task, codes, k); break;
+      case 7: mixed_chunk<7>(task, codes, k); break;
+      default: mixed_chunk<8>(task, codes, k); break;
     }
   }
 }
@@ -103,6 +135,7 @@ template <int kBits, int kNumbers>
 }  // namespace
 
 void decode_grouped(const GroupedTask& task) {
+  if (task.order) return decode_mixed(task);
   switch (task.numbers * 16 + task.bits) {
     case 1: return decode<1, 0>(task);
     case 2: return decode<2, 0>(task);
