@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cctype>
 #include <memory>
+#include <optional>
 #include <thread>
 
 namespace quantfleet::cli {
@@ -28,12 +29,16 @@ struct Options {
   int group_size = 0;  // 0: the format's
   bool json = false;
   CalibrationTextOptions text{{}, 512, 128, 0};
-  double damping = 0.01;
+  double damping = 0.01, smoothing = 0, bits_per_weight = 0;
   bool round_to_nearest = false, search_grid = false;
   double budget_bits = 0;
   std::uint64_t budget_bytes = 0;
   std::int64_t probe_windows = 4;
   std::vector<std::string> candidates;
+  std::string rotate;
+  std::uint64_t rotate_seed = 0;
+
+  std::optional<Rotation> rotation() const { return rotate.empty() ? std::optional<Rotation>() : Rotation{rotate_seed}; }
 };
 
 std::string lower(std::string text) {
@@ -83,6 +88,7 @@ int quantize_folder(const Options& options, const LinearQuantizer& format) {
   settings.format = format.name;
   settings.group_size = options.group_size;
   settings.importance_matrix = options.importance_matrix;
+  settings.rotation = options.rotation();
   settings.threads = threads_of(options);
   settings.program_version = std::string(program_version());
   QuantizeReport report;
@@ -106,13 +112,19 @@ int quantize_calibrated(const Options& options) {
     throw BadResult({Code::kUsage, fmt::format("--format {} needs a calibration text (--text FILE)", settings.format.name())});
   if (!options.importance_matrix.empty()) throw BadResult({Code::kUsage, fmt::format("--format {} takes a calibration text (--text), not --imatrix", settings.format.name())});
   if (options.search_grid && settings.format.method != CalibratedFormat::Method::kGptq) throw BadResult({Code::kUsage, "--mse is for GPTQ; AWQ has its own search for the ranges"});
+  if (options.smoothing > 0 && settings.format.method != CalibratedFormat::Method::kInt8) throw BadResult({Code::kUsage, "--smoothquant is for w8a8-static"});
+  const bool exl2 = settings.format.method == CalibratedFormat::Method::kExl2;
+  if (exl2 != (options.bits_per_weight > 0)) throw BadResult({Code::kUsage, exl2 ? "--format exl2 needs the bits per weight (--bpw BITS)" : "--bpw is for exl2; --budget-bpw is for GGUF files"});
   CalibratedReport report;
   {
     Progress progress("quantizing", "weights");
     settings.text = options.text;
     settings.damping = options.damping;
+    settings.smoothing = options.smoothing;
+    settings.bits_per_weight = options.bits_per_weight;
     settings.error_feedback = !options.round_to_nearest;
     settings.search_grid = options.search_grid;
+    settings.rotation = options.rotation();
     settings.threads = threads_of(options);
     settings.kernels = options.kernels;
     settings.program_version = std::string(program_version());
@@ -142,6 +154,7 @@ int quantize_mixed(const Options& options) {
     settings.text = options.text;
     settings.probe_windows = options.probe_windows;
     settings.formats = options.candidates;
+    settings.rotation = options.rotation();
     settings.threads = threads_of(options);
     settings.kernels = options.kernels;
     settings.program_version = std::string(program_version());
@@ -179,6 +192,7 @@ int quantize(const Options& options, std::string_view label) {
     QuantizeOptions settings;
     settings.format = options.format;
     settings.importance_matrix = options.importance_matrix;
+    settings.rotation = options.rotation();
     settings.threads = threads_of(options);
     settings.program_version = std::string(program_version());
     settings.progress = [&](std::uint64_t done, std::uint64_t total) {
@@ -201,6 +215,10 @@ void add_common(CLI::App& app, const std::shared_ptr<Options>& options) {
   app.add_option("--threads", options->threads, "threads; the bytes do not depend on it (0: one per core)")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  app.add_option("--rotate", options->rotate,
+                 "hadamard: turn the residual stream and the value heads first, so that outliers spread (llama, qwen2, qwen3, their mixtures, phi3; a tied output matrix is untied)")
+      ->check(CLI::IsMember({"hadamard"}));
+  app.add_option("--rotate-seed", options->rotate_seed, "signs of the rotation")->needs("--rotate")->capture_default_str();
   app.add_flag("--json", options->json, "one JSON document on stdout (docs/schemas/quantize.json)");
 }
 
@@ -222,20 +240,23 @@ std::function<int()> add_quantize(CLI::App& app) {
   for (const LinearQuantizer& one : all_linear_quantizers()) folders += fmt::format("\n  {}: {}{}", one.name, one.summary, one.only_here ? " (no other engine loads it)" : "");
   app.add_option("--format", options->format,
                  fmt::format("{};\nto a Hugging Face folder:{}\nwith a calibration text, to a Hugging Face folder: GPTQ-<2|3|4|8>bit[-g<inputs per scale>][-asym][-actorder], "
-                             "AWQ-4bit[-g<inputs per scale>], such as GPTQ-4bit-g128 (without -g one scale per row; GPTQ is symmetric unless -asym)",
+                             "AWQ-4bit[-g<inputs per scale>], such as GPTQ-4bit-g128 (without -g one scale per row; GPTQ is symmetric unless -asym), SparseGPT-<4|8>bit[-g<inputs per scale>] "
+                             "(no other engine loads it), exl2, w8a8-static",
                              fmt::join(quantize_format_names(), ", "), folders));
   app.add_option("--imatrix", options->importance_matrix, "importance matrix, .dat or GGUF (default: none)");
   app.add_option("--group-size", options->group_size, "weights that share a scale, of folder formats with groups (0: the format's usual number)")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
-  app.add_option("--text", options->text.path, "calibration text of GPTQ, AWQ and budgets, taken as it is");
+  app.add_option("--text", options->text.path, "calibration text of GPTQ, AWQ, SparseGPT, exl2, w8a8-static and budgets, taken as it is");
   app.add_option("--context", options->text.context_tokens, "tokens of a calibration window")->check(CLI::Range(16, 1 << 20))->capture_default_str();
   app.add_option("--chunks", options->text.count_windows, "at most so many calibration windows, chosen by --seed (0: all of the text)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))->capture_default_str();
   app.add_option("--seed", options->text.seed, "chooses the calibration windows")->capture_default_str();
-  app.add_option("--damping", options->damping, "GPTQ: share of the mean second moment that is added to each")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  app.add_option("--damping", options->damping, "GPTQ, SparseGPT, exl2: share of the mean second moment that is added to each")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  app.add_option("--smoothquant", options->smoothing, "w8a8-static: how much of the inputs' range moves into the weights (alpha; usual 0.5 to 0.85; 0: none)")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--bpw", options->bits_per_weight, "exl2: bits per weight of the linear layers, all that is stored for them included")->check(CLI::Range(2.0, 9.0));
   app.add_flag("--mse", options->search_grid, "GPTQ: shrink each group's range to where its squared rounding error is least, in place of covering all weights");
-  app.add_flag("--round-to-nearest", options->round_to_nearest, "GPTQ's or AWQ's grid and file without its method, to compare with");
+  app.add_flag("--round-to-nearest", options->round_to_nearest, "GPTQ's, AWQ's or SparseGPT's grid and file without its method, to compare with (of SparseGPT: Wanda)");
   app.add_option("--kernels", options->kernels, "of calibration: scalar, avx2, avx512_vnni or neon_dotprod; the bytes do not depend on it")->envname("QUANTFLEET_KERNELS");
   app.add_option("--budget-bpw", options->budget_bits, "in place of --format: so many bits per weight at most; the format of each tensor by measured loss, in a GGUF file")
       ->check(CLI::Range(1.0, 32.0));

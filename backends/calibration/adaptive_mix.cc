@@ -325,7 +325,7 @@ class Budget {
       const auto entry = importance_.entries.find(tensor.name);
       const std::vector<float> importance = entry == importance_.entries.end() ? std::vector<float>() : prepared_importance(entry->second.mean_square);
       auto changed = std::make_shared<ReplacedTensors>(model_);
-      changed->replace(tensor.name, stored(*matrix.formats[nearest], values_of(tensor, rows), tensor.columns(), importance, tensor.rows() / matrix.slices()));
+      changed->replace(tensor.name, 0, stored(*matrix.formats[nearest], values_of(tensor, rows), tensor.columns(), importance, tensor.rows() / matrix.slices()));
 
       std::vector<float> states = probe.states[static_cast<std::size_t>(std::clamp(matrix.layer, 0, layers_))];
       std::shared_ptr<const Model> changed_head = probe.head;
@@ -400,7 +400,7 @@ Result<MixedReport> quantize_to_budget(const std::filesystem::path& in, const st
     if (!format) return Error{Code::kUnknownFormat, fmt::format("no format of tensors is called {}; the usual candidates are {}", name, fmt::join(default_candidates(), ", "))};
     candidates.push_back(format);
   }
-  auto model = open_model_file(in);
+  auto model = open_model_file(in, options.rotation, options.threads);
   if (!model) return model.error();
   auto tokenizer = Tokenizer::from_gguf(**model);
   if (!tokenizer) return at(in.string(), tokenizer.error());
@@ -442,6 +442,7 @@ Result<MixedReport> quantize_to_budget(const std::filesystem::path& in, const st
 
   QuantizeOptions settings;
   settings.format = "mixed";
+  settings.rotation = options.rotation;
   settings.threads = options.threads;
   settings.program_version = options.program_version;
   settings.importance = &measured.importance();

@@ -28,6 +28,7 @@ struct BudgetOptions {
   CalibrationTextOptions text;
   std::int64_t probe_windows = 4;       // of the calibration's windows, for step 2
   std::vector<std::string> formats;     // candidates; empty: default_candidates()
+  std::optional<Rotation> rotation;     // of the model, before anything else
   int threads = 1;
   std::string kernels, program_version;
   std::function<bool(std::uint64_t steps_done, std::uint64_t steps_total)> progress;  // false: stop

@@ -35,21 +35,33 @@ bool take(std::string_view& text, std::string_view word) {
 }  // namespace
 
 std::string CalibratedFormat::name() const {
+  if (method == Method::kInt8) return "w8a8-static";
+  if (method == Method::kExl2) return "exl2";
+  if (method == Method::kSparseGpt) return fmt::format("SparseGPT-{}bit{}", bits, group_size > 0 ? fmt::format("-g{}", group_size) : std::string());
   return fmt::format("{}-{}bit{}{}{}", method == Method::kGptq ? "GPTQ" : "AWQ", bits, group_size > 0 ? fmt::format("-g{}", group_size) : std::string(),
                      method == Method::kGptq && !symmetric ? "-asym" : "", act_order ? "-actorder" : "");
 }
 
 bool is_calibrated_format(std::string_view name) {
   const std::string text = lower(name);
-  return text.starts_with("gptq-") || text.starts_with("awq-");
+  return text.starts_with("gptq-") || text.starts_with("awq-") || text.starts_with("sparsegpt-") || text == "exl2" || text == "w8a8-static";
 }
 
 Result<CalibratedFormat> parse_calibrated_format(std::string_view name) {
   const std::string copy = lower(name);
   std::string_view text = copy;
   CalibratedFormat format;
-  const bool gptq = take(text, "gptq");
-  if (!gptq && take(text, "awq")) format.method = CalibratedFormat::Method::kAwq;
+  if (text == "w8a8-static") {
+    format = {CalibratedFormat::Method::kInt8, 8, -1, true, false};
+    return format;
+  }
+  if (text == "exl2") {
+    format.method = CalibratedFormat::Method::kExl2;
+    return format;
+  }
+  const bool gptq = take(text, "gptq"), sparse = !gptq && take(text, "sparsegpt");
+  if (sparse) format.method = CalibratedFormat::Method::kSparseGpt;
+  if (!gptq && !sparse && take(text, "awq")) format.method = CalibratedFormat::Method::kAwq;
   std::int64_t bits = 0, group = -1;
   bool good = take_number(text, "-", "bit", bits);
   take_number(text, "-g", "", group);
@@ -59,12 +71,14 @@ Result<CalibratedFormat> parse_calibrated_format(std::string_view name) {
     format.symmetric = !take(text, "-asym");
     format.act_order = take(text, "-actorder");
     good = good && (bits == 2 || bits == 3 || bits == 4 || bits == 8);
+  } else if (sparse) {
+    good = good && (bits == 4 || bits == 8);
   } else {
     format.symmetric = false;
     good = good && bits == 4;
   }
   if (good && text.empty()) return format;
-  return Error{Code::kUnknownFormat, fmt::format("no format is called {}; GPTQ-<2|3|4|8>bit[-g<size>][-asym][-actorder] and AWQ-4bit[-g<size>] are, such as GPTQ-4bit-g128", name)};
+  return Error{Code::kUnknownFormat, fmt::format("no format is called {}; GPTQ-<2|3|4|8>bit[-g<size>][-asym][-actorder] AWQ-4bit[-g<size>], SparseGPT-<4|8>bit[-g<size>], exl2 and w8a8-static are, such as GPTQ-4bit-g128", name)};
 }
 
 }  // namespace quantfleet

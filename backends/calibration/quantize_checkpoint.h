@@ -1,10 +1,11 @@
-// GPTQ and AWQ: a model and a calibration text in, a Hugging Face folder out that transformers, vLLM and the like load. The
+// GPTQ, AWQ, static W8A8: a model and a calibration text in, a Hugging Face folder out that transformers, vLLM and the like load. The
 // model is walked layer by layer: memory is one layer's weights and second moments, and the residual stream of the windows.
 // The bytes depend on the model, the text, the options and the seed; not on threads or instruction set.
 #pragma once
 
 #include "backends/calibration/calibrated_format.h"
 #include "backends/calibration/calibration_text.h"
+#include "backends/quantizers/rotation.h"
 #include "contract/error.h"
 
 #include <cstdint>
@@ -20,7 +21,10 @@ struct CalibratedOptions {
   CalibrationTextOptions text;
   double damping = 0.01;               // GPTQ: share of the mean diagonal that is added to it
   bool search_grid = false;            // GPTQ: ranges of the groups by least squared rounding error (group_grid.h)
+  double smoothing = 0;                // W8A8: SmoothQuant's alpha; 0: none
+  double bits_per_weight = 4;          // EXL2: of the linear layers, scales and permutations included
   bool error_feedback = true;          // false: round to nearest on the same grid, to compare with
+  std::optional<Rotation> rotation;    // of the model, before anything else
   int threads = 1;
   std::string kernels;                 // "": the best of this CPU
   std::string program_version;
@@ -30,7 +34,7 @@ struct CalibratedOptions {
 struct CalibratedTensor {
   std::string name, format;
   std::uint64_t count_values = 0;
-  double rmse = 0;          // to the weights of the model (AWQ: to the scaled ones)
+  double rmse = 0;          // to the weights of the model (AWQ, SmoothQuant: to the scaled ones)
   double output_error = 0;  // squared error of the outputs over the calibration inputs, as a share of the outputs' squares
 };
 

@@ -2,6 +2,8 @@
 
 #include "backends/formats/catalog.h"
 
+#include <algorithm>
+
 namespace quantfleet {
 
 ReplacedTensors::ReplacedTensors(std::shared_ptr<const GgufFile> file) : file_(std::move(file)), tensors_(file_->tensors()), values_(tensors_.size()) {
@@ -9,11 +11,19 @@ ReplacedTensors::ReplacedTensors(std::shared_ptr<const GgufFile> file) : file_(s
   for (std::size_t i = 0; i < metadata().size(); ++i) key_index_.emplace(metadata()[i].first, i);
 }
 
-void ReplacedTensors::replace(std::string_view name, std::vector<float> values) {
+void ReplacedTensors::replace(std::string_view name, std::int64_t first_row, std::span<const float> values) {
   const std::size_t i = tensor_index_.at(name);
-  values_[i] = std::move(values);
-  tensors_[i].format = &kF32;
-  tensors_[i].bytes = std::as_bytes(std::span(values_[i]));
+  const GgufTensor& tensor = file_->tensors()[i];
+  if (values_[i].empty()) {
+    values_[i].resize(static_cast<std::size_t>(tensor.count_values()));
+    if (values.size() != values_[i].size()) {
+      std::vector<std::byte> buffer;
+      tensor.format->decode(file_->rows(tensor, 0, tensor.rows(), buffer).data(), tensor.count_values() / tensor.format->values_per_block, values_[i].data());
+    }
+    tensors_[i].format = &kF32;
+    tensors_[i].bytes = std::as_bytes(std::span(values_[i]));
+  }
+  std::copy(values.begin(), values.end(), values_[i].begin() + first_row * tensor.columns());
 }
 
 void ReplacedTensors::restore(std::string_view name) {

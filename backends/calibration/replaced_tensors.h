@@ -15,8 +15,8 @@ class ReplacedTensors final : public GgufFile {
  public:
   explicit ReplacedTensors(std::shared_ptr<const GgufFile> file);
 
-  // From now on tensor `name` holds these F32 values, as many as before, rows in the file's order.
-  void replace(std::string_view name, std::vector<float> values);
+  // From now on tensor `name` is F32 and these rows, from `first_row` on in the file's order, hold these values; the other rows what they held.
+  void replace(std::string_view name, std::int64_t first_row, std::span<const float> values);
   void restore(std::string_view name);  // gives the memory back
 
   const std::filesystem::path& path() const override { return file_->path(); }

@@ -196,7 +196,7 @@ class Checkpoint final : public GgufFile {
     const Json* meta = quantization.find("meta");
     if (!meta || !meta->is_object() || text_of(*meta, "quantizer") != "quantfleet") return {};
     JsonReader made_by(*meta, quantization.place() + ".meta");
-    const std::string method = made_by.flag("error_feedback", true) ? std::string(format_->quant_method) : "round_to_nearest";
+    const std::string method = made_by.text("method", made_by.flag("error_feedback", true) ? std::string(format_->quant_method) : "round_to_nearest");
     metadata_.emplace_back("quantfleet.quantizer", gguf_string(method));
     metadata_.emplace_back("quantfleet.program_version", gguf_string(made_by.text("version", "")));
     for (const auto& [key, name] : {std::pair("calibration_text", "quantfleet.calibration_text"), std::pair("calibration_sha256", "quantfleet.calibration_sha256")})

@@ -52,6 +52,16 @@ StoredArray narrowest(std::string suffix, std::vector<std::int64_t> shape, const
   return stored_array(std::move(suffix), "F32", std::move(shape), values);
 }
 
+// A mixture's routers stay as they are: so other loaders are told.
+void except_routers(Json& quantization) {
+  const std::string method = text_of(quantization, "quant_method");
+  const bool patterns = method == "compressed-tensors";
+  Json& list = quantization[patterns ? "ignore" : method == "bitsandbytes" ? "llm_int8_skip_modules" : "modules_to_not_convert"];
+  if (!list.is_array()) list = Json::array({"lm_head"});
+  if (patterns) list.push_back("re:.*gate$");
+  else for (const char* name : {"gate", "shared_expert_gate"}) list.push_back(name);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<CheckpointWriter>> CheckpointWriter::create(const fs::path& directory, std::shared_ptr<const GgufFile> model, CheckpointOptions options) {
@@ -70,8 +80,6 @@ Status CheckpointWriter::prepare() {
   std::error_code code;
   if (fs::exists(directory_, code) && !(fs::is_directory(directory_, code) && fs::is_empty(directory_, code)))
     return Error{Code::kUsage, fmt::format("{}: exists; name a folder that does not, or an empty one", directory_.string())};
-  for (const GgufTensor& tensor : model_->tensors())
-    if (tensor.shape.size() > 2) return Error{Code::kUnsupported, fmt::format("{}: tensor {} has {} dimensions; mixtures of experts cannot be written as folders yet", model_->path().string(), tensor.name, tensor.shape.size())};
   auto shape = shape_of(*model_);
   if (!shape) return shape.error();
   shape_ = *shape;
@@ -94,13 +102,17 @@ Status CheckpointWriter::prepare() {
     architecture_ = *architecture;
     if (Status status = make_config(*model_, *architecture_, config_); !status) return status;
   }
-  if (!options_.quantization_config.is_null()) config_["quantization_config"] = options_.quantization_config;
+  config_["tie_word_embeddings"] = shape_.tied;
+  if (!options_.quantization_config.is_null()) {
+    if (shape_.experts > 0) except_routers(options_.quantization_config);
+    config_["quantization_config"] = options_.quantization_config;
+  }
   // Rows in pairs and groups need heads that explain all rows.
   for (const GgufTensor& tensor : model_->tensors()) {
     if (is_of_config(tensor)) continue;
     const auto place = place_of(tensor);
     if (!place) return place.error();
-    header_bytes_ += kArraysPerModule * safetensors_header_bytes(place->name + ".weight.quant_state.bitsandbytes__nf4");
+    header_bytes_ += static_cast<std::uint64_t>(count_matrices(tensor)) * kArraysPerModule * safetensors_header_bytes(place->name + ".weight.quant_state.bitsandbytes__nf4");
     const std::int64_t heads = place->module->order == RowOrder::kQueryPairs ? shape_.heads : place->module->order == RowOrder::kKeyPairs ? shape_.kv_heads : shape_.heads + 2 * shape_.kv_heads;
     const std::int64_t rows = tensor.shape.size() == 1 ? tensor.shape[0] : tensor.rows();
     if (place->module->order != RowOrder::kAsStored && (rows != heads * shape_.head_width || shape_.head_width % 2 != 0))
@@ -145,7 +157,7 @@ Status CheckpointWriter::write_bytes(const std::string& name, std::string_view b
   return {};
 }
 
-Result<CheckpointWriter::Place> CheckpointWriter::place_of(const GgufTensor& tensor) const {
+Result<CheckpointWriter::Place> CheckpointWriter::place_of(const GgufTensor& tensor, std::int64_t expert) const {
   std::string_view name = tensor.name;
   std::string layer;
   if (name.starts_with("blk.")) {
@@ -163,14 +175,17 @@ Result<CheckpointWriter::Place> CheckpointWriter::place_of(const GgufTensor& ten
       if (module.gguf != stem || (hole == std::string_view::npos) != layer.empty() || (suffix != "weight" && suffix != "bias")) continue;
       std::string full(module.name);
       if (!layer.empty()) full.replace(hole, 2, layer);
+      const std::size_t expert_hole = full.find("{}");
+      if ((expert_hole != std::string::npos) != (tensor.shape.size() > 2)) continue;
+      if (expert_hole != std::string::npos) full.replace(expert_hole, 2, std::to_string(expert));
       return Place{&module, std::move(full), std::string(suffix)};
     }
   }
   return Error{Code::kUnsupported, fmt::format("{}: tensor {} has no name in {} checkpoints as this program knows them", model_->path().string(), tensor.name, architecture_->model_type)};
 }
 
-Result<std::string> CheckpointWriter::module_name(const GgufTensor& tensor) const {
-  auto place = place_of(tensor);
+Result<std::string> CheckpointWriter::module_name(const GgufTensor& tensor, std::int64_t expert) const {
+  auto place = place_of(tensor, expert);
   if (!place) return place.error();
   return place->name;
 }
@@ -179,33 +194,35 @@ bool CheckpointWriter::is_of_config(const GgufTensor& tensor) {
   return tensor.name == "rope_freqs.weight" || tensor.name == "rope_factors_short.weight" || tensor.name == "rope_factors_long.weight";
 }
 
-bool CheckpointWriter::is_linear(const GgufTensor& tensor) { return tensor.shape.size() == 2 && tensor.name.starts_with("blk.") && tensor.name.ends_with(".weight"); }
+bool CheckpointWriter::is_linear(const GgufTensor& tensor) {
+  return tensor.shape.size() >= 2 && tensor.name.starts_with("blk.") && tensor.name.ends_with(".weight") && tensor.name.find(".ffn_gate_inp") == std::string::npos;
+}
 
-Status CheckpointWriter::read_matrix(const GgufTensor& tensor, std::vector<float>& values) const {
-  const auto place = place_of(tensor);
+Status CheckpointWriter::read_matrix(const GgufTensor& tensor, std::vector<float>& values, std::int64_t expert) const {
+  const auto place = place_of(tensor, expert);
   if (!place) return place.error();
-  const std::int64_t rows = tensor.rows(), columns = tensor.columns();
+  const std::int64_t rows = tensor.shape[1], columns = tensor.columns(), first = expert * rows;
   values.resize(static_cast<std::size_t>(rows * columns));
   std::vector<std::byte> buffer;
   for (std::int64_t begin = 0; begin < rows; begin += kRowsAtOnce) {
     const std::int64_t end = std::min(rows, begin + kRowsAtOnce);
-    const std::byte* bytes = model_->rows(tensor, begin, end, buffer).data();
+    const std::byte* bytes = model_->rows(tensor, first + begin, first + end, buffer).data();
     for (std::int64_t row = begin; row < end; ++row, bytes += tensor.format->row_bytes(columns)) {
       float* target = values.data() + stored_row(place->module->order, shape_, row) * columns;
       tensor.format->decode(bytes, columns / tensor.format->values_per_block, target);
       for (std::int64_t k = 0; k < columns; ++k)
         if (!std::isfinite(target[k]))
-          return Error{Code::kNonFinite, fmt::format("{}: tensor {}, row {}, column {}: {} where a finite weight is needed", model_->path().string(), tensor.name, row, k, target[k])};
+          return Error{Code::kNonFinite, fmt::format("{}: tensor {}, row {}, column {}: {} where a finite weight is needed", model_->path().string(), tensor.name, first + row, k, target[k])};
     }
   }
-  if (!tensor.bytes.empty()) model_->forget(tensor.bytes);
+  if (!tensor.bytes.empty() && expert + 1 == count_matrices(tensor)) model_->forget(tensor.bytes);
   return {};
 }
 
 Result<std::vector<std::int64_t>> CheckpointWriter::stored_rows(const GgufTensor& tensor) const {
   const auto place = place_of(tensor);
   if (!place) return place.error();
-  std::vector<std::int64_t> rows(static_cast<std::size_t>(tensor.rows()));
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(tensor.shape[1]));
   for (std::size_t row = 0; row < rows.size(); ++row) rows[row] = stored_row(place->module->order, shape_, static_cast<std::int64_t>(row));
   return rows;
 }
@@ -237,10 +254,10 @@ Status CheckpointWriter::write_array(const std::string& name, const StoredArray&
 
 Status CheckpointWriter::write_extra(const std::string& name, const StoredArray& array) { return write_array(name, array); }
 
-Status CheckpointWriter::write_linear(const GgufTensor& tensor, std::span<const StoredArray> arrays) {
-  const auto place = place_of(tensor);
+Status CheckpointWriter::write_linear(const GgufTensor& tensor, std::span<const StoredArray> arrays, std::int64_t expert) {
+  const auto place = place_of(tensor, expert);
   if (!place) return place.error();
-  written_.insert(tensor.name);
+  ++written_[tensor.name];
   for (const StoredArray& array : arrays)
     if (Status status = write_array(place->name + "." + array.suffix, array); !status) return status;
   return shard_ && shard_->data_bytes() >= options_.shard_bytes ? close_shard() : Status();
@@ -249,10 +266,11 @@ Status CheckpointWriter::write_linear(const GgufTensor& tensor, std::span<const 
 Status CheckpointWriter::write_values(const GgufTensor& tensor, std::span<const float> values) {
   const auto place = place_of(tensor);
   if (!place) return place.error();
-  written_.insert(tensor.name);
+  ++written_[tensor.name];
   const Module& module = *place->module;
   std::vector<float> stored(values.size());
   std::vector<std::int64_t> shape = {tensor.columns()};
+  if (module.gguf == "ffn_gate_inp_shexp") shape.insert(shape.begin(), 1);  // a linear layer of one output
   if (tensor.shape.size() == 1) {
     for (std::int64_t i = 0; i < tensor.columns(); ++i)
       stored[static_cast<std::size_t>(stored_row(module.order, shape_, i))] = values[static_cast<std::size_t>(i)] - (module.add_one && place->suffix == "weight" ? 1.0f : 0.0f);
@@ -271,21 +289,28 @@ Status CheckpointWriter::write_values(const GgufTensor& tensor, std::span<const 
   return shard_->data_bytes() >= options_.shard_bytes ? close_shard() : Status();
 }
 
-// Matrices in pieces: F32, F16 and BF16 as they are, block formats as F32. What is arranged otherwise goes by its values.
 Status CheckpointWriter::write_plain(const GgufTensor& tensor) {
   const auto place = place_of(tensor);
   if (!place) return place.error();
-  const std::int64_t rows = tensor.rows(), columns = tensor.columns(), row_bytes = tensor.format->row_bytes(columns);
-  std::vector<std::byte> buffer;
-  std::vector<float> values;
-  if (tensor.shape.size() != 2 || place->module->transposed || place->module->order != RowOrder::kAsStored) {
-    values.resize(static_cast<std::size_t>(tensor.count_values()));
-    tensor.format->decode(model_->rows(tensor, 0, rows, buffer).data(), tensor.count_values() / tensor.format->values_per_block, values.data());
+  if (tensor.shape.size() < 2 || place->module->transposed || place->module->order != RowOrder::kAsStored) {
+    std::vector<std::byte> buffer;
+    std::vector<float> values(static_cast<std::size_t>(tensor.count_values()));
+    tensor.format->decode(model_->rows(tensor, 0, tensor.rows(), buffer).data(), tensor.count_values() / tensor.format->values_per_block, values.data());
     if (Status status = write_values(tensor, values); !status) return status;
-    if (!tensor.bytes.empty()) model_->forget(tensor.bytes);
-    return {};
+  } else {
+    for (std::int64_t expert = 0; expert < count_matrices(tensor); ++expert)
+      if (Status status = write_rows(tensor, expert); !status) return status;
   }
-  written_.insert(tensor.name);
+  if (!tensor.bytes.empty()) model_->forget(tensor.bytes);
+  return {};
+}
+
+// A matrix in pieces, in its own row order: F32, F16 and BF16 as they are, block formats as F32.
+Status CheckpointWriter::write_rows(const GgufTensor& tensor, std::int64_t expert) {
+  const auto place = place_of(tensor, expert);
+  if (!place) return place.error();
+  const std::int64_t rows = tensor.shape[1], first = expert * rows, columns = tensor.columns(), row_bytes = tensor.format->row_bytes(columns);
+  ++written_[tensor.name];
   const bool plain = tensor.format == &kF32 || tensor.format == &kF16 || tensor.format == &kBF16;
   if (Status status = open_shard(); !status) return status;
   const std::string name = place->name + "." + place->suffix;
@@ -293,26 +318,26 @@ Status CheckpointWriter::write_plain(const GgufTensor& tensor) {
   const std::uint64_t before = shard_->data_bytes();
   if (Status status = shard_->begin(name, plain ? std::string(tensor.format->name) : "F32", {rows, columns}); !status) return status;
   data_bytes_ += shard_->data_bytes() - before;
-  values.resize(static_cast<std::size_t>(kRowsAtOnce * columns));
+  std::vector<std::byte> buffer;
+  std::vector<float> values(static_cast<std::size_t>(kRowsAtOnce * columns));
   for (std::int64_t begin = 0; begin < rows; begin += kRowsAtOnce) {
     const std::int64_t end = std::min(rows, begin + kRowsAtOnce);
-    const auto bytes = model_->rows(tensor, begin, end, buffer);
+    const auto bytes = model_->rows(tensor, first + begin, first + end, buffer);
     for (std::int64_t row = begin; row < end; ++row)
       tensor.format->decode(bytes.data() + (row - begin) * row_bytes, columns / tensor.format->values_per_block, values.data() + (row - begin) * columns);
     const std::span<const float> decoded(values.data(), static_cast<std::size_t>((end - begin) * columns));
     const auto bad = std::find_if_not(decoded.begin(), decoded.end(), [](float value) { return std::isfinite(value); });
     if (bad != decoded.end())
       return Error{Code::kNonFinite, fmt::format("{}: tensor {}, row {}, column {}: {} where a finite weight is needed", model_->path().string(), tensor.name,
-                                                 begin + (bad - decoded.begin()) / columns, (bad - decoded.begin()) % columns, *bad)};
+                                                 first + begin + (bad - decoded.begin()) / columns, (bad - decoded.begin()) % columns, *bad)};
     if (Status status = shard_->write(plain ? bytes : std::as_bytes(decoded)); !status) return status;
   }
-  if (!tensor.bytes.empty()) model_->forget(tensor.bytes);
   return shard_->data_bytes() >= options_.shard_bytes ? close_shard() : Status();
 }
 
 Status CheckpointWriter::finish() {
   for (const GgufTensor& tensor : model_->tensors())
-    if (!is_of_config(tensor) && !written_.contains(tensor.name))
+    if (!is_of_config(tensor) && written_[tensor.name] != count_matrices(tensor))
       return Error{Code::kNotFound, fmt::format("{}: tensor {} was not written", directory_.string(), tensor.name)};
   if (Status status = close_shard(); !status) return status;
   std::error_code code;

@@ -13,7 +13,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,23 +37,25 @@ class CheckpointWriter {
   const GgufFile& model() const { return *model_; }
   const Shape& shape() const { return shape_; }
 
+  // A tensor is one matrix, or the matrices of all experts of a layer: `expert` says which one.
+  static std::int64_t count_matrices(const GgufTensor& tensor) { return tensor.shape.size() > 2 ? tensor.shape[2] : 1; }
   // "blk.3.ffn_up.weight" is "model.layers.3.mlp.up_proj".  Errors: kUnsupported for a tensor without a name there.
-  Result<std::string> module_name(const GgufTensor& tensor) const;
-  // A matrix inside the layers: what quantizers quantize. The embedding and the output matrix are not.
+  Result<std::string> module_name(const GgufTensor& tensor, std::int64_t expert = 0) const;
+  // Matrices inside the layers: what quantizers quantize. The embedding, the output matrix and a mixture's router are not.
   static bool is_linear(const GgufTensor& tensor);
 
   // Numbers that config.json says: they are no arrays there.
   static bool is_of_config(const GgufTensor& tensor);
 
   // values [N, K]: the matrix as F32, its rows in the checkpoint's order.  Errors: kNonFinite with row and column.
-  Status read_matrix(const GgufTensor& tensor, std::vector<float>& values) const;
+  Status read_matrix(const GgufTensor& tensor, std::vector<float>& values, std::int64_t expert = 0) const;
 
-  // Row `row` of the model's matrix (or value of its bias) is row [row] of this in the checkpoint.
+  // Row `row` of the model's matrix (or value of its bias) is row [row] of this in the checkpoint. Experts: of one of them.
   Result<std::vector<std::int64_t>> stored_rows(const GgufTensor& tensor) const;
 
-  // One tensor: weights of linear layers as arrays in the checkpoint's row order, everything else as it is in the model, or with
-  // other values in the model's order (norms that AWQ scaled). Every tensor of the model but is_of_config once, in any order.
-  Status write_linear(const GgufTensor& tensor, std::span<const StoredArray> arrays);
+  // One tensor: weights of linear layers (of experts, one by one) as arrays in the checkpoint's row order, everything else as it is in the
+  // model, or with other values in the model's order (norms that AWQ scaled). Every tensor of the model but is_of_config once, in any order.
+  Status write_linear(const GgufTensor& tensor, std::span<const StoredArray> arrays, std::int64_t expert = 0);
   Status write_plain(const GgufTensor& tensor);
   Status write_values(const GgufTensor& tensor, std::span<const float> values);
   // Arrays that the model lacks, beside a module's weight (a bias that a method adds, an activation scale).
@@ -66,7 +67,7 @@ class CheckpointWriter {
  private:
   struct Place {
     const Module* module = nullptr;
-    std::string name;      // with the layer's number, without ".weight" or ".bias"
+    std::string name;      // with the numbers of layer and expert, without ".weight" or ".bias"
     std::string suffix;    // "weight" or "bias"
   };
   CheckpointWriter(std::filesystem::path directory, std::shared_ptr<const GgufFile> model, CheckpointOptions options)
@@ -74,8 +75,9 @@ class CheckpointWriter {
 
   Status prepare();
   Status write_tokenizer();
-  Result<Place> place_of(const GgufTensor& tensor) const;
+  Result<Place> place_of(const GgufTensor& tensor, std::int64_t expert = 0) const;
   Status write_array(const std::string& name, const StoredArray& array);
+  Status write_rows(const GgufTensor& tensor, std::int64_t expert);
   Status open_shard();
   Status close_shard();
   Status write_text(const std::string& name, const std::string& text) const;
@@ -92,7 +94,7 @@ class CheckpointWriter {
   int shards_ = 0;
   std::uint64_t header_bytes_ = 0, data_bytes_ = 0;
   std::map<std::string, int> shard_of_;    // array to shard, 1-based
-  std::set<std::string> written_;          // tensors of the model
+  std::map<std::string, std::int64_t> written_;  // matrices (or vectors) of each tensor of the model
 };
 
 }  // namespace quantfleet::huggingface

@@ -17,6 +17,7 @@ constexpr ClassName kClasses[] = {
     {"llama", "LlamaForCausalLM"},        {"mistral", "MistralForCausalLM"},  {"qwen2", "Qwen2ForCausalLM"},       {"qwen3", "Qwen3ForCausalLM"},
     {"gemma", "GemmaForCausalLM"},        {"gemma2", "Gemma2ForCausalLM"},    {"gemma3_text", "Gemma3ForCausalLM"}, {"phi3", "Phi3ForCausalLM"},
     {"olmo2", "Olmo2ForCausalLM"},        {"starcoder2", "Starcoder2ForCausalLM"}, {"gpt2", "GPT2LMHeadModel"},   {"gpt_neox", "GPTNeoXForCausalLM"},
+    {"mixtral", "MixtralForCausalLM"},    {"qwen2_moe", "Qwen2MoeForCausalLM"}, {"qwen3_moe", "Qwen3MoeForCausalLM"},
 };
 
 // Numbers of a model's keys under "<architecture>.".
@@ -61,11 +62,11 @@ bool same(const GgufValue& a, const GgufValue& b) {
 
 // Keys that the engine reads and config.json, as written here, may lack.
 constexpr std::string_view kChangingKeys[] = {"attention.scale", "attention.sliding_window", "rope.scaling.factor", "rope.scaling.attn_factor", "rope.scale_linear",
-                                              "attn_logit_softcapping", "final_logit_softcapping", "expert_count"};
+                                              "attn_logit_softcapping", "final_logit_softcapping", "expert_count", "expert_weights_scale"};
 
 bool is_neutral(std::string_view key, const GgufValue& value) {
   const std::optional<double> number = as_number(value);
-  return number && (*number == 0 || (*number == 1 && key.starts_with("rope.scal")));
+  return number && (*number == 0 || (*number == 1 && (key.starts_with("rope.scal") || key == "expert_weights_scale")));
 }
 
 Status compare(const GgufFile& model, const std::string& prefix, const Metadata& read_back) {
@@ -90,10 +91,11 @@ Result<const HfArchitecture*> find_hf_architecture(const GgufFile& model) {
   const auto name = model.get_string("general.architecture");
   if (!name) return name.error();
   std::string known;
-  const bool windowed = Keys(model).integer("attention.sliding_window", 0) > 0;
+  const bool windowed = Keys(model).integer("attention.sliding_window", 0) > 0, mixture = Keys(model).integer("expert_count", 0) > 0;
   for (const ClassName& one : kClasses)
     for (const HfArchitecture& architecture : all_hf_architectures()) {
       if (architecture.model_type != one.model_type) continue;
+      if (architecture.gguf == "llama" && mixture != (architecture.model_type == "mixtral")) continue;
       if (architecture.model_type == "llama" && windowed) continue;  // Mistral
       if (architecture.gguf == *name) return &architecture;
       if (known.find(architecture.gguf) == std::string::npos) known += (known.empty() ? "" : ", ") + std::string(architecture.gguf);
@@ -116,6 +118,7 @@ Result<Shape> shape_of(const GgufFile& model) {
   if (!embedding) return Error{Code::kNotFound, fmt::format("{}: tensor token_embd.weight is missing", model.path().string())};
   shape.vocabulary = embedding->rows();
   shape.tied = !model.find_tensor("output.weight");
+  shape.experts = static_cast<int>(keys.integer("expert_count", 0));
   if (keys.error()) return *keys.error();
   return shape;
 }
@@ -179,6 +182,23 @@ Status make_config(const GgufFile& model, const HfArchitecture& architecture, Js
   }
   if (model.find_tensor("rope_factors_short.weight"))
     return Error{Code::kUnsupported, fmt::format("{}: rope_factors_short.weight (Phi-3's long context): config.json as this program writes it cannot say it", model.path().string())};
+  if (shape->experts > 0) {
+    config[type == "mixtral" ? "num_local_experts" : "num_experts"] = shape->experts;
+    config["num_experts_per_tok"] = keys.integer("expert_used_count", 0);
+  }
+  if (type.ends_with("_moe")) {
+    // Widths as the tensors have them: old files lack the keys. Layers without a router are dense.
+    config["decoder_sparse_step"] = 1;
+    config["mlp_only_layers"] = Json::array();
+    for (int layer = 0; layer < shape->layers; ++layer) {
+      if (!model.find_tensor(fmt::format("blk.{}.ffn_gate_inp.weight", layer))) config["mlp_only_layers"].push_back(layer);
+      const GgufTensor* expert = model.find_tensor(fmt::format("blk.{}.ffn_up_exps.weight", layer));
+      if (expert && expert->shape.size() == 3) config["moe_intermediate_size"] = expert->shape[1];
+      const GgufTensor* shared = model.find_tensor(fmt::format("blk.{}.ffn_up_shexp.weight", layer));
+      if (shared && shared->shape.size() == 2 && type == "qwen2_moe") config["shared_expert_intermediate_size"] = shared->shape[1];
+    }
+    config["norm_topk_prob"] = keys.flag("expert_weights_norm", type == "qwen3_moe");
+  }
   const std::int64_t window = keys.integer("attention.sliding_window", 0);
   if (window > 0) config["sliding_window"] = window;
   if (type == "gemma2") {

@@ -52,13 +52,6 @@ class Exl2Weight final : public LinearWeight {
   std::vector<float> scales;               // [G, N]
 };
 
-// half((code + 1)^2) * (half(max) * half(1 / 256)), each product rounded to half.
-float scale_of(unsigned code, float max) {
-  const float square = static_cast<float>((code + 1) * (code + 1));
-  const float unit = half_to_float(float_to_half(max * (1.0f / 256)));
-  return half_to_float(float_to_half(square * unit));
-}
-
 Result<std::string> describe(JsonReader& config) {
   const double bits = config.number("bits", 0, 16, 0);
   if (config.error()) return *config.error();
@@ -119,7 +112,7 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
   }
   for (std::int64_t g = 0; g < groups; ++g)
     for (std::int64_t n = 0; n < rows; ++n)
-      weight->scales.push_back(scale_of(word_at(**scale, g * rows / 8 + n / 8) >> (4 * (n % 8)) & 15, float_at(**max, g)));
+      weight->scales.push_back(exl2_scale(word_at(**scale, g * rows / 8 + n / 8) >> (4 * (n % 8)) & 15, float_at(**max, g)));
   GroupedRows kept;
   kept.groups = groups;
   kept.group_size = columns;
@@ -134,6 +127,45 @@ Result<std::unique_ptr<LinearWeight>> read(const ModuleArrays& module, JsonReade
 }
 
 }  // namespace
+
+float exl2_scale(unsigned code, float maximum) {
+  const float square = static_cast<float>((code + 1) * (code + 1));
+  const float unit = half_to_float(float_to_half(maximum * (1.0f / 256)));
+  return half_to_float(float_to_half(square * unit));
+}
+
+Result<std::vector<StoredArray>> pack_exl2(const std::string& module, const Exl2Codes& codes) {
+  const std::int64_t N = codes.rows, K = codes.columns, G = static_cast<std::int64_t>(codes.groups.size());
+  if (N % 32 != 0 || K % 32 != 0) return Error{Code::kBadShape, fmt::format("{}: {} outputs and {} inputs; EXL2 has multiples of 32", module, N, K)};
+  std::int64_t words = 0;
+  std::vector<std::uint16_t> groups;
+  for (const Exl2Codes::Group& group : codes.groups) {
+    groups.push_back(static_cast<std::uint16_t>(group.bits));
+    groups.push_back(static_cast<std::uint16_t>(words));
+    words += group.count / 32 * group.bits;
+    if (words > 65535) return Error{Code::kBadShape, fmt::format("{}: {} inputs need more than 65535 words of an output, which EXL2 cannot number", module, K)};
+  }
+  std::vector<std::uint32_t> packed(static_cast<std::size_t>(words * N)), scales(static_cast<std::size_t>(G * N / 8));
+  std::int64_t first = 0, word = 0;
+  for (const Exl2Codes::Group& group : codes.groups) {
+    for (std::int64_t n = 0; n < N; ++n)
+      for (std::int64_t i = 0; i < group.count; ++i)
+        put_bits(packed.data() + word * N + n, N, i * group.bits, group.bits, codes.codes[static_cast<std::size_t>(n * K + first + i)]);
+    first += group.count;
+    word += group.count / 32 * group.bits;
+  }
+  for (std::size_t i = 0; i < codes.scale_codes.size(); ++i) scales[i / 8] |= static_cast<std::uint32_t>(codes.scale_codes[i]) << (4 * (i % 8));
+  std::vector<std::int32_t> order(static_cast<std::size_t>(K));
+  for (std::int64_t k = 0; k < K; ++k) order[static_cast<std::size_t>(codes.inverse[static_cast<std::size_t>(k)])] = static_cast<std::int32_t>(k);
+  std::vector<StoredArray> arrays;
+  arrays.push_back(stored_array("q_weight", "I32", {words, N}, packed));
+  arrays.push_back(stored_array("q_scale", "I32", {G, N / 8}, scales));
+  arrays.push_back(stored_halves("q_scale_max", {G}, codes.maxima));
+  arrays.push_back(stored_array("q_groups", "I16", {2 * G}, groups));
+  arrays.push_back(stored_array("q_invperm", "I32", {K}, codes.inverse));
+  arrays.push_back(stored_array("q_perm", "I32", {K}, order));
+  return arrays;
+}
 
 const LinearFormat kExl2 = {"exl2", describe, read, kSuffixes};
 

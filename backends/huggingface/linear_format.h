@@ -97,6 +97,24 @@ struct HqqCodes {
 // hqq.cc: W_q, scale, zero and the settings as arrays, axis 1, as the package's encoded state.  1, 2, 3, 4 and 8 bits.
 Result<std::vector<StoredArray>> pack_hqq(const std::string& module, const HqqCodes& codes);
 
+// A matrix of EXL2. Inputs are in the order of the file: input k of the matrix is the inverse[k]-th.
+struct Exl2Codes {
+  struct Group {
+    int bits = 4;            // 2 to 6, 8
+    std::int64_t count = 0;  // inputs, a multiple of 32
+  };
+  std::int64_t rows = 0, columns = 0;    // N, K: multiples of 32
+  std::vector<Group> groups;             // bits do not ascend
+  std::vector<std::uint8_t> codes;       // [N, K]: value = (code - 2^(bits - 1)) scale
+  std::vector<std::uint8_t> scale_codes; // [G, N]: 0 to 15
+  std::vector<float> maxima;             // [G]: already rounded to F16
+  std::vector<std::int32_t> inverse;     // [K]
+};
+// exl2.cc: q_weight, q_scale, q_scale_max, q_groups, q_invperm, q_perm.  Error: kBadShape.
+Result<std::vector<StoredArray>> pack_exl2(const std::string& module, const Exl2Codes& codes);
+// The scale of a 4-bit code: half((code + 1)^2) half(half(maximum) half(1 / 256)), each product rounded to half.
+float exl2_scale(unsigned code, float maximum);
+
 struct LinearFormat {
   std::string_view quant_method;  // quantization_config.quant_method
   // The format's name with its numbers, "GPTQ-4bit-128g".

@@ -67,11 +67,19 @@ Json config_w8a8(std::int64_t) {
   return config_of("int-quantized", integers(8, "channel", true, nullptr), activations);
 }
 
+Json config_w8a8_static() {
+  const Json activations = {{"num_bits", 8}, {"type", "int"}, {"symmetric", true}, {"strategy", "tensor"}, {"dynamic", false}, {"observer", "minmax"}};
+  return config_of("int-quantized", integers(8, "channel", true, nullptr), activations);
+}
+
 Result<std::vector<StoredArray>> quantize_w4a16(const LinearInput& weight, std::int64_t group_size, ThreadPool& pool) { return quantize_groups(weight, 4, group_size, true, pool); }
 Result<std::vector<StoredArray>> quantize_w4a16_asym(const LinearInput& weight, std::int64_t group_size, ThreadPool& pool) { return quantize_groups(weight, 4, group_size, false, pool); }
 Result<std::vector<StoredArray>> quantize_w8a16(const LinearInput& weight, std::int64_t, ThreadPool& pool) { return quantize_groups(weight, 8, 0, true, pool); }
 
-Result<std::vector<StoredArray>> quantize_w8a8(const LinearInput& weight, std::int64_t, ThreadPool& pool) {
+namespace {
+
+// One scale per output; codes [N, K].
+std::vector<StoredArray> quantize_rows(const LinearInput& weight, std::span<float> values, ThreadPool& pool) {
   std::vector<std::int8_t> codes(weight.values.size());
   std::vector<float> scales(static_cast<std::size_t>(weight.rows));
   pool.parallel_for(weight.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
@@ -81,13 +89,26 @@ Result<std::vector<StoredArray>> quantize_w8a8(const LinearInput& weight, std::i
       for (std::int64_t k = 0; k < weight.columns; ++k) largest = std::max(largest, std::fabs(row[k]));
       const float scale = std::max(largest / 127.5f, std::numeric_limits<float>::epsilon());
       scales[static_cast<std::size_t>(n)] = scale;
-      for (std::int64_t k = 0; k < weight.columns; ++k)
-        codes[static_cast<std::size_t>(n * weight.columns + k)] = static_cast<std::int8_t>(std::clamp(__builtin_rintf(row[k] / scale), -128.0f, 127.0f));
+      for (std::int64_t k = 0; k < weight.columns; ++k) {
+        const float code = std::clamp(__builtin_rintf(row[k] / scale), -128.0f, 127.0f);
+        codes[static_cast<std::size_t>(n * weight.columns + k)] = static_cast<std::int8_t>(code);
+        if (!values.empty()) values[static_cast<std::size_t>(n * weight.columns + k)] = code * scale;
+      }
     }
   });
   std::vector<StoredArray> arrays;
   arrays.push_back(stored_array("weight", "I8", {weight.rows, weight.columns}, codes));
   arrays.push_back(stored_array("weight_scale", "F32", {weight.rows, 1}, scales));
+  return arrays;
+}
+
+}  // namespace
+
+Result<std::vector<StoredArray>> quantize_w8a8(const LinearInput& weight, std::int64_t, ThreadPool& pool) { return quantize_rows(weight, {}, pool); }
+
+std::vector<StoredArray> quantize_w8a8_static(const LinearInput& weight, float input_scale, std::span<float> values, ThreadPool& pool) {
+  std::vector<StoredArray> arrays = quantize_rows(weight, values, pool);
+  arrays.push_back(stored_array("input_scale", "F32", {1}, std::vector<float>{input_scale}));
   return arrays;
 }
 

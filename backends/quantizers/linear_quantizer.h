@@ -83,7 +83,10 @@ huggingface::Json config_w8a8(std::int64_t);
 Result<std::vector<huggingface::StoredArray>> quantize_w4a16(const LinearInput&, std::int64_t, ThreadPool&);
 Result<std::vector<huggingface::StoredArray>> quantize_w4a16_asym(const LinearInput&, std::int64_t, ThreadPool&);
 Result<std::vector<huggingface::StoredArray>> quantize_w8a16(const LinearInput&, std::int64_t, ThreadPool&);
+huggingface::Json config_w8a8_static();
 Result<std::vector<huggingface::StoredArray>> quantize_w8a8(const LinearInput&, std::int64_t, ThreadPool&);
+// The same weights with the scale of their inputs (calibrated). values [N, K]: what the codes mean.
+std::vector<huggingface::StoredArray> quantize_w8a8_static(const LinearInput& weight, float input_scale, std::span<float> values, ThreadPool& pool);
 
 // extremes.cc
 huggingface::Json config_sparse4(std::int64_t);

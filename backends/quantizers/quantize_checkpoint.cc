@@ -62,7 +62,8 @@ Result<QuantizeReport> quantize_checkpoint(const std::filesystem::path& in, cons
   if (!options.importance_matrix.empty() && !quantizer->uses_importance)
     return Error{Code::kUsage, fmt::format("--imatrix: {} does not weigh columns", quantizer->name)};
   if (options.group_size > 0 && quantizer->group_size == 0) return Error{Code::kUsage, fmt::format("--group-size: {} has no groups to choose", quantizer->name)};
-  auto model = open_model_file(in);
+  if (Status status = check_rotation(options); !status) return status.error();
+  auto model = open_model_file(in, options.rotation, options.threads);
   if (!model) return model.error();
   std::optional<ImportanceMatrix> matrix;
   if (!options.importance_matrix.empty()) {
@@ -76,6 +77,7 @@ Result<QuantizeReport> quantize_checkpoint(const std::filesystem::path& in, cons
   settings.quantization_config = quantizer->config(group_size);
   settings.metadata["quantfleet.quantizer"] = quantizer->name;
   if (!options.program_version.empty()) settings.metadata["quantfleet.program_version"] = options.program_version;
+  if (options.rotation) settings.metadata["quantfleet.rotation"] = options.rotation->text();
   if (quantizer->only_here) settings.metadata["quantfleet.format"] = quantizer->name;
   auto writer = CheckpointWriter::create(out, *model, settings);
   if (!writer) return writer.error();
@@ -93,18 +95,25 @@ Result<QuantizeReport> quantize_checkpoint(const std::filesystem::path& in, cons
     QuantizedTensor entry{tensor.name, tensor.format, static_cast<std::uint64_t>(tensor.count_values()), 0, ""};
     const bool matrix_outside = quantizer->whole_model && tensor.shape.size() == 2 && tensor.name.ends_with(".weight");
     if (CheckpointWriter::is_linear(tensor) || matrix_outside) {
-      if (Status status = (*writer)->read_matrix(tensor, values); !status) return status.error();
-      LinearInput weight{(*writer)->module_name(tensor).value(), tensor.rows(), tensor.columns(), values, {}};
+      const std::int64_t experts = CheckpointWriter::count_matrices(tensor);
+      std::span<const float> importance;
       if (matrix)
-        if (const auto found = matrix->entries.find(tensor.name); found != matrix->entries.end()) weight.importance = found->second.mean_square;
-      const auto arrays = quantizer->quantize(weight, group_size, pool);
-      if (!arrays) return at(in.string(), arrays.error());
-      const auto rmse = measure(*quantizer, settings.quantization_config, weight, *arrays, pool);
-      if (!rmse) return at(in.string(), rmse.error());
+        if (const auto found = matrix->entries.find(tensor.name); found != matrix->entries.end()) importance = found->second.mean_square;
+      double squares = 0;
+      for (std::int64_t expert = 0; expert < experts; ++expert) {
+        if (Status status = (*writer)->read_matrix(tensor, values, expert); !status) return status.error();
+        LinearInput weight{(*writer)->module_name(tensor, expert).value(), tensor.shape[1], tensor.columns(), values, {}};
+        if (!importance.empty()) weight.importance = importance.subspan(static_cast<std::size_t>(expert * tensor.columns()), static_cast<std::size_t>(tensor.columns()));
+        const auto arrays = quantizer->quantize(weight, group_size, pool);
+        if (!arrays) return at(in.string(), arrays.error());
+        const auto rmse = measure(*quantizer, settings.quantization_config, weight, *arrays, pool);
+        if (!rmse) return at(in.string(), rmse.error());
+        squares += *rmse * *rmse / static_cast<double>(experts);
+        if (Status status = (*writer)->write_linear(tensor, *arrays, expert); !status) return status.error();
+      }
       entry.format = nullptr;
       entry.stored_as = quantizer->name;
-      entry.rmse = *rmse;
-      if (Status status = (*writer)->write_linear(tensor, *arrays); !status) return status.error();
+      entry.rmse = std::sqrt(squares);
     } else if (Status status = (*writer)->write_plain(tensor); !status) {
       return status.error();
     }

@@ -270,6 +270,11 @@ std::vector<float> prepared_importance(const std::vector<float>& mean_square) {
   return values;
 }
 
+Status check_rotation(const QuantizeOptions& options) {
+  if (!options.rotation || options.importance_matrix.empty()) return {};
+  return Error{Code::kUsage, "--imatrix belongs to the model before the rotation; convert with --rotate first, and measure the importance of what comes out"};
+}
+
 std::span<const std::string_view> quantize_format_names() {
   static const std::vector<std::string_view> kNames = [] {
     std::vector<std::string_view> names;
@@ -286,7 +291,8 @@ Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std
   const Mix* mix = options.formats.empty() ? find_mix(options.format) : &given;
   if (!mix)
     return Error{Code::kUnknownFormat, fmt::format("no format is called {}; known are {}", options.format, known_names())};
-  auto model = open_model_file(in);
+  if (Status status = check_rotation(options); !status) return status.error();
+  auto model = open_model_file(in, options.rotation, options.threads);
   if (!model) return model.error();
   if ((*model)->tensors().empty()) return Error{Code::kBadValue, fmt::format("{}: has no tensors to quantize", in.string())};
   std::error_code ignored;

@@ -4,12 +4,14 @@
 
 #include "backends/formats/block_format.h"
 #include "backends/quantizers/imatrix_file.h"
+#include "backends/quantizers/rotation.h"
 #include "contract/error.h"
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +23,7 @@ struct QuantizeOptions {
   std::string format;                          // "Q4_K_M"
   std::filesystem::path importance_matrix;     // empty: none
   std::int64_t group_size = 0;                 // weights that share a scale, of Hugging Face formats with groups; 0: the usual number
+  std::optional<Rotation> rotation;            // of the model before it is quantized; not with an importance matrix file
   int threads = 1;
   std::map<std::string, const BlockFormat*, std::less<>> formats;  // not empty: of these tensors, in place of a mix; the others stay as they are
   const ImportanceMatrix* importance = nullptr;                    // in place of a file
@@ -52,6 +55,9 @@ struct QuantizeReport {
 // binary16), kBadShape (importance of the wrong length), kInterrupted (progress said stop), and those of the reader and the writer.
 Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std::filesystem::path& out,
                                       const QuantizeOptions& options);
+
+// Error: kUsage where an importance matrix file and a rotation meet.
+Status check_rotation(const QuantizeOptions& options);
 
 // Names `quantize_model` accepts: F32, F16, BF16, Q8_0, Q4_0, ..., Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S, ..., Q6_K.
 std::span<const std::string_view> quantize_format_names();

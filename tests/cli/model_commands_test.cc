@@ -226,8 +226,12 @@ TEST_CASE("imatrix writes what quantize reads, and says what it was made of", "[
 TEST_CASE("quantize with a calibration text writes folders and mixes, and says what it was made of", "[cli][calibration]") {
   write("calibration.txt", std::string(500, 'x') + " the text " + std::string(300, 'y'));
   const std::string in = "quantize " + (folder() / "tiny.gguf") + " ", text = " --text " + (folder() / "calibration.txt") + " --context 64 --json";
-  for (const char* format : {"GPTQ-4bit-g64", "AWQ-4bit-g128"}) {
-    const Outcome made = run(in + (folder() / format) + " --format " + format + text);
+  struct Case {
+    std::string format, more, read_as;
+  };
+  for (const auto& [format, more, read_as] : {Case{"GPTQ-4bit-g64", "", "GPTQ"}, Case{"AWQ-4bit-g128", "", "AWQ-"}, Case{"w8a8-static", " --smoothquant 0.5", "CT-w8"}, Case{"exl2", " --bpw 4.5", "EXL2-4.50bpw"},
+                                              Case{"SparseGPT-4bit-g64", "", "sparse-2:4-4bit"}}) {
+    const Outcome made = run(in + (folder() / format) + " --format " + format + more + text);
     CAPTURE(made.error);
     REQUIRE(made.code == 0);
     const auto json = nlohmann::json::parse(made.out);
@@ -242,7 +246,7 @@ TEST_CASE("quantize with a calibration text writes folders and mixes, and says w
     CHECK(run("inspect " + (folder() / format)).out.find("calibration_text calibration.txt") != std::string::npos);
     const Outcome read = run("perplexity " + (folder() / format) + " --text " + (folder() / "calibration.txt") + " --context 64 --json");
     REQUIRE(read.code == 0);
-    CHECK(nlohmann::json::parse(read.out)["format"].get<std::string>().starts_with(std::string(format).substr(0, 4)));
+    CHECK(nlohmann::json::parse(read.out)["format"].get<std::string>().starts_with(read_as));
   }
   const Outcome mixed = run(in + (folder() / "mixed.gguf") + " --budget-bpw 5 --candidates Q3_K,Q4_K,Q8_0" + text);
   CAPTURE(mixed.error);
@@ -256,6 +260,8 @@ TEST_CASE("quantize with a calibration text writes folders and mixes, and says w
                                             std::pair(std::string("--budget-bpw 4"), "needs a calibration text (--text FILE)"),
                                             std::pair(std::string("--format Q4_0 --budget-bpw 4"), "one of --format, --budget-bpw and --budget-size is needed"),
                                             std::pair("--format AWQ-4bit-g128 --mse" + text, "--mse is for GPTQ"),
+                                            std::pair("--format GPTQ-4bit --smoothquant 0.5" + text, "--smoothquant is for w8a8-static"),
+                                            std::pair("--format exl2" + text, "--format exl2 needs the bits per weight"),
                                             std::pair("--format GPTQ-5bit" + text, "no format is called GPTQ-5bit"),
                                             std::pair("--format GPTQ-4bit-g96" + text, "256 inputs do not divide into groups of 96")}) {
     const Outcome refused = run(in + (folder() / "refused") + " " + arguments);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""GPTQ and AWQ written down once more, in numpy and double, from their papers: what the quantizers are checked against.
+"""GPTQ, AWQ, SparseGPT and SmoothQuant written down once more, in numpy and double, from their papers: what the quantizers are checked against.
 
     tests/interop/calibrated.py --golden tests/golden/calibrated.json   writes the cases of tests/backends/quantizers/calibrated_test.cc
     tests/interop/calibrated.py QUANTFLEET                              quantizes a folder with QUANTFLEET and does it again here: inputs of
@@ -7,6 +7,7 @@
 
 GPTQ (Frantar et al. 2022): the inverse Hessian by numpy.linalg.inv and its upper Cholesky factor, column by column.
 AWQ (Lin et al. 2023): errors from the inputs themselves, not from their second moments.
+SparseGPT (Frantar & Alistarh 2023): two of every four, with rounding. SmoothQuant (Xiao et al. 2023): scales of columns.
 """
 import argparse
 import json
@@ -73,6 +74,42 @@ def gptq(w, x, bits, size, symmetric, act_order, damping):
     values = np.zeros(w.shape)
     values[:, order] = w
     return codes, values
+
+
+def sparse_gpt(w, x, bits, size, damping, feedback=True):
+    """Values [N, K]. Without feedback: Wanda's choice, rounded."""
+    w = w.astype(np.float64).copy()
+    hessian = x.astype(np.float64).T @ x.astype(np.float64)
+    if not feedback:
+        hessian = np.diag(np.diag(hessian))
+    dead = np.diag(hessian) == 0
+    hessian[dead, dead] = 1
+    w[:, dead] = 0
+    hessian += damping * np.mean(np.diag(hessian)) * np.eye(len(hessian))
+    upper = np.linalg.cholesky(np.linalg.inv(hessian)).T
+    diagonal = np.diag(upper)
+
+    def kept(four):
+        return np.argsort(-np.abs(w[:, four:four + 4]) / diagonal[four:four + 4], axis=1, kind="stable")[:, :2]
+
+    for four in range(0, w.shape[1], 4):
+        if four % size == 0:
+            largest = np.max([np.take_along_axis(np.abs(w[:, i:i + 4]), kept(i), 1).max(1) for i in range(four, four + size, 4)], axis=0)
+            scale = np.array([half(s) for s in np.maximum(largest / ((2**bits - 1) / 2), 2.0**-23)])
+        mask = np.zeros((len(w), 4), bool)
+        np.put_along_axis(mask, kept(four), True, 1)
+        for i in range(4):
+            column = four + i
+            value = np.where(mask[:, i], scale * np.clip(np.round(w[:, column] / scale), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1), 0)
+            w[:, column + 1:] -= np.outer((w[:, column] - value) / upper[column, column], upper[column, column + 1:])
+            w[:, column] = value
+    return w
+
+
+def smoothing_scales(w, x, alpha):
+    most_x, most_w = np.abs(x).max(0), np.abs(w).max(0)
+    with np.errstate(divide="ignore"):
+        return np.where((most_x > 0) & (most_w > 0), np.maximum(most_x**alpha / most_w ** (1 - alpha), 1e-5), 1)
 
 
 def awq_scales(w, x, bits, size, steps=20):
@@ -198,8 +235,14 @@ def golden(path):
     codes, values = round_to_nearest(clipped, 4, 16, False)
     awq = {"group_size": 16, "scales": scales.tolist(), "clipped": clipped.tolist(), "codes": codes.tolist(), "error": relative_error(values / scales, w, x),
            "nearest_error": relative_error(round_to_nearest(w, 4, 16, False)[1], w, x)}
+    sparse = []
+    for bits, size in [(4, 16), (8, 32)]:
+        values = sparse_gpt(w, x, bits, size, 0.01)
+        sparse.append({"bits": bits, "group_size": size, "values": values.tolist(), "error": relative_error(values, w, x), "wanda_error": relative_error(sparse_gpt(w, x, bits, size, 0.01, False), w, x)})
+        print(f"SparseGPT {bits} bit: output error {sparse[-1]['error']:.3g}, Wanda {sparse[-1]['wanda_error']:.3g}")
+    smooth = [{"alpha": alpha, "scales": smoothing_scales(w, x, alpha).tolist()} for alpha in (0.5, 0.85)]
     with open(path, "w") as file:
-        json.dump({"origin": "tests/interop/calibrated.py --golden, numpy " + np.__version__, "x": x.tolist(), "w": w.tolist(), "gptq": cases, "awq": awq}, file)
+        json.dump({"origin": "tests/interop/calibrated.py --golden, numpy " + np.__version__, "x": x.tolist(), "w": w.tolist(), "gptq": cases, "awq": awq, "sparse_gpt": sparse, "smoothquant": smooth}, file)
     for case in cases:
         print(f"GPTQ {case['bits']} bit, groups of {case['group_size']}: output error {case['error']:.3g}, nearest {case['nearest_error']:.3g}")
     print(f"AWQ: output error {awq['error']:.3g}, nearest {awq['nearest_error']:.3g}")

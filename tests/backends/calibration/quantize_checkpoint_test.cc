@@ -1,8 +1,10 @@
-// GPTQ and AWQ of whole models: better than rounding on the same grid, in the outputs of the layers and in the distribution of the
+// Calibrated methods on whole models: better than rounding on the same grid, in the outputs of the layers and in the distribution of the
 // next token; the same bytes for any thread count and instruction set; one sentence for what does not fit.
 #include "backends/calibration/importance.h"
 #include "backends/calibration/layer_walk.h"
 #include "backends/calibration/quantize_checkpoint.h"
+#include "backends/formats/row_int8.h"
+#include "backends/formats/safetensors.h"
 #include "backends/huggingface/checkpoint.h"
 #include "tests/backends/calibration/divergence.h"
 #include "tests/random_model.h"
@@ -71,11 +73,11 @@ double mean_output_error(const CalibratedReport& report) {
 }
 
 TEST_CASE("names of calibrated formats", "[calibration]") {
-  for (const char* name : {"GPTQ-4bit-g128", "GPTQ-3bit", "GPTQ-8bit-g32-asym-actorder", "GPTQ-2bit-asym", "AWQ-4bit-g64", "AWQ-4bit"})
+  for (const char* name : {"w8a8-static", "exl2", "SparseGPT-4bit-g32", "SparseGPT-8bit", "GPTQ-4bit-g128", "GPTQ-3bit", "GPTQ-8bit-g32-asym-actorder", "GPTQ-2bit-asym", "AWQ-4bit-g64", "AWQ-4bit"})
     CHECK(parse_calibrated_format(name).value().name() == name);
   CHECK(parse_calibrated_format("gptq-4BIT-G128").value().name() == "GPTQ-4bit-g128");
   CHECK(parse_calibrated_format("GPTQ-4bit").value().group_size == -1);
-  for (const char* name : {"GPTQ-5bit", "GPTQ-4bit-g0", "GPTQ-4bit-g128-fast", "AWQ-3bit-g128", "AWQ-4bit-asym", "GPTQ", "GPTQ-4bit-actorder-asym"}) {
+  for (const char* name : {"GPTQ-5bit", "GPTQ-4bit-g0", "GPTQ-4bit-g128-fast", "AWQ-3bit-g128", "SparseGPT-3bit", "AWQ-4bit-asym", "GPTQ", "GPTQ-4bit-actorder-asym"}) {
     CAPTURE(name);
     CHECK(parse_calibrated_format(name).error().code == Code::kUnknownFormat);
   }
@@ -139,14 +141,16 @@ TEST_CASE("each expert's inputs are those of the tokens that met it", "[calibrat
   }
 }
 
-TEST_CASE("GPTQ and AWQ write the same folder for any thread count and instruction set", "[calibration]") {
+TEST_CASE("calibrated methods write the same folder for any thread count and instruction set", "[calibration]") {
   const Folder folder;
   const fs::path model = folder.path / "model.gguf", text = folder.path / "text.txt";
   REQUIRE(test::write_random_model(model, {.layers = 2}).has_value());
   write_text(text, 600);
-  const std::string format = GENERATE("GPTQ-4bit-g32", "GPTQ-3bit-asym-actorder", "AWQ-4bit-g32");
+  const std::string format = GENERATE("GPTQ-4bit-g32", "GPTQ-3bit-asym-actorder", "AWQ-4bit-g32", "w8a8-static", "SparseGPT-4bit-g32", "exl2");
   CAPTURE(format);
   CalibratedOptions options = options_for(format, text, 48);
+  options.smoothing = format == "w8a8-static" ? 0.5 : 0;
+  options.bits_per_weight = 4.5;
   options.text.count_windows = 3;
   options.text.seed = 9;
   const auto report = quantize_checkpoint(model, folder.path / "first", options).value();
@@ -171,7 +175,7 @@ TEST_CASE("GPTQ and AWQ write the same folder for any thread count and instructi
   CHECK(meta["version"] == "test");
   // And opens, with what it says as keys.
   const auto written = open_model_file(folder.path / "first").value();
-  CHECK(written->string_or("quantfleet.quantizer", "").value() == (format.starts_with("AWQ") ? "awq" : "gptq"));
+  CHECK(written->string_or("quantfleet.quantizer", "").value() == (format.starts_with("AWQ") ? "awq" : format.starts_with("GPTQ") ? "gptq" : format.starts_with("Sparse") ? "sparsegpt" : format == "exl2" ? "exl2" : "smoothquant"));
   CHECK(written->string_or("quantfleet.calibration_sha256", "").value() == report.text_sha256);
   CHECK(written->string_or("quantfleet.calibration_seed", "").value() == "9");
   CHECK(written->string_or("quantfleet.calibration_windows", "").value() == "3");
@@ -202,6 +206,127 @@ TEST_CASE("GPTQ and AWQ beat rounding on the oracle's model, in outputs and in d
     CAPTURE(format);
     CHECK(errors[1] < errors[0]);
     CHECK(divergences[1] < divergences[0]);
+  }
+}
+
+TEST_CASE("static int8 activations run, and SmoothQuant saves a model with outlier channels", "[calibration][oracle]") {
+  if (!test::has_shared("oracle/models/main/imatrix.dat")) return;
+  const bool show = std::getenv("QUANTFLEET_SHOW");
+  const Folder folder;
+  const fs::path plain = test::unpacked("oracle/models/main/llama256.f32.gguf.zst"), text = test::shared_root() / "oracle/text/calib_visible.txt", hard = folder.path / "hard.gguf";
+  test::write_with_outliers(plain, hard);
+  const auto tokenizer = Tokenizer::from_gguf(*open_model_file(plain).value()).value();
+  const auto evaluation = read_calibration_text(*tokenizer, {test::shared_root() / "oracle/text/eval_visible.txt", 256, show ? 12 : 2, 0}).value();
+  std::map<std::pair<bool, double>, double> divergence;
+  for (const bool outliers : {false, true}) {
+    const fs::path model = outliers ? hard : plain;
+    const std::vector<float> reference = test::logits_of(model, evaluation.windows);
+    for (const double smoothing : {0.0, 0.5}) {
+      CalibratedOptions options = options_for("w8a8-static", text, 256);
+      options.text.count_windows = show ? 24 : 6;
+      options.smoothing = smoothing;
+      const fs::path out = folder.path / fmt::format("out-{}-{}", outliers, smoothing);
+      const auto report = quantize_checkpoint(model, out, options).value();
+      if (!outliers || smoothing > 0) CHECK(mean_output_error(report) < 1e-3);
+      divergence[{outliers, smoothing}] = test::mean_divergence(reference, test::logits_of(out, evaluation.windows, ActivationKind::kInt8), 512);
+      if (show) std::printf("w8a8-static, alpha %.1f, %s: mean KL divergence %.5f\n", smoothing, outliers ? "outlier channels" : "as it is", divergence[{outliers, smoothing}]);
+      const auto file = open_model_file(out).value();
+      const RowInt8Format* rows = as_row_int8(*file->find_tensor("blk.0.ffn_down.weight")->format);
+      REQUIRE(rows);
+      CHECK(rows->input_scale > 0);
+    }
+  }
+  CHECK(divergence[{false, 0.0}] < 0.01);
+  CHECK(divergence[{false, 0.5}] < 0.01);
+  CHECK(divergence[{true, 0.5}] < 0.01);
+  CHECK(divergence[{true, 0.0}] > 4 * divergence[{true, 0.5}]);
+}
+
+TEST_CASE("EXL2 meets its bits, and more of them are closer to the model", "[calibration][oracle]") {
+  if (!test::has_shared("oracle/models/main/imatrix.dat")) return;
+  const bool show = std::getenv("QUANTFLEET_SHOW");
+  const Folder folder;
+  const fs::path model = test::unpacked("oracle/models/main/llama256.f32.gguf.zst"), text = test::shared_root() / "oracle/text/calib_visible.txt";
+  const auto tokenizer = Tokenizer::from_gguf(*open_model_file(model).value()).value();
+  const auto evaluation = read_calibration_text(*tokenizer, {test::shared_root() / "oracle/text/eval_visible.txt", 256, show ? 12 : 2, 0}).value();
+  const std::vector<float> reference = test::logits_of(model, evaluation.windows);
+  CalibratedOptions options = options_for("exl2", text, show ? 256 : 128);
+  options.text.count_windows = show ? 24 : 4;
+  double last = 1;
+  for (const double bits : show ? std::vector<double>{2.5, 3, 3.5, 4, 5, 6} : std::vector<double>{3, 4.5}) {
+    options.bits_per_weight = bits;
+    const fs::path out = folder.path / fmt::format("exl2-{}", bits);
+    const auto report = quantize_checkpoint(model, out, options).value();
+    double stored = 0, weights = 0;
+    const auto arrays = SafetensorsFile::open(out / "model.safetensors").value();
+    for (const SafetensorsArray& array : arrays->arrays())
+      if (array.name.find(".q_") != std::string::npos && !array.name.ends_with("q_perm")) stored += 8.0 * static_cast<double>(array.bytes.size());
+    for (const CalibratedTensor& tensor : report.tensors)
+      if (tensor.format == "exl2") weights += static_cast<double>(tensor.count_values);
+    CHECK(stored / weights <= bits);
+    CHECK(stored / weights > bits - 0.15);
+    const double divergence = test::mean_divergence(reference, test::logits_of(out, evaluation.windows), 512);
+    if (show) std::printf("exl2 of %.1f bits, stored %.3f: mean KL divergence %.5f, output error %.5f\n", bits, stored / weights, divergence, mean_output_error(report));
+    CHECK(divergence < 0.5 * last);
+    last = divergence;
+  }
+  options.bits_per_weight = 2.05;
+  CHECK_THAT(quantize_checkpoint(model, folder.path / "small", options).error().detail, Catch::Contains("bits per weight are less than the"));
+  CHECK(!fs::exists(folder.path / "small"));
+}
+
+TEST_CASE("SparseGPT beats Wanda on the oracle's model", "[calibration][oracle]") {
+  if (!test::has_shared("oracle/models/main/imatrix.dat")) return;
+  const bool show = std::getenv("QUANTFLEET_SHOW");
+  const Folder folder;
+  const fs::path model = test::unpacked("oracle/models/main/llama256.f32.gguf.zst"), text = test::shared_root() / "oracle/text/calib_visible.txt";
+  const auto tokenizer = Tokenizer::from_gguf(*open_model_file(model).value()).value();
+  const auto evaluation = read_calibration_text(*tokenizer, {test::shared_root() / "oracle/text/eval_visible.txt", 256, show ? 12 : 2, 0}).value();
+  const std::vector<float> reference = test::logits_of(model, evaluation.windows);
+  for (const char* format : {"SparseGPT-8bit-g128", "SparseGPT-4bit-g64"}) {
+    CalibratedOptions options = options_for(format, text, 256);
+    options.text.count_windows = show ? 24 : 6;
+    double errors[2], divergences[2];
+    for (const bool feedback : {false, true}) {
+      options.error_feedback = feedback;
+      const fs::path out = folder.path / (std::string(format) + (feedback ? "" : "-wanda"));
+      errors[feedback] = mean_output_error(quantize_checkpoint(model, out, options).value());
+      divergences[feedback] = test::mean_divergence(reference, test::logits_of(out, evaluation.windows), 512);
+    }
+    if (show) std::printf("%-22s output error %.5f, Wanda %.5f; mean KL divergence %.5f, Wanda %.5f\n", format, errors[1], errors[0], divergences[1], divergences[0]);
+    CAPTURE(format);
+    CHECK(errors[1] < errors[0]);
+    CHECK(divergences[1] < divergences[0]);
+  }
+}
+
+TEST_CASE("mixtures of experts: every method's folder opens, and is close to the model", "[calibration][oracle]") {
+  const std::string name = GENERATE("mixtral_like", "qwen2moe");
+  const std::string path = fmt::format("oracle/models/arch/{}.gguf.zst", name);
+  if (!test::has_shared(path)) return;
+  const Folder folder;
+  const fs::path model = test::unpacked(path), text = test::shared_root() / "oracle/text/calib_visible.txt";
+  const auto file = open_model_file(model).value();
+  const auto tokenizer = Tokenizer::from_gguf(*file).value();
+  const auto windows = read_calibration_text(*tokenizer, {text, 64, 2, 5}).value().windows;
+  const std::vector<float> reference = test::logits_of(model, windows);
+  const std::size_t vocabulary = reference.size() / (2 * 32);
+  const std::map<std::string, double> bounds = {{"GPTQ-8bit-g32", 0.003}, {"w8a8-static", 0.01}, {"AWQ-4bit-g32", 0.15}, {"exl2", 0.01}};
+  for (const auto& [format, bound] : bounds) {
+    if (name == "qwen2moe" && (format == "exl2" || format == "AWQ-4bit-g32")) continue;  // for speed
+    CAPTURE(name, format);
+    CalibratedOptions options = options_for(format, text, 64);
+    options.text.count_windows = 3;
+    options.bits_per_weight = 8;
+    const auto report = quantize_checkpoint(model, folder.path / format, options).value();
+    const auto written = open_model_file(folder.path / format).value();
+    CHECK(written->tensors().size() == file->tensors().size());
+    for (const GgufTensor& tensor : file->tensors()) CHECK(written->find_tensor(tensor.name)->shape == tensor.shape);
+    CHECK(written->find_tensor("blk.0.ffn_gate_inp.weight")->format->name == "F32");  // the router stays
+    if (format == "w8a8-static") CHECK(as_row_int8(*written->find_tensor("blk.0.ffn_up_exps.weight")->format));
+    const double divergence = test::mean_divergence(reference, test::logits_of(folder.path / format, windows), vocabulary);
+    CHECK(divergence < bound);
+    if (std::getenv("QUANTFLEET_SHOW")) std::printf("%s %s: mean KL divergence %.5f, output error %.5f\n", name.c_str(), format.c_str(), divergence, mean_output_error(report));
   }
 }
 
@@ -239,12 +364,6 @@ TEST_CASE("what does not fit is one sentence and leaves nothing", "[calibration]
   CalibratedOptions stopped = options_for("GPTQ-4bit-g32", text, 64);
   stopped.progress = [](std::uint64_t, std::uint64_t) { return false; };
   CHECK(quantize_checkpoint(model, out, stopped).error().code == Code::kInterrupted);
-  if (test::has_shared("oracle/models/arch/mixtral_like.gguf.zst")) {
-    const auto mixture = quantize_checkpoint(test::unpacked("oracle/models/arch/mixtral_like.gguf.zst"), out, options_for("GPTQ-4bit-g32", text, 64));
-    REQUIRE(!mixture.has_value());
-    CHECK(mixture.error().code == Code::kUnsupported);
-    CHECK(mixture.error().detail.find("mixtures of experts cannot be written as folders yet") != std::string::npos);
-  }
   int files = 0;
   for (const auto& entry : fs::directory_iterator(folder.path)) files += entry.is_regular_file() || entry.is_directory();
   CHECK(files == 2);

@@ -1,9 +1,14 @@
-// GPTQ and AWQ against an independent implementation in double (tests/interop/calibrated.py, whose cases are in
+// GPTQ, AWQ, SparseGPT and SmoothQuant against an independent implementation in double (tests/interop/calibrated.py, whose cases are in
 // tests/golden/calibrated.json), and the same bits for any thread count and instruction set.
+#include "backends/formats/safetensors.h"
+#include "backends/huggingface/linear_format.h"
 #include "backends/quantizers/awq.h"
+#include "backends/quantizers/exl2.h"
 #include "backends/quantizers/gptq.h"
 #include "backends/quantizers/group_grid.h"
 #include "backends/quantizers/inverse_cholesky.h"
+#include "backends/quantizers/smoothquant.h"
+#include "backends/quantizers/sparse_gpt.h"
 #include "tests/paths.h"
 
 #include <catch2/catch.hpp>
@@ -242,6 +247,100 @@ TEST_CASE("what GPTQ cannot use is one sentence", "[quantizers][gptq]") {
   const auto damped = GptqSolver::create(slightly, 2, {4, -1, true, false, 0.01}, machine.gemm);
   REQUIRE(damped.has_value());
   CHECK(damped->damping() == Approx(0.06).margin(0.011));
+}
+
+// What the reader makes of packed arrays, [N, K].
+std::vector<float> read_back(const std::vector<huggingface::StoredArray>& packed, const huggingface::LinearFormat& format, const huggingface::Json& config) {
+  std::vector<SafetensorsArray> arrays;
+  for (const huggingface::StoredArray& array : packed) arrays.push_back({"m." + array.suffix, array.dtype, array.shape, array.bytes});
+  huggingface::ModuleArrays module{"m", {}};
+  for (std::size_t i = 0; i < arrays.size(); ++i) module.arrays.emplace(packed[i].suffix, &arrays[i]);
+  huggingface::JsonReader reader(config, "config");
+  auto weight = format.read(module, reader);
+  if (!weight) FAIL(weight.error().detail);
+  std::vector<float> values(static_cast<std::size_t>((*weight)->rows() * (*weight)->columns()));
+  for (std::int64_t n = 0; n < (*weight)->rows(); ++n) (*weight)->decode(n, values.data() + n * (*weight)->columns());
+  return values;
+}
+
+TEST_CASE("SparseGPT chooses the weights of the implementation in double, and beats Wanda", "[quantizers][sparse]") {
+  const Case one = read_case();
+  Machine machine(2, "auto");
+  for (const auto& golden : one.golden["sparse_gpt"]) {
+    const int bits = golden["bits"];
+    CAPTURE(bits);
+    const auto feedback = ErrorFeedback::create(one.second, one.columns, false, 0.01, machine.gemm).value();
+    std::vector<float> values = one.w;
+    const auto codes = prune_and_quantize(values, one.rows, feedback, bits, golden["group_size"], machine.gemm, machine.pool);
+    const std::vector<float> expected = flat(golden["values"]);
+    std::size_t near = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) near += std::abs(values[i] - expected[i]) < 1e-6f;
+    CHECK(near > 0.98 * double(values.size()));
+    CHECK(relative_error(one, values, machine) == Approx(golden["error"].get<double>()).epsilon(0.02));
+    CHECK(golden["error"].get<double>() < golden["wanda_error"].get<double>());
+    // With a diagonal alone nothing is passed on: Wanda.
+    std::vector<float> diagonal(one.second.size()), rounded = one.w;
+    for (std::int64_t k = 0; k < one.columns; ++k) diagonal[k * one.columns + k] = one.second[k * one.columns + k];
+    prune_and_quantize(rounded, one.rows, ErrorFeedback::create(diagonal, one.columns, false, 0.01, machine.gemm).value(), bits, golden["group_size"], machine.gemm, machine.pool);
+    CHECK(relative_error(one, rounded, machine) == Approx(golden["wanda_error"].get<double>()).epsilon(0.02));
+    CHECK(read_back(huggingface::pack_sparse("m", codes).value(), huggingface::kSparse, {{"bits", bits}}) == values);
+  }
+}
+
+TEST_CASE("SmoothQuant's scales are the formula's", "[quantizers][smoothquant]") {
+  const Case one = read_case();
+  std::vector<float> most(static_cast<std::size_t>(one.columns));
+  for (std::size_t i = 0; i < one.x.size(); ++i) most[i % most.size()] = std::max(most[i % most.size()], std::abs(one.x[i]));
+  const std::span<const float> matrices[] = {std::span(one.w).first(one.w.size() / 2), std::span(one.w).subspan(one.w.size() / 2)};
+  for (const auto& golden : one.golden["smoothquant"]) {
+    const std::vector<float> scales = smoothing_scales(most, matrices, golden["alpha"]);
+    for (std::size_t k = 0; k < scales.size(); ++k) CHECK(scales[k] == Approx(golden["scales"][k].get<double>()).epsilon(1e-6));
+    CHECK(scales[11] == 1);  // an input that is always zero
+  }
+  CHECK(static_input_scale(255) == 2);
+  CHECK(static_input_scale(0) == 1 / 127.5f);
+}
+
+TEST_CASE("EXL2: more bits cost less, the reader gives the values back, any machine the same", "[quantizers][exl2]") {
+  const std::int64_t K = 160, N = 64, tokens = 400;
+  std::vector<float> x = noise(tokens * K, 5), w = noise(N * K, 6), second(static_cast<std::size_t>(K * K));
+  for (std::int64_t t = 0; t < tokens; ++t) x[t * K + 7] *= 6, x[t * K + 90] *= 4, x[t * K + 33] = 0;
+  for (std::int64_t t = 0; t < tokens; ++t)
+    for (std::int64_t i = 0; i < K; ++i)
+      for (std::int64_t j = 0; j < K; ++j) second[i * K + j] += x[t * K + i] * x[t * K + j];
+  Machine machine(2, "auto"), other(3, "scalar");
+  const auto feedback = ErrorFeedback::create(second, K, true, 0.01, machine.gemm).value();
+  const double energy = output_error(w, second, N, K, machine.gemm);
+  std::vector<std::pair<double, double>> cost;  // bits per weight, error
+  for (const Exl2Option& option : exl2_options()) {
+    CAPTURE(option.text());
+    std::vector<float> values = w, again = w;
+    const auto codes = quantize_exl2(values, N, feedback, option, machine.gemm, machine.pool);
+    std::int64_t inputs = 0;
+    for (const auto& group : codes.groups) inputs += group.count;
+    REQUIRE(inputs == K);
+    const auto packed = huggingface::pack_exl2("m", codes).value();
+    CHECK(read_back(packed, huggingface::kExl2, huggingface::Json::object()) == values);
+    std::uint64_t stored = 0;
+    for (const auto& array : packed)
+      if (array.suffix != "q_perm") stored += 8 * array.bytes.size();
+    CHECK(stored == exl2_bits(codes.groups, N, K));
+    quantize_exl2(again, N, ErrorFeedback::create(second, K, true, 0.01, other.gemm).value(), option, other.gemm, other.pool);
+    CHECK(again == values);
+    std::vector<float> difference(values);
+    for (std::size_t i = 0; i < values.size(); ++i) difference[i] -= w[i];
+    cost.emplace_back(double(stored) / double(N * K), output_error(difference, second, N, K, machine.gemm) / energy);
+  }
+  std::sort(cost.begin(), cost.end());
+  CHECK(cost.front().second > 100 * cost.back().second);
+  for (std::size_t i = 0; i + 4 < cost.size(); ++i) CHECK(cost[i + 4].second < cost[i].second);
+  // The most important inputs have the most bits.
+  std::vector<float> values = w;
+  const auto codes = quantize_exl2(values, N, feedback, exl2_options()[0], machine.gemm, machine.pool);
+  CHECK(codes.groups.front().bits == 3);
+  CHECK(codes.inverse[7] == 0);
+  CHECK(codes.inverse[33] == K - 1);
+  CHECK_THAT(huggingface::pack_exl2("a.b", {24, 64, {}, {}, {}, {}, {}}).error().detail, Catch::Contains("a.b: 24 outputs and 64 inputs; EXL2 has multiples of 32"));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "tests/random_model.h"
 
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <cmath>
@@ -238,6 +239,52 @@ TEST_CASE("every format of folders is read back, no value further away than half
     CHECK(values_of(**after, "token_embd.weight") == values_of(*before, "token_embd.weight"));
     const auto stored = SafetensorsFile::open(out / "model.safetensors").value();
     CHECK(stored->metadata().contains("quantfleet.format") == quantizer.only_here);
+  }
+}
+
+TEST_CASE("every expert of a mixture is quantized by itself, by its own importance; the router stays", "[quantizers][folders]") {
+  const Scratch scratch;
+  const fs::path golden = test::source_dir() / "tests/golden/huggingface", in = scratch / "in";
+  fs::create_directories(in);
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) fs::copy_file(golden / file, in / file);
+  for (const char* file : {"config.json", "model.safetensors"}) fs::copy_file(golden / "mixtral" / file, in / file);
+  const auto before = open_model_file(in).value();
+  const std::string name = "blk.1.ffn_up_exps.weight";
+  const std::vector<float> original = values_of(*before, name);
+  const std::size_t per_expert = original.size() / 4;
+  for (const char* format : {"w8a16", "w8a8", "fp8-e4m3", "hqq-8"}) {
+    CAPTURE(format);
+    quantize(in, scratch / format, with_format(format));
+    const auto after = open_model_file(scratch / format).value();
+    CHECK(after->find_tensor(name)->shape == before->find_tensor(name)->shape);
+    const std::vector<float> values = values_of(*after, name);
+    double error = 0, square = 0, swapped = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      error += std::pow(double(values[i]) - original[i], 2);
+      square += std::pow(double(original[i]), 2);
+      swapped += std::pow(double(values[i]) - original[(i + per_expert) % original.size()], 2);
+    }
+    CHECK(error < 2e-3 * square);
+    CHECK(swapped > square);  // experts are not mistaken for each other
+    CHECK(values_of(*after, "blk.1.ffn_gate_inp.weight") == values_of(*before, "blk.1.ffn_gate_inp.weight"));
+    const auto config = nlohmann::json::parse(read_file(scratch / format / "config.json"))["quantization_config"];
+    const bool patterns = config["quant_method"] == "compressed-tensors";
+    CHECK(config[patterns ? "ignore" : "modules_to_not_convert"].dump().find(patterns ? "re:.*gate$" : "\"gate\"") != std::string::npos);
+  }
+  // 2:4: columns that matter to one expert only.
+  ImportanceMatrix matrix;
+  matrix.entries[name].mean_square.assign(4 * 32, 1.0f);
+  for (std::size_t k = 0; k < 32; k += 4) matrix.entries[name].mean_square[2 * 32 + k] = 1e6f;
+  REQUIRE(write_importance_matrix(scratch / "imatrix.dat", matrix).has_value());
+  QuantizeOptions options = with_format("sparse24-w8");
+  options.importance_matrix = scratch / "imatrix.dat";
+  quantize(in, scratch / "sparse", options);
+  const std::vector<float> sparse = values_of(*open_model_file(scratch / "sparse").value(), name);
+  for (std::size_t expert = 0; expert < 4; ++expert) {
+    int kept = 0;
+    for (std::size_t i = 0; i < per_expert; i += 4) kept += sparse[expert * per_expert + i] != 0;
+    if (expert == 2) CHECK(kept > 0.97 * double(per_expert / 4));
+    else CHECK(kept < 0.7 * double(per_expert / 4));
   }
 }
 
