@@ -227,8 +227,8 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
     model.sha256 = *hash;
     model.path.clear();
   }
-  // Imported items are kept with the models, so that the run can be repeated from its artifacts.
-  const auto bundles = bundle_imported_suites(spec, options.suites_root, artifact_root / "work");
+  // Suites that are not built in are kept with the models, so that the run can be repeated from its artifacts.
+  const auto bundles = bundle_suites(spec, options.suites_root, artifact_root / "work");
   if (!bundles) return bundles.error();
   for (const SuiteBundle& bundle : *bundles) {
     const Status adopted = (*artifacts)->adopt(bundle.file, bundle.sha256);

@@ -1,4 +1,4 @@
-// quantfleet submit: a plan to a coordinator; uploads the models and imported suites it lacks, by hash.
+// quantfleet submit: a plan to a coordinator; uploads the models and suites it lacks, by hash.
 #include "cli/commands.h"
 #include "cli/coordinator_client.h"
 #include "cli/plan_file.h"
@@ -58,12 +58,12 @@ Status upload_models(const CoordinatorClient& client, const JobSpec& spec) {
   return {};
 }
 
-// Suites imported here go with the run: agents need their items.
+// Suites that are not part of the program go with the run.
 Status upload_suites(const CoordinatorClient& client, JobSpec& spec, const std::filesystem::path& root) {
   const std::filesystem::path folder = std::filesystem::temp_directory_path() / fmt::format("quantfleet-submit-{}", ::getpid());
   std::error_code ignored;
   Status status;
-  const auto bundles = bundle_imported_suites(spec, root, folder);
+  const auto bundles = bundle_suites(spec, root, folder);
   if (!bundles) status = bundles.error();
   else
     for (const SuiteBundle& bundle : *bundles) {
@@ -118,7 +118,7 @@ std::function<int()> add_submit(CLI::App& app) {
   auto options = std::make_shared<Options>();
   app.add_option("PLAN", options->plan, "plan in YAML (docs: plans/demo.yaml)")->required();
   options->suites = default_suites_root();
-  app.add_option("--suites", options->suites, "folder of suites: those of the plan whose items were imported here travel with the run")->capture_default_str();
+  app.add_option("--suites", options->suites, "folder of suites: those of the plan that are not built in (imported or made by hand) travel from here with the run")->capture_default_str();
   app.add_flag("--wait", options->wait, "follow the run to its end; Ctrl-C leaves it running");
   app.add_option("--agents", options->agents, "first wait until so many agents are connected")->check(CLI::Range(1, 10000))->capture_default_str();
   app.add_option("--agents-timeout", options->agents_seconds, "seconds to wait for them")->check(CLI::Range(0, 86400))->capture_default_str();

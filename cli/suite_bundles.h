@@ -1,4 +1,4 @@
-// Imported suites of a plan as artifacts: what `submit` uploads and a local run keeps beside its models.
+// Suites of a plan that are not built in, as artifacts: what `submit` uploads and a local run keeps beside its models.
 #pragma once
 
 #include "contract/error.h"
@@ -15,8 +15,8 @@ struct SuiteBundle {
   std::filesystem::path file;
 };
 
-// Fills in bundle_sha256 and info of every suite of the plan whose items lie imported under `root`, and writes its bundle into
-// `folder`. Suites that are not under `root`, or whose items come with the program, stay as they are: agents have them.
-Result<std::vector<SuiteBundle>> bundle_imported_suites(JobSpec& spec, const std::filesystem::path& root, const std::filesystem::path& folder);
+// Fills in bundle_sha256 and info of every suite of the plan that lies under `root` with its items, imported or made by hand, and
+// writes its bundle into `folder`. Suites that are not under `root`, and the program's own, stay as they are: agents have them.
+Result<std::vector<SuiteBundle>> bundle_suites(JobSpec& spec, const std::filesystem::path& root, const std::filesystem::path& folder);
 
 }  // namespace quantfleet::cli

@@ -47,8 +47,8 @@ struct SuiteSpec {
   std::string name;
   int limit = 0;  // first `limit` items in the suite's seeded order; 0 = all
   std::uint64_t choice_seed = 0;  // not 0: each item's choices in another order, drawn from this seed and the item
-  // Of a suite whose items the submitter imported: task and items as one artifact (suites/bundle.h), and what is in it. Filled in by
-  // the submitter, both or neither; without them the suite is one that agents have.
+  // Of a suite that is not built in (imported or made by hand): task and items as one artifact (suites/bundle.h), and what is in
+  // it. Filled in by the submitter, both or neither; without them the suite is one that agents have.
   std::string bundle_sha256;
   std::optional<SuiteInfo> info;
   int most_telling = 0;            // not 0: so many items, those likelier that flipped often in earlier runs

@@ -22,6 +22,7 @@ using Json = nlohmann::json;
 
 constexpr std::size_t kHeaderBytesMax = 64u << 10;
 constexpr std::size_t kFilesMax = 8;
+constexpr std::array<std::string_view, 7> kBuiltIn = {"reasoning", "coding", "math", "language", "knowledge", "safety", "text"};
 
 std::optional<Task> task_of(const fs::path& folder) {
   std::ifstream file(folder / "task.yaml", std::ios::binary);
@@ -112,10 +113,12 @@ Status unpack(const fs::path& bundle, const fs::path& root) {
 
 }  // namespace
 
-bool has_imported_items(const fs::path& suite_folder) {
+bool is_built_in_suite(std::string_view name) { return std::find(kBuiltIn.begin(), kBuiltIn.end(), name) != kBuiltIn.end(); }
+
+bool has_items(const fs::path& suite_folder) {
   const auto task = task_of(suite_folder);
   std::error_code failure;
-  return task && task->import && fs::exists(suite_folder / task->items_file, failure);
+  return task && fs::exists(suite_folder / task->items_file, failure);
 }
 
 Status write_suite_bundle(const fs::path& suite_folder, const fs::path& bundle) {

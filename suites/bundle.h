@@ -1,4 +1,4 @@
-// A suite as one file, so that agents can get imported items from the artifact store by their hash:
+// A suite as one file, so that agents can get from the artifact store, by its hash, what is not part of the program:
 //   one line of JSON   {"suite": "mmlu", "files": [{"name": "task.yaml", "bytes": 1234}, ...]}
 //   then the files' bytes, one after another
 // task.yaml stands first, then the items and, where there are any, the few-shot items. Equal suites give equal bytes. A bundle is
@@ -12,8 +12,11 @@
 
 namespace quantfleet {
 
-// Are the items in this folder of a suite imported ones (not part of the program)?
-bool has_imported_items(const std::filesystem::path& suite_folder);
+// Does a suite of this name come with the program, items and all? Every agent has those.
+bool is_built_in_suite(std::string_view name);
+
+// Is there a suite in this folder, with its items (imported, or brought by whoever made it)?
+bool has_items(const std::filesystem::path& suite_folder);
 
 Status write_suite_bundle(const std::filesystem::path& suite_folder, const std::filesystem::path& bundle);
 

@@ -98,19 +98,46 @@ Result<std::vector<ImportRecord>> read_json_lines(std::string_view text, std::st
   return records;
 }
 
+// Counts the lines of the text that a parser has read: where in it an event happens.
+class LineCounter {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+  LineCounter(const char* at, int* line) : at_(at), line_(line) {}
+  reference operator*() const { return *at_; }
+  LineCounter& operator++() {
+    *line_ += *at_++ == '\n';
+    return *this;
+  }
+  bool operator==(const LineCounter& other) const { return at_ == other.at_; }
+  bool operator!=(const LineCounter& other) const { return at_ != other.at_; }
+
+ private:
+  const char* at_;
+  int* line_;
+};
+
 Result<std::vector<ImportRecord>> read_json_document(std::string_view text, const std::string& key, std::string_view place) {
-  bool too_deep = false;
-  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
+  bool too_deep = false, in_list = key.empty();
+  int line = 1;
+  std::vector<int> lines;  // that the list's records begin in
+  const int depth_of_records = key.empty() ? 1 : 2;
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
     too_deep = too_deep || depth > kDepthMax;
+    if (event == Json::parse_event_t::key && depth == 1 && !key.empty() && (in_list = value == key)) lines.clear();
+    if (event == Json::parse_event_t::object_start && depth == depth_of_records && in_list) lines.push_back(line);
     return !too_deep;
   };
   Json document;
   try {
-    document = Json::parse(text, watch);
+    document = Json::parse(LineCounter(text.data(), &line), LineCounter(text.data() + text.size(), &line), watch);
   } catch (const Json::parse_error& error) {
-    return Error{Code::kBadValue, fmt::format("{}: not valid JSON at byte {}", place, error.byte)};
+    return Error{Code::kBadValue, fmt::format("{}:{}: not valid JSON at byte {}", place, line, error.byte)};
   } catch (const Json::exception&) {
-    return Error{Code::kBadValue, fmt::format("{}: not valid JSON (a number is out of range)", place)};
+    return Error{Code::kBadValue, fmt::format("{}:{}: not valid JSON (a number is out of range)", place, line)};
   }
   if (too_deep) return Error{Code::kTooLarge, fmt::format("{}: nested deeper than {}", place, kDepthMax)};
   const Json* list = &document;
@@ -122,10 +149,10 @@ Result<std::vector<ImportRecord>> read_json_document(std::string_view text, cons
   if (!list->is_array()) return Error{Code::kBadValue, fmt::format("{}: {}, a list of records was expected", place, list->type_name())};
   std::vector<ImportRecord> records;
   for (const Json& one : *list) {
-    const int number = static_cast<int>(records.size()) + 1;
-    if (!one.is_object()) return Error{Code::kBadValue, fmt::format("{}: record {} is a {}, an object was expected", place, number, one.type_name())};
-    records.push_back({one, number});
-    if (number > kItemsMax) return Error{Code::kTooLarge, fmt::format("{}: more than {} records", place, kItemsMax)};
+    const std::size_t number = records.size();
+    if (!one.is_object()) return Error{Code::kBadValue, fmt::format("{}: record {} is a {}, an object was expected", place, number + 1, one.type_name())};
+    records.push_back({one, number < lines.size() ? lines[number] : 1});
+    if (records.size() > kItemsMax) return Error{Code::kTooLarge, fmt::format("{}: more than {} records", place, kItemsMax)};
   }
   return records;
 }
@@ -221,6 +248,8 @@ Result<std::vector<ImportRecord>> read_tsv(std::string_view text, const std::vec
     }
     if (columns.empty()) {
       columns = cells;
+      if (std::set<std::string>(columns.begin(), columns.end()).size() != columns.size())
+        return Error{Code::kBadValue, fmt::format("{}:{}: the header has a column twice", place, number)};
       continue;
     }
     if (cells.size() != columns.size())

@@ -19,7 +19,7 @@ struct ImportedItems {
 };
 
 // from: the folder of the authors' files, or the one file. Errors: kNotFound with the pattern that fits no file; kBadValue with
-// FILE:LINE (of a JSON document: the record's number); kTooLarge.
+// FILE:LINE, the line that the record begins in; kTooLarge.
 // Of several editions the one whose files are there.
 Result<ImportedItems> import_items(const std::vector<ImportSource>& editions, const std::filesystem::path& from, std::string_view place);
 Result<ImportedItems> import_items(const ImportSource& source, const std::filesystem::path& from, std::string_view place);

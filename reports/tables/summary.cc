@@ -358,6 +358,8 @@ void head_of(const RunResults& results, const Selected& selected, RunSummary& su
   summary.areas.insert(summary.areas.end(), present.begin(), present.end());
   for (const SuiteInfo& suite : results.suites)
     if (!suite.not_runnable.empty()) summary.notes.push_back(fmt::format("suite {} was not run: {}", suite.name, suite.not_runnable));
+  for (const auto& [suite, seed] : results.choice_seeds)
+    summary.notes.push_back(fmt::format("suite {}: the options of each question stand in an order drawn from seed {}", suite, seed));
   summary.notes.insert(summary.notes.end(), results.failures.begin(), results.failures.end());
   if (!selected.mismatches.empty()) {
     const DigestMismatch& first = selected.mismatches.front();

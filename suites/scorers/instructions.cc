@@ -2,6 +2,7 @@
 
 #include "suites/scorers/language.h"
 #include "suites/scorers/regular_expression.h"
+#include "suites/scorers/sentences.h"
 #include "suites/utf8.h"
 
 #include <fmt/format.h>

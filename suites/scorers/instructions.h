@@ -6,7 +6,7 @@
 // Over a suite the instruction level is the ratio of sums (reports/tables/aggregates.h). An empty response follows nothing.
 // Fields that the item must have: `instruction_id_list` (list of names) and `kwargs` (list of their arguments, in order).
 // Source: IFEval (Zhou et al. 2023); EleutherAI lm-evaluation-harness, ifeval. Two parts rest on our own models of language instead of
-// langdetect and NLTK's punkt: suites/scorers/language.h.
+// langdetect (suites/scorers/language.h) and of NLTK's trained tables (suites/scorers/sentences.h).
 #pragma once
 
 #include "suites/scorers/scorer.h"

@@ -81,12 +81,6 @@ const char* script_of(std::uint32_t code) {
   return nullptr;
 }
 
-constexpr const char* kAbbreviations[] = {"mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "vs", "inc", "ltd", "co", "corp", "e.g", "i.e", "u.s", "u.k", "a.m", "p.m",
-                                          "no", "gen", "capt", "lt", "sgt", "col", "rev", "hon", "gov", "sen", "rep", "mt", "jan", "feb", "mar", "apr", "aug", "sept",
-                                          "sep", "oct", "nov", "dec", "dept", "est", "approx", "ph.d", "u.n", "d.c", "b.c", "cf", "al"};
-
-bool is_letter(const std::string& character) { return lower_case(character) != upper_case(character); }
-
 }  // namespace
 
 std::string language_of(const std::string& text) {
@@ -127,53 +121,9 @@ std::string language_of(const std::string& text) {
   return script;
 }
 
-int count_sentences(const std::string& text) {
-  const auto characters = characters_of(strip_white_space(text));
-  const auto is_one_of = [&](std::size_t i, std::initializer_list<const char*> set) {
-    return i < characters.size() && std::any_of(set.begin(), set.end(), [&](const char* one) { return characters[i] == one; });
-  };
-  const auto is_space = [&](std::size_t i) { return i < characters.size() && white_space_at(characters[i], 0) > 0; };
-  int sentences = 0;
-  bool open = false;
-  std::string word;
-  for (std::size_t i = 0; i < characters.size(); ++i) {
-    open = open || !is_space(i);
-    if (!is_one_of(i, {".", "?", "!"})) {
-      if (is_space(i)) word.clear();
-      else word += characters[i];
-      continue;
-    }
-    const bool dot_only = is_one_of(i, {"."}) && !is_one_of(i + 1, {".", "?", "!"}) && !word.ends_with(".");
-    std::size_t end = i + 1;
-    while (is_one_of(end, {".", "?", "!"})) ++end;
-    while (is_one_of(end, {"\"", "'", ")", "]", "}", "\xe2\x80\x9d", "\xe2\x80\x99"})) ++end;
-    if (end < characters.size() && !is_space(end)) {
-      word += characters[i];
-      continue;
-    }
-    std::size_t next = end;
-    while (is_space(next)) ++next;
-    if (next < characters.size()) {
-      const std::string plain = lower_case(word.substr(std::min(word.find_first_not_of("\"'([{*"), word.size())));
-      const bool abbreviation = dot_only && (std::find(std::begin(kAbbreviations), std::end(kAbbreviations), plain) != std::end(kAbbreviations) ||
-                                             (plain.size() == 1 && plain != "i" && is_letter(plain) && word != plain));
-      const bool small_letter = dot_only && is_letter(characters[next]) && lower_case(characters[next]) == characters[next];
-      if (abbreviation || small_letter) {
-        word.clear();
-        continue;
-      }
-    }
-    ++sentences;
-    open = false;
-    word.clear();
-    i = end - 1;
-  }
-  return sentences + open;
-}
-
 std::vector<std::string> treebank_words(const std::string& text) {
   static const std::set<std::string> kAlone = {",", ";", ":", "@", "#", "$", "%", "&", "?", "!", "\"", "(", ")", "[", "]", "{", "}", "<", ">", "`", "*",
-                                               "\xe2\x80\x9c", "\xe2\x80\x9d", "\xe2\x80\xa6"};
+                                               "\xe2\x80\x98", "\xe2\x80\x99", "\xe2\x80\x9c", "\xe2\x80\x9d", "\xe2\x80\x9e", "\xc2\xab", "\xc2\xbb"};
   std::vector<std::string> words, chunk;
   const auto emit = [&](std::string word) {
     if (word.empty()) return;

@@ -11,11 +11,7 @@ namespace quantfleet {
 // Latin text without any such word counts as "en".
 std::string language_of(const std::string& text);
 
-// Sentences: they end with . ? or ! (and closing quotes or brackets) before white space, not behind an abbreviation or an initial,
-// and not before a lower-case letter.
-int count_sentences(const std::string& text);
-
-// Tokens of the Penn Treebank: punctuation by itself, contractions in two, hyphens kept, the full stop off a sentence's last word.
+// Words of the Penn Treebank: contractions in two, hyphens kept, the full stop off a sentence's last word; marks are none.
 std::vector<std::string> treebank_words(const std::string& text);
 
 }  // namespace quantfleet

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -186,10 +187,23 @@ TEST_CASE("a run until a verdict stops early where a format is clearly worse", "
 
 TEST_CASE("a run on the items that told most before estimates the whole suite", "[cli]") {
   const Folder folder;
-  const auto run_plan = [&](const std::string& name, const std::string& suites, const std::string& more) {
+  const auto run_plan = [&](const std::string& name, const std::string& suites, const std::string& more, const std::string& model = kModel) {
     std::ofstream(folder.path / (name + ".yaml")) << fmt::format(
-        "name: {}\nmodels: [{{name: reference, path: {}}}]\nformats: [F16, Q2_K]\nbaseline: F16\ntiming: off\nsuites: {}\n{}", name, kModel, suites, more);
+        "name: {}\nmodels: [{{name: reference, path: {}}}]\nformats: [F16, Q2_K]\nbaseline: F16\ntiming: off\nsuites: {}\n{}", name, model, suites, more);
     return run_in(folder, fmt::format("run {}.yaml --db results.db", name));
+  };
+  const auto chosen_in = [&](const std::string& name) {
+    REQUIRE(run_in(folder, "report " + name + " --db results.db --html " + name).code == 0);
+    std::ifstream file(folder.path / name / "index.html");
+    const std::string page{std::istreambuf_iterator<char>(file), {}}, mark = "const data = ";
+    const std::size_t begin = page.find(mark) + mark.size();
+    return nlohmann::json::parse(page.substr(begin, page.find(";\n", begin) - begin))["chosen_items"];
+  };
+  // What all items alike would give.
+  const auto plain_accuracy = [&](const std::string& name) {
+    for (const auto& line : nlohmann::json::parse(run_in(folder, "results " + name + " --db results.db --json").out))
+      if (line["format"] == "Q2_K") return line["accuracy"].get<double>();
+    return -1.0;
   };
   REQUIRE(run_plan("before", "[{name: math, limit: 40}]", "").code == 0);
   const Outcome before = run_in(folder, "informative math --db results.db --json");
@@ -207,15 +221,19 @@ TEST_CASE("a run on the items that told most before estimates the whole suite", 
   CAPTURE(telling.error, telling.out);
   REQUIRE(telling.code == 0);
   CHECK(telling.out.find("weighted by inclusion probability") != std::string::npos);
-  REQUIRE(run_in(folder, "report telling --db results.db --html telling").code == 0);
-  std::ifstream file(folder.path / "telling/index.html");
-  const std::string page{std::istreambuf_iterator<char>(file), {}}, mark = "const data = ";
-  const std::size_t begin = page.find(mark) + mark.size();
-  const auto chosen = nlohmann::json::parse(page.substr(begin, page.find(";\n", begin) - begin))["chosen_items"];
+  const auto chosen = chosen_in("telling");
   REQUIRE(chosen.size() == 2);
   CHECK(chosen[0]["items"] == 60);
   CHECK(chosen[1]["difference"]["value"] < -0.1);
   CHECK(chosen[1]["difference"]["interval"][1] < 0);
+  CHECK(chosen[1]["accuracy"]["value"].get<double>() == Approx(plain_accuracy("telling")));
+  // Another model's flips of the same night may: now items weigh as often as they were likely to be drawn.
+  REQUIRE(run_in(folder, "convert " + kModel + " other.gguf --format f32").code == 0);
+  REQUIRE(run_plan("other", "[{name: math, limit: 40}]", "", "other.gguf").code == 0);
+  REQUIRE(run_plan("telling-again", "[{name: math, most_telling: 60}]", "").code == 0);
+  const double weighted = chosen_in("telling-again")[1]["accuracy"]["value"], plain = plain_accuracy("telling-again");
+  CAPTURE(weighted, plain);
+  CHECK(std::abs(weighted - plain) > 1e-3);
   const Outcome wrong = run_plan("wrong", "[{name: math, most_telling: 9}]", "until: verdict\n");
   CHECK(wrong.code == 2);
   CHECK(wrong.error.find("exclude each other") != std::string::npos);

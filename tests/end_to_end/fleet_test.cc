@@ -41,7 +41,7 @@ TEST_CASE("a coordinator and two agents finish a run, every item once", "[fleet]
   }
 }
 
-TEST_CASE("imported items travel with the run, by their hash, to an agent that never saw them", "[fleet]") {
+TEST_CASE("imported and hand-made suites travel with the run, by their hash, to an agent that never saw them", "[fleet]") {
   Fleet fleet("imported");
   const fs::path suite = fleet.root / "suites/letters";
   fs::create_directories(suite);
@@ -51,10 +51,18 @@ TEST_CASE("imported items travel with the run, by their hash, to an agent that n
   std::ofstream items(suite / "imported.jsonl");
   for (int i = 0; i < 20; ++i) items << fmt::format("{{\"id\":\"{}\",\"q\":\"question {}\",\"answer\":{}}}\n", i, i, i % 2);
   items.close();
+  const fs::path made = fleet.root / "suites/capitals";  // as docs/adding-a-task.md says
+  fs::create_directories(made);
+  std::ofstream(made / "task.yaml") << "name: capitals\nversion: \"1\"\narea: knowledge\nkind: loglikelihood\ndescription: d\nsource: s\nlicence: MIT\n"
+                                       "prompt: \"The capital of {{ country }} is\"\nchoices: cities\ntarget_index: \"{{ gold }}\"\n"
+                                       "fewshot: {count: 1, items: shots.jsonl}\nscorers: [multiple_choice]\n";
+  std::ofstream(made / "items.jsonl") << "{\"id\": \"c-1\", \"country\": \"France\", \"cities\": [\"Paris\", \"Rome\"], \"gold\": 0}\n"
+                                         "{\"id\": \"c-2\", \"country\": \"Norway\", \"cities\": [\"Bern\", \"Oslo\"], \"gold\": 1}\n";
+  std::ofstream(made / "shots.jsonl") << "{\"id\": \"s-1\", \"country\": \"Italy\", \"cities\": [\"Rome\", \"Oslo\"], \"gold\": 0}\n";
   RandomModel shape;
   shape.width = 128, shape.layers = 2, shape.feed_forward = 256, shape.context = 256;
   REQUIRE(write_random_model(fleet.root / "tiny.gguf", shape).has_value());
-  std::ofstream(fleet.root / "plan.yaml") << "name: data\nmodels: [{name: tiny, path: tiny.gguf}]\nformats: [as-is]\nsuites: [letters]\n"
+  std::ofstream(fleet.root / "plan.yaml") << "name: data\nmodels: [{name: tiny, path: tiny.gguf}]\nformats: [as-is]\nsuites: [letters, capitals]\n"
                                              "accuracy: once\ntiming: off\nlimits: {unit_items: 8}\n";
   fleet.start_coordinator();
   fleet.start_agent("one");
@@ -70,14 +78,21 @@ TEST_CASE("imported items travel with the run, by their hash, to an agent that n
   const auto run = fleet.results();
   REQUIRE(run);
   check_complete(*run);
-  CHECK(run->rows.size() == 20);
+  CHECK(run->rows.size() == 22);
   const auto plan = nlohmann::json::parse(run->run.plan_json);
-  const std::string bundle = plan["suites"][0]["bundle_sha256"];
   CHECK(plan["suites"][0]["info"]["items"] == 20);
-  for (const LeaseRow& lease : run->leases) CHECK(lease.provenance.suite_sha256 == plan["suites"][0]["info"]["sha256"]);
-  bool stored = false;  // under its hash, in the coordinator's artifacts
-  for (const auto& entry : fs::recursive_directory_iterator(fleet.root / "artifacts")) stored = stored || entry.path().filename() == bundle;
-  CHECK(stored);
+  CHECK(plan["suites"][1]["info"]["items"] == 2);
+  for (const LeaseRow& lease : run->leases) {
+    const auto& own = plan["suites"][lease.provenance.suite == "letters" ? 0 : 1];
+    CHECK(lease.provenance.suite == own["name"]);
+    CHECK(lease.provenance.suite_sha256 == own["info"]["sha256"]);
+  }
+  for (const auto& wanted : plan["suites"]) {  // under its hash, in the coordinator's artifacts
+    const std::string bundle = wanted["bundle_sha256"];
+    bool stored = false;
+    for (const auto& entry : fs::recursive_directory_iterator(fleet.root / "artifacts")) stored = stored || entry.path().filename() == bundle;
+    CHECK(stored);
+  }
   for (const auto& entry : fs::directory_iterator(fleet.root / "one/work")) FAIL("left behind: " << entry.path());
 }
 

@@ -6,6 +6,7 @@
         QUANTFLEET_SCORING_CASES=OUT.jsonl build/release/bin/suites_test "[scoring]"
 
 Needs: pip install lm-eval sympy antlr4-python3-runtime==4.11 math_verify langdetect immutabledict nltk sacrebleu rouge_score
+and, for the instructions that count sentences or capital words, NLTK's punkt_tab below NLTK_DATA (without it they are left out).
 
 Cases whose scores differ, and why: tests/golden/scoring_explained.txt, by id. A change here that moves ids moves them there, too.
 
@@ -20,6 +21,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 
@@ -221,6 +223,56 @@ def minerva_answers(boxed, generator):
     yield f" Final Answer: The final answer is ${boxed}"
 
 
+def instruction_cases(items, answers):
+    harness = Harness("ifeval/ifeval.yaml", items)
+    for document, item in zip(harness.documents, items):
+        kwargs = [{k: v for k, v in arguments.items() if v is not None} for arguments in document["kwargs"]]
+        document = dict(document) | {"kwargs": kwargs}
+        if any("letter" in arguments and not arguments["letter"].isalpha() for arguments in kwargs):
+            continue  # the harness draws a letter
+        for answer in answers(document):
+            try:
+                result = harness.task.process_results(document, [answer])
+            except LookupError:  # NLTK's data are not here
+                yield {"task": "ifeval", "left_out": True}
+                continue
+            strict, loose = result["inst_level_strict_acc"], result["inst_level_loose_acc"]
+            yield {"task": "ifeval", "item": item, "response": answer, "context": document["prompt"],
+                   "scores": {"accuracy": number(result["prompt_level_strict_acc"]), "accuracy_loose": number(result["prompt_level_loose_acc"]), "instructions": len(strict), "instructions_strict": sum(strict), "instructions_loose": sum(loose)}}
+
+
+def counting_item(key, text):
+    """Followed by `text` alone where it has just as many sentences and capital words as NLTK counts."""
+    import nltk
+
+    try:
+        sentences = module_of(os.path.join(TASKS, "ifeval/instructions_util.py")).count_sentences(text)
+        capitals = sum(word.isupper() for word in nltk.word_tokenize(text))
+    except LookupError:
+        sentences = capitals = 0
+    asked = [("length_constraints:number_sentences", {"num_sentences": n, "relation": r}) for n, r in ((sentences, "at least"), (sentences + 1, "less than"))]
+    asked += [("change_case:capital_word_frequency", {"capital_frequency": n, "capital_relation": r}) for n, r in ((capitals, "at least"), (capitals + 1, "less than")) if n]
+    return {"key": key, "prompt": "Count.", "instruction_id_list": [name for name, _ in asked], "kwargs": [arguments for _, arguments in asked]}  # a 0 counts as missing
+
+
+COUNTED_TEXTS = [
+    "One. Two? Three!",
+    "Dr. Smith met Mr. J. Smith at 5 p.m. sharp.",
+    "They left at 5 p.m. The shop was shut. It was OK.",
+    "Box A is red. Box C. One more.",
+    "It is of type A. One more.",
+    "Juice Box A. Juice is sweet.",
+    "lower case. follows, e.g. here",
+    "1. do this 2. Do that\n3. and THIS\n\n4. END",
+    "\"No!\" he said. (Yes.) Then (maybe.) \"GO!\" said HE.",
+    "\u201cNo.\u201d He left... He came back. \u201cI\u2019M HERE,\u201d she said.",
+    "Hello!!! World... what?! really?? Yes.",
+    "Version 3.5.1 of a.b.c is here. See U.S. News. In 1845. the end",
+    "It costs 3.50 dollars. \"Really?\" Yes. DON'T STOP, A-B (NOW)! i.e. stop",
+    "Items:\n- First one.\n- Second one!\n* THIRD ONE?\n\nDone",
+    "X. Y. Zed wrote it in Dec. 1999. Then he rested... and slept. P.S. BYE",
+]
+
 IFEVAL_TEXTS = [
     "I think so. It is 5 p.m. now and I am Bob.\n\nHere is more text, with commas, and so on!\n\nP.S. one last thing",
     "*First* point\n* bullet one\n* bullet two\n- bullet three\n\n***\n\nSecond part [name] [address]\n***\nThird",
@@ -259,6 +311,7 @@ def invented(generator):
     data["gsm8k"] = [{"question": sentence(12) + "?", "answer": f"{sentence(5)} <<1+1=2>>2\n#### {number}"} for number in ("18", "1,080", "-5", "109,200,000", "0", "3.5")]
     rows = lambda count: [[sentence(7) + "?" + generator.choice(["", " ", "\nSecond line"]), *(generator.choice(["True", "None", "0", sentence(2)]) + str(k) for k in range(4)), generator.choice("ABCD")] for _ in range(count)]
     data["mmlu"] = {subject: (rows(12), rows(5)) for subject in ("abstract_algebra", "high_school_macroeconomics")}
+    data["mmlu"]["high_school_macroeconomics"][1][3] = data["mmlu"]["high_school_macroeconomics"][1][0]  # as in college_physics
     data["hellaswag"] = [{"activity_label": "Washing [x] hands", "ctx_a": f"A man  [title] {sentence(5)}.", "ctx_b": generator.choice(["then HE", "", "the Étude"]),
                           "endings": [f" {sentence(4)} [substeps] {sentence(2)}  äö.", sentence(3) + " [title] x", f"[step] {sentence(6)}", sentence(2)], "label": str(i % 4), "ind": i} for i in range(15)]
     data["winogrande"] = [{"sentence": f"{sentence(3)} and _ {sentence(4)} .", "option1": words[i], "option2": "the " + words[-i - 1], "answer": str(1 + i % 2)} for i in range(10)]
@@ -300,6 +353,7 @@ def invented(generator):
               ("change_case:english_capital", {}), ("change_case:english_lowercase", {}), ("language:response_language", {"language": "de"}), ("length_constraints:number_sentences", {"num_sentences": 3, "relation": "at least"}),
               ("change_case:capital_word_frequency", {"capital_frequency": 4, "capital_relation": "less than"})]
     data["ifeval"] = [{"key": i, "prompt": sentence(6), "instruction_id_list": [name, "punctuation:no_comma"], "kwargs": [arguments, {}]} for i, (name, arguments) in enumerate(kwargs)]
+    data["counted"] = COUNTED_TEXTS
     data["cruxeval"] = [{"id": f"s{i}", "code": "def f(x):\n    return x", "input": "[1, 2]", "output": "[1, 2]"} for i in range(2)]
     return data
 
@@ -320,10 +374,8 @@ def published(root):
     data["lambada_standard"] = [{"text": line} for line in text("lambada-standard__sample50/lambada_test_plain_text.txt").split("\n") if line]
     header, *rows = read(os.path.join(root, "crows-pairs/crows_pairs_anonymized.csv"))
     data["crows_pairs"] = [dict(zip(["column0"] + header[1:], row)) for row in rows]
-    pages, current = [], None
-    import re
-
-    for line in text("wikitext2/wiki.test.raw").splitlines(keepends=True) if False else text("wikitext2/wiki.test.raw").split("\n"):
+    pages = []
+    for line in text("wikitext2/wiki.test.raw").split("\n"):
         if re.search(r"^ = [^=]+ = $", line):
             pages.append([])
         if pages:
@@ -333,6 +385,9 @@ def published(root):
     data["nq_open"] = lines("nq-open/NQ-open.dev.jsonl")
     data["math"] = lines("math__sample50/test.json")
     data["ifeval"] = lines("ifeval__sample50/input_data.jsonl")
+    english = [d["question"] for d in data["gsm8k"]] + [d["answer"] for d in data["gsm8k"]] + [d["text"] for d in data["lambada_openai"]] + data["wikitext2"][0].split("\n")
+    english += [row[0] for test, _ in data["mmlu"].values() for row in test] + [d["query"] for d in lines("boolq/boolq.jsonl")]
+    data["counted"] = COUNTED_TEXTS + [text for text in english[::25] if text.strip()]
     data["cruxeval"] = lines("cruxeval__sample50/cruxeval.jsonl")
     data["bbh"] = [example for path in sorted(glob.glob(os.path.join(root, "bbh/*.json"))) if "PROVENANCE" not in path for example in json.load(open(path))["examples"]]
     return data
@@ -433,7 +488,7 @@ def cases_of(data, generator):
         if name not in data:
             continue
         if edition:
-            documents = [{"question": d["context"][len("Question: ") : -len("?\nAnswer:")], "answer": {"aliases": d["aliases"]}} for d in data[name]]
+            documents = [{"question": re.sub(r"\??\nAnswer:$", "", d["context"][len("Question: ") :]), "answer": {"aliases": d["aliases"]}} for d in data[name]]
         else:
             documents = [{"question": d["Question"], "answer": {"aliases": d["Answer"]["Aliases"]}} for d in data[name]]
         harness = Harness("triviaqa/default.yaml", documents)
@@ -455,21 +510,8 @@ def cases_of(data, generator):
     if "ifeval" in data:
         import langdetect
         langdetect.DetectorFactory.seed = 0  # else it answers by chance
-        harness = Harness("ifeval/ifeval.yaml", data["ifeval"])
-        for document, item in zip(harness.documents, data["ifeval"]):
-            kwargs = [{k: v for k, v in arguments.items() if v is not None} for arguments in document["kwargs"]]
-            document = dict(document) | {"kwargs": kwargs}
-            by_chance = any("letter" in arguments and not arguments["letter"].isalpha() for arguments in kwargs)
-            for answer in IFEVAL_TEXTS + [document["prompt"] + "\n" + IFEVAL_TEXTS[0]]:
-                if by_chance:
-                    continue
-                try:
-                    result = harness.task.process_results(document, [answer])
-                except LookupError:  # NLTK's data are not here
-                    continue
-                strict, loose = result["inst_level_strict_acc"], result["inst_level_loose_acc"]
-                yield {"task": "ifeval", "item": item, "response": answer, "context": document["prompt"],
-                       "scores": {"accuracy": number(result["prompt_level_strict_acc"]), "accuracy_loose": number(result["prompt_level_loose_acc"]), "instructions": len(strict), "instructions_strict": sum(strict), "instructions_loose": sum(loose)}}
+        yield from instruction_cases(data["ifeval"], lambda d: IFEVAL_TEXTS + [d["prompt"] + "\n" + IFEVAL_TEXTS[0]])
+        yield from instruction_cases([counting_item(i, text) for i, text in enumerate(data["counted"])], lambda d: [data["counted"][int(d["key"])]])
     if "cruxeval" in data:
         util = module_of(os.path.join(TASKS, "cruxeval/utils.py"))
         texts = {"input": ["\nassert f([1, (2)]) == 3\n", "assert f(x", " [1, 2] == [3]", "f('a(b')", "'x' # note\nmore", "assert f((1, 2), [3]) == f(4)"],
@@ -489,11 +531,13 @@ def main():
     generator = random.Random(1234)
     data = published(options.data) if options.data else invented(generator)
     if options.only:
-        data = {name: data[name] for name in options.only.split(",")}
+        data = {name: data[name] for name in options.only.split(",")} | {"counted": data["counted"]}
     counts = {}
     with open(options.out, "w") as file:
         for case in cases_of(data, generator):
-            counts[case["task"]] = counts.get(case["task"], 0) + 1
+            counts[case["task"]] = counts.get(case["task"], 0) + 1  # of what is left out, too: ids do not depend on it
+            if case.get("left_out"):
+                continue
             case = {"id": f"{case['task']}-{counts[case['task']]}"} | case
             file.write(json.dumps(case) + "\n")
     print(sum(counts.values()), "cases:", ", ".join(f"{name} {count}" for name, count in counts.items()))

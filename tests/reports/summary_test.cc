@@ -212,6 +212,21 @@ TEST_CASE("a suite whose items were asked in another way is refused in a sentenc
   CHECK_FALSE(line(summarize_against(baseline, run), "Q4_0").pooled);
 }
 
+TEST_CASE("a report says in which order options stood, and counts what was cut and what held no answer apart from what was wrong", "[summary]") {
+  RunResults run = small_run();
+  run.choice_seeds["sums"] = 5;
+  for (Row& row : run.rows)
+    if (row.kind == "accuracy") row.result.scores["truncated"] = row.result.index < 10, row.result.scores["no_answer"] = row.result.index < 20, row.result.generated_tokens = 7;
+  const RunSummary summary = summarize(run);
+  REQUIRE(summary.notes.size() == 1);
+  CHECK_THAT(summary.notes[0], Catch::Contains("suite sums: the options of each question stand in an order drawn from seed 5"));
+  const auto of_suite = results_json(summary)[0]["aggregates"];
+  CHECK(of_suite["truncated"]["value"].get<double>() == Approx(0.1));
+  CHECK(of_suite["no_answer"]["value"].get<double>() == Approx(0.2));
+  CHECK(of_suite["output_tokens_mean"]["value"] == 7);
+  CHECK(html_page(summary).find("\"output_tokens_p95\"") != std::string::npos);
+}
+
 TEST_CASE("samples of one item are one item to intervals", "[summary]") {
   RunResults run = small_run(), sampled = small_run();
   sampled.rows.clear();

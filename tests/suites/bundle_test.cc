@@ -60,7 +60,7 @@ TEST_CASE("a suite comes out of its bundle with the same hash, and equal suites 
     write_suite(folder.path / root / "letters");
     REQUIRE(write_suite_bundle(folder.path / root / "letters", folder.path / (std::string(root) + ".suite")).has_value());
   }
-  CHECK(has_imported_items(folder.path / "a/letters"));
+  CHECK(has_items(folder.path / "a/letters"));
   CHECK(text_of(folder.path / "a.suite") == text_of(folder.path / "b.suite"));
   REQUIRE(unpack_suite_bundle(folder.path / "a.suite", folder.path / "out").has_value());
   REQUIRE(unpack_suite_bundle(folder.path / "a.suite", folder.path / "out").has_value());  // there already
@@ -70,7 +70,7 @@ TEST_CASE("a suite comes out of its bundle with the same hash, and equal suites 
   CHECK_FALSE(write_suite_bundle(folder.path / "a/letters", folder.path / "none.suite").has_value());
   CHECK_FALSE(fs::exists(folder.path / "none.suite"));
   fs::remove(folder.path / "b/letters/imported.jsonl");
-  CHECK_FALSE(has_imported_items(folder.path / "b/letters"));
+  CHECK_FALSE(has_items(folder.path / "b/letters"));
 }
 
 TEST_CASE("a bundle that is damaged or means harm is refused in a sentence and leaves nothing", "[bundle]") {

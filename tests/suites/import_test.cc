@@ -71,6 +71,10 @@ TEST_CASE("JSON lines end with \\n alone; a byte order mark and gzip are taken o
   REQUIRE(plain->size() == 2);
   CHECK((*plain)[0].fields["a"] == "x\xe2\x80\xa8y\xe2\x80\x99");
 
+  const auto named_otherwise = read_records("{\"a\": \"\\ud83d\\ude00\"}\n{\"a\": 2}", kDocument, "data");  // AQuA's test.json; a surrogate pair
+  REQUIRE(named_otherwise.value().size() == 2);
+  CHECK((*named_otherwise)[0].fields["a"] == "\xf0\x9f\x98\x80");
+
   Folder folder;
   const std::string packed = (folder.path / "data.jsonl.gz").string();
   gzFile file = gzopen(packed.c_str(), "wb");
@@ -93,6 +97,25 @@ TEST_CASE("a broken record names file and line", "[import]") {
   CHECK_THAT(error_of("a,b\n\xff,2\n", kCsv), Contains("data:2: column a is not valid UTF-8"));
   CHECK_THAT(error_of("{\"examples\": 3}", [] { ImportSource s = kDocument; s.records = "examples"; return s; }()), Contains("a list of records was expected"));
   CHECK_THAT(error_of("[1]", kDocument), Contains("record 1 is a number"));
+  CHECK_THAT(error_of("[\n{\"a\": 1},\n{\"a\": }\n]", kDocument), Contains("data:3: not valid JSON"));
+  CHECK_THAT(error_of("a\ta\n1\t2\n", source_of(ImportSource::Format::kTsv)), Contains("data:1: the header has a column twice"));
+}
+
+TEST_CASE("records of a JSON document know the line that they begin in", "[import]") {
+  ImportSource source = kDocument;
+  source.records = "examples";
+  const auto records = read_records("{\"before\": [{}, {}],\n \"examples\": [ {\"a\":\n1}, {\"a\": {\"b\": [{}]}},\n\n {\"a\": \"x\\ny\"}],\n\"after\": [{}]}", source, "data");
+  if (!records) FAIL(records.error().detail);
+  std::vector<int> lines;
+  for (const ImportRecord& record : *records) lines.push_back(record.line);
+  CHECK(lines == std::vector<int>{2, 3, 5});
+
+  Folder folder;
+  folder.write("one.json", "[{\"a\": 1},\n {\"b\": 2}]");
+  source.records = "";
+  source.files = {"one.json"};
+  source.fields = {{"a", "a"}};
+  CHECK_THAT(import_items(source, folder.path, "task.yaml").error().detail, Contains("one.json:2: "));
 }
 
 TEST_CASE("fields are expressions over the record, and records may be left out", "[import]") {
@@ -200,6 +223,7 @@ TEST_CASE("the published files give the items that the tasks mean", "[import]") 
     const ImportedItems items = import_and_ask(name, test::shared_root() / "datasets" / data);
     CHECK(items.count == import_of(name).count);
     CHECK(items.sha256 == import_of(name).sha256);
+    CHECK(items.jsonl.find("BENCHMARK DATA") == std::string::npos);  // canary lines are no part of a prompt
   }
 }
 
@@ -246,6 +270,18 @@ TEST_CASE("files that nobody here has are read as their authors describe them", 
   CHECK_THAT(items_of("hendrycks_math"), Contains(R"("id":"math-algebra-7","level":"Level 1","problem":"P","solution":"S","subject":"algebra")"));
   folder.write("data/Age.jsonl", R"({"example_id":0,"question_index":"1","question_polarity":"neg","context_condition":"ambig","category":"Age","answer_info":{"ans0":["Tom","nonOld"],"ans1":["x","old"],"ans2":["unknown","unknown"]},"additional_metadata":{"stereotyped_groups":["old"]},"context":"C","question":"Q?","ans0":"Tom","ans1":"Can't be determined","ans2":"Jim","label":1})");
   CHECK_THAT(items_of("bbq"), Contains(R"("choices":["Tom","Jim","Unknown","Cannot answer","Can't be determined",)"));
+}
+
+TEST_CASE("a question that brings no question mark, or a quotation mark behind it, is asked whole", "[import]") {
+  Folder folder;
+  folder.write("triviaqa_sm_sub.jsonl", R"({"context": "Question: Who? Question: me?\nAnswer:", "answer": "a", "aliases": ["a"]}
+{"context": "Question: Why was it not staged\nAnswer:", "answer": "a", "aliases": ["a"]}
+{"context": "Question: \"What is a \"\"hat\"\"?\"\nAnswer:", "answer": "a", "aliases": ["a"]})");
+  const auto items = import_items(import_of("triviaqa").items, folder.path, "triviaqa");
+  if (!items) FAIL(items.error().detail);
+  CHECK_THAT(items->jsonl, Contains(R"("question":"Who? Question: me"})"));
+  CHECK_THAT(items->jsonl, Contains(R"("question":"Why was it not staged"})"));
+  CHECK_THAT(items->jsonl, Contains(R"("question":"\"What is a \"\"hat\"\"?\""})"));
 }
 
 TEST_CASE("side by side: files whose records belong together", "[import]") {

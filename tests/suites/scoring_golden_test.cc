@@ -120,10 +120,11 @@ class Cases {
       return;
     }
     std::vector<Json> examples;
-    std::set<std::string> seen;
-    for (const Json& one : cases_)
-      for (const Json& example : one.value("examples", Json::array()))
-        if (seen.insert(example.dump()).second) examples.push_back(example);
+    std::set<std::string> seen;  // lists of examples; within one, equal rows stay (MMLU's college_physics has the same one twice)
+    for (const Json& one : cases_) {
+      const Json list = one.value("examples", Json::array());
+      if (seen.insert(list.dump()).second) examples.insert(examples.end(), list.begin(), list.end());
+    }
     if (!examples.empty() && !cases_[0].value("imported", false)) {
       ImportSource source = *task_.import->few_shot;
       source.files = {"examples.jsonl"};

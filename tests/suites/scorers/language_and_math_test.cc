@@ -3,6 +3,7 @@
 #include "suites/scorers/language.h"
 #include "suites/scorers/latex_value.h"
 #include "suites/scorers/math_answer.h"
+#include "suites/scorers/sentences.h"
 
 #include <catch2/catch.hpp>
 
@@ -25,17 +26,29 @@ TEST_CASE("languages are told by script, own letters and small words", "[instruc
   CHECK(language_of("123 ... !") == "");
 }
 
+// Each count is what NLTK 3.10's English Punkt says.
 TEST_CASE("sentences end at full stops that are none of an abbreviation", "[instructions]") {
   CHECK(count_sentences("One. Two? Three!") == 3);
-  CHECK(count_sentences("Dr. Smith met Mr. J. Brown at 5 p.m. sharp.") == 1);
+  CHECK(count_sentences("Dr. Smith met Mr. J. Smith at 5 p.m. sharp.") == 1);
   CHECK(count_sentences("It costs 3.50 dollars. \"Really?\" Yes") == 3);
   CHECK(count_sentences("No end here") == 1);
   CHECK(count_sentences("  ") == 0);
-  CHECK(count_sentences("Wait... what?!") == 2);
+  CHECK(count_sentences("Wait... what?!") == 3);
+  CHECK(count_sentences("They left at 5 p.m. The shop was shut.") == 2);
+  CHECK(count_sentences("Box A is red. Box C. One more.") == 2);      // an initial that Punkt knows as an abbreviation
+  CHECK(count_sentences("It is of type A. One more.") == 2);          // one that it does not, before a word of every day
+  CHECK(count_sentences("Juice Box A. Juice is sweet.") == 1);        // and before what could be a name
+  CHECK(count_sentences("lower case. follows, e.g. here") == 3);
+  CHECK(count_sentences("1. do this 2. Do that") == 2);
+  CHECK(count_sentences("\"No!\" he said. (Yes.) Then (maybe.)") == 4);
+  CHECK(count_sentences("\xe2\x80\x9cNo.\xe2\x80\x9d He left... He came back.") == 3);
+  CHECK(count_sentences("Hello!!! World") == 2);
+  CHECK(count_sentences("Version 3.5.1 of a.b.c is here") == 1);
 }
 
 TEST_CASE("words as the Penn Treebank cuts them", "[instructions]") {
   CHECK(treebank_words("DON'T stop, A-B (NOW)!") == std::vector<std::string>{"DO", "N'T", "stop", "A-B", "NOW"});
+  CHECK(treebank_words("\xe2\x80\x9cI\xe2\x80\x99M\xe2\x80\x9d") == std::vector<std::string>{"I", "M"});
   CHECK(treebank_words("The U.S. won. OK.") == std::vector<std::string>{"The", "U.S.", "won", "OK"});
 }
 
