@@ -1,10 +1,12 @@
 // quantfleet rescore: the stored answers of a run marked again by the scorers of this program, without a model. Shows what changed;
 // the database stays as it is.
+#include "agent/runner/suite_of_lease.h"
 #include "agent/sandbox/sandbox.h"
 #include "cli/commands.h"
 #include "cli/run_report.h"
 #include "cli/suites_root.h"
 #include "contract/response_record.h"
+#include "contract/twins.h"
 #include "suites/suite.h"
 
 #include <fmt/format.h>
@@ -124,8 +126,10 @@ class Rescoring {
     const auto known = suites_.find(name);
     if (known != suites_.end()) return known->second ? &*known->second : nullptr;
     std::optional<OpenSuite>& place = suites_[name];
-    const auto seed = choice_seeds_.find(name);
-    auto suite = find_suite(options_.root, name, {seed == choice_seeds_.end() ? 0 : seed->second});
+    TwinName twin{name, 0};
+    read_twin_name(name, twin);  // fresh twins are made again from their seed
+    const auto seed = choice_seeds_.find(twin.original);
+    auto suite = agent::suite_of_lease(options_.root, name, {seed == choice_seeds_.end() ? 0 : seed->second});
     if (!suite) {
       note(fmt::format("{} cannot be marked: {}", name, suite.error().detail));
       return nullptr;

@@ -25,6 +25,10 @@ using Json = nlohmann::json;
 constexpr std::array<std::string_view, 15> kNoEffect = {"tag", "group", "task_alias", "metadata", "dataset_path", "dataset_name", "dataset_kwargs", "training_split", "validation_split",
                                                         "test_split", "fewshot_split", "should_decontaminate", "doc_to_decontamination_query", "unsafe_code", "repeats"};
 
+// What is taken over.
+constexpr std::array<std::string_view, 13> kHonoured = {"task", "output_type", "description", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter", "num_fewshot",
+                                                        "fewshot_delimiter", "fewshot_config", "generation_kwargs", "filter_list", "metric_list"};
+
 struct Refused {
   Error error;
 };
@@ -56,6 +60,10 @@ class Translation {
 
   HarnessTask run() {
     if (records_.empty()) refuse("the data have no records", Code::kBadValue);
+    for (const YamlEntry& entry : tree_.map) {
+      if (std::find(kHonoured.begin(), kHonoured.end(), entry.key) != kHonoured.end()) continue;
+      if (std::find(kNoEffect.begin(), kNoEffect.end(), entry.key) == kNoEffect.end()) refuse(fmt::format("{}: line {}: this field is not supported", entry.key, entry.line));
+    }
     const std::string name = text("task");
     for (char c : name) task_.name += (c >= 'A' && c <= 'Z') ? static_cast<char>(c | 0x20) : ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-') ? c : '_';
     const std::string type = text("output_type", "generate_until");
@@ -85,11 +93,8 @@ class Translation {
     if (generate) generation();
     else if (has("generation_kwargs") || has("filter_list")) refuse(fmt::format("{} does not belong to output_type {}", has("filter_list") ? "filter_list" : "generation_kwargs", type));
     metrics(choice, generate, word);
-    for (const YamlEntry& entry : tree_.map) {
-      if (read_.contains(entry.key)) continue;
-      if (std::find(kNoEffect.begin(), kNoEffect.end(), entry.key) == kNoEffect.end()) refuse(fmt::format("{}: line {}: this field is not supported", entry.key, entry.line));
-      task_.no_effect.push_back(entry.key);
-    }
+    for (const YamlEntry& entry : tree_.map)
+      if (!read_.contains(entry.key)) task_.no_effect.push_back(entry.key);
     line("scorers", "[" + scorer_ + "]");
     items(records_, task_.items_jsonl, "item");
     if (!examples_.empty()) items(examples_, task_.fewshot_jsonl, "example");
@@ -191,6 +196,7 @@ class Translation {
       for (const YamlEntry& entry : config->map) {
         if (entry.key == "sampler" && entry.value.scalar == "first_n") first = true;
         else if (entry.key == "sampler" && entry.value.scalar == "default") first = false;
+        else if (entry.key == "samples") samples(entry.value);
         else refuse(fmt::format("fewshot_config.{}: line {}: this is not supported", entry.key, entry.line));
       }
     }
@@ -202,9 +208,20 @@ class Translation {
       return;
     }
     if (!first) refuse("num_fewshot: the default sampler draws with Python's generator, which cannot be repeated here; fewshot_config: {sampler: first_n} can");
-    if (static_cast<int>(examples_.size()) < count) refuse(fmt::format("num_fewshot: {} examples are needed, --fewshot gives {}", count, examples_.size()), Code::kBadValue);
+    if (static_cast<int>(examples_.size()) < count) refuse(fmt::format("num_fewshot: {} examples are needed, --fewshot or samples give {}", count, examples_.size()), Code::kBadValue);
     examples_.resize(static_cast<std::size_t>(count));
     line("fewshot", fmt::format("{{count: {}, items: fewshot.jsonl, delimiter: {}}}", count, yaml_text(delimiter)));
+  }
+
+  // The examples themselves, instead of a file.
+  void samples(const YamlTree& list) {
+    no_function("fewshot_config.samples", list);
+    if (list.kind != YamlTree::Kind::kList) refuse(fmt::format("fewshot_config.samples: line {}: a list of maps was expected", list.line), Code::kBadValue);
+    examples_.clear();
+    for (const YamlTree& sample : list.list) {
+      if (sample.kind != YamlTree::Kind::kMap) refuse(fmt::format("fewshot_config.samples: line {}: a map was expected", sample.line), Code::kBadValue);
+      examples_.push_back(sample.to_json());
+    }
   }
 
   void generation() {

@@ -47,7 +47,7 @@ ordered_json suite_object(const RunSummary& summary, const FormatSummary& f, con
   const bool has_retention = compared && suite.against_baseline->retention;
   object["retention_low"] = has_retention ? ordered_json(suite.against_baseline->retention_interval.low) : ordered_json(nullptr);
   object["retention_high"] = has_retention ? ordered_json(suite.against_baseline->retention_interval.high) : ordered_json(nullptr);
-  object["raw_ratio"] = compared ? ordered_json(suite.against_baseline->raw_ratio) : ordered_json(nullptr);
+  object["raw_ratio"] = compared && !suite.sampled ? ordered_json(suite.against_baseline->raw_ratio) : ordered_json(nullptr);
   object["verdict"] = f.is_baseline ? name_of(Verdict::kSame) : name_of(suite.verdict);
   object["flips_lost"] = compared ? suite.against_baseline->lost : 0;
   object["flips_gained"] = compared ? suite.against_baseline->gained : 0;

@@ -38,6 +38,17 @@ statistics::Estimate paired(const Scores& from, const Scores& to) {
   return statistics::mean(differences);
 }
 
+// By model, suite and format in the plan's order, the baseline first.
+template <class Line>
+void sort_lines(std::vector<Line>& lines, const RunResults& results) {
+  const auto rank = [&](const Line& l) {
+    return l.format == results.baseline ? -1 : std::find(results.formats.begin(), results.formats.end(), l.format) - results.formats.begin();
+  };
+  std::stable_sort(lines.begin(), lines.end(), [&](const Line& a, const Line& b) {
+    return std::tuple(a.model, a.suite, rank(a), a.activations, a.kv) < std::tuple(b.model, b.suite, rank(b), b.activations, b.kv);
+  });
+}
+
 }  // namespace
 
 std::vector<TwinLine> twin_lines(const RunResults& results) {
@@ -67,12 +78,7 @@ std::vector<TwinLine> twin_lines(const RunResults& results) {
       out.original_loss = paired(baseline->at(twin.original), original->second);
       out.fresh_loss = paired(baseline->at(name), fresh);
     }
-  const auto rank = [&](const TwinLine& l) {
-    return l.format == results.baseline ? -1 : std::find(results.formats.begin(), results.formats.end(), l.format) - results.formats.begin();
-  };
-  std::stable_sort(lines.begin(), lines.end(), [&](const TwinLine& a, const TwinLine& b) {
-    return std::tuple(a.model, a.suite, rank(a), a.activations, a.kv) < std::tuple(b.model, b.suite, rank(b), b.activations, b.kv);
-  });
+  sort_lines(lines, results);
   return lines;
 }
 
@@ -95,6 +101,7 @@ std::vector<TwinNights> twin_nights(const RunResults& before, const RunResults& 
                           std::min(out.before.count, out.after.count)};
       }
   }
+  sort_lines(nights, after);
   return nights;
 }
 

@@ -383,6 +383,23 @@ const BySuite* baseline_of(const RunResults& results, const Selected& selected, 
   return nullptr;
 }
 
+// Of chosen items a plain mean is off: the weighted estimate stands in its place, other means are left out, flips stay as they are.
+void weigh_chosen(RunSummary& summary) {
+  for (const ChosenLine& chosen : summary.chosen)
+    for (FormatSummary& f : summary.formats) {
+      if (std::tie(f.model, f.format, f.activations, f.kv) != std::tie(chosen.model, chosen.format, chosen.activations, chosen.kv)) continue;
+      for (SuiteScore& suite : f.suites) {
+        if (suite.suite.name != chosen.suite) continue;
+        suite.sampled = true;
+        suite.accuracy = chosen.accuracy;
+        suite.aggregates.clear();
+        suite.groups.clear();
+        suite.verdict = Verdict::kUnknown;
+        if (suite.against_baseline) suite.against_baseline->retention.reset();
+      }
+    }
+}
+
 void add_line(RunSummary& summary, FormatSummary line) {
   for (const SuiteScore& suite : line.suites)
     if (!suite.not_compared.empty()) summary.notes.push_back(suite.not_compared);
@@ -400,6 +417,7 @@ RunSummary summarize(const RunResults& results) {
                                      std::get<1>(line) == results.baseline && std::get<3>(line) == results.baseline_kv));
   summary.twins = twin_lines(results);
   summary.chosen = chosen_lines(results);
+  weigh_chosen(summary);
   summary.until = results.until;
   if (!summary.until) return summary;
   summary.area_verdicts = area_verdicts(results);
@@ -446,6 +464,7 @@ RunSummary summarize_against(const RunResults& baseline, const RunResults& candi
   summary.twins = twin_lines(candidate);
   summary.twin_nights = twin_nights(baseline, candidate);
   summary.chosen = chosen_lines(candidate);
+  weigh_chosen(summary);
   return summary;
 }
 

@@ -44,6 +44,7 @@ struct Speed {                                // from timing rows of one device
 struct SuiteScore {
   SuiteInfo suite;
   int items = 0, errors = 0;
+  bool sampled = false;                       // the items that tell most: accuracy is the weighted estimate, and nothing else is a mean
   statistics::Estimate accuracy;              // suites with right answers
   std::optional<statistics::AreaRetention> against_baseline;
   std::vector<Aggregate> aggregates;          // further numbers of its rows

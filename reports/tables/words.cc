@@ -24,7 +24,9 @@ std::string say_retention(const FormatSummary& summary) {
 std::string say_flips(int lost, int gained) { return fmt::format("−{} / +{}", lost, gained); }
 
 std::string say(const Measured& measured, const char* format) {
-  return measured.value ? fmt::format(fmt::runtime(format), *measured.value) : "n/a";
+  if (!measured.value) return "n/a";
+  const std::string text = fmt::format(fmt::runtime(format), *measured.value);
+  return text.starts_with('-') && text.find_first_not_of("-0.") == std::string::npos ? text.substr(1) : text;  // an estimate just below 0
 }
 
 std::string say_verdict(const FormatSummary& summary) {

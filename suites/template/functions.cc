@@ -409,6 +409,19 @@ Value call_method(const Value& object, std::string_view name, const Arguments& a
     }
     return no_method();
   }
+  if (object.is_list() && (name == "index" || name == "count")) {
+    const Value* wanted = arguments.find(0, "value");
+    if (!wanted) meter.fail(fmt::format("'{}' needs a value", name));
+    const Json& what = require(*wanted, "a list's method", meter);
+    std::int64_t place = 0, count = 0;
+    for (const Json& element : *object.json) {
+      meter.step();
+      if (element == what && ++count == 1 && name == "index") return of(place);
+      ++place;
+    }
+    if (name == "index") meter.fail("'index': the list does not hold the value");
+    return of(count);
+  }
   if (!object.is_string()) return no_method();
   const std::string& text = object.json->get_ref<const std::string&>();
   meter.made_text(text.size());

@@ -163,5 +163,10 @@ TEST_CASE("a report weights chosen items and keeps them out of the pooled verdic
   CHECK(summary.chosen[1].difference->value == Approx(-0.05));
   CHECK(summary.chosen[1].lost == 5);
   CHECK_FALSE(summary.formats.back().pooled.has_value());
+  const reports::SuiteScore& suite = summary.formats.back().suites.front();  // what other tables and results.json show
+  CHECK(suite.accuracy.value == Approx(0.95));
+  CHECK(suite.aggregates.empty());
+  CHECK_FALSE(suite.against_baseline->retention.has_value());
+  CHECK(suite.against_baseline->lost == 5);
   CHECK(reports::terminal_table(summary, 0).find("weighted by inclusion probability") != std::string::npos);
 }

@@ -104,6 +104,18 @@ metric_list:
   CHECK(suite->score(0, response, nullptr).scores.at("truncated") == 1);
 }
 
+TEST_CASE("generation: examples that the YAML brings itself", "[harness]") {
+  const std::string yaml = "task: g\ndoc_to_text: \"Q: {{q}}\\nA:\"\ndoc_to_target: \"{{ans[0] if ans is defined else target}}\"\nnum_fewshot: 2\nfewshot_config:\n  sampler: first_n\n"
+                           "  samples:\n  - {q: One, target: a}\n  - q: Two\n    target: 'True'\n  - {q: Three, target: c}\nmetric_list: [{metric: exact_match}]\n";
+  const auto task = translate_harness_task(yaml, "t.yaml", kRecords, "", "knowledge");
+  if (!task) FAIL(task.error().detail);
+  const Request made = suite_of(*task)->request(0, "").value();
+  CHECK(std::get<Generate>(made).prompt == "Q: One\nA: a\n\nQ: Two\nA: True\n\nQ: Is it?\nA:");
+  std::string function = yaml;
+  function.replace(function.find("  samples:"), std::string::npos, "  samples: !function utils.shots\nmetric_list: [{metric: exact_match}]\n");
+  CHECK_THAT(refusal(function), Contains("fewshot_config.samples") && Contains("utils.shots is Python code"));
+}
+
 TEST_CASE("a last word and a rolling text", "[harness]") {
   const auto word = translate_harness_task("task: w\noutput_type: loglikelihood\ndoc_to_text: \"{{text.split(' ')[:-1]|join(' ')}}\"\ndoc_to_target: \"{{' '+text.split(' ')[-1]}}\"\n"
                                            "metric_list: [{metric: perplexity, aggregation: perplexity}, {metric: acc}]\n", "t.yaml", kRecords, "", "language");
@@ -122,6 +134,7 @@ TEST_CASE("what cannot be honoured is refused by name", "[harness]") {
   CHECK_THAT(refusal(choice + "process_docs: !function utils.process\n"), Contains("process_docs") && Contains("line 16"));
   CHECK_THAT(refusal("task: x\noutput_type: multiple_choice\ndoc_to_text: !function utils.text\n"), Contains("doc_to_text") && Contains("utils.text is Python code"));
   CHECK_THAT(refusal(choice + "doc_to_image: picture\n"), Contains("doc_to_image"));
+  CHECK_THAT(refusal("task: x\ndoc_to_text: \"{{made_by_process_docs}}\"\nprocess_docs: !function utils.p\n"), Contains("process_docs: line 3"));
   CHECK_THAT(refusal(choice + "num_fewshot: 5\n"), Contains("num_fewshot") && Contains("first_n"));
   CHECK_THAT(refusal(choice + "generation_kwargs: {until: []}\n"), Contains("generation_kwargs"));
   std::string other = choice;

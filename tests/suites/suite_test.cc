@@ -156,6 +156,16 @@ TEST_CASE("a multiple-choice task asks, and marks with the first winning ties", 
   }
 }
 
+TEST_CASE("the normalised accuracy divides by characters, not by bytes", "[suite]") {
+  const Folder folder;
+  const auto suite = load_suite(folder.task("capitals", kChoice, R"({"id": "a", "country": "x", "cities": ["\u00e9\u00e9\u00e9", "abcd"], "gold": 1})" "\n")).value();
+  Response response;
+  response.answer = LoglikelihoodAnswer{{{-3.0, false, 1}, {-3.2, false, 1}}};  // -1 and -0.8 a character, -0.5 and -0.8 a byte
+  const auto scores = suite->score(0, response, nullptr).scores;
+  CHECK(scores.at("accuracy") == 0);
+  CHECK(scores.at("accuracy_norm") == 1);
+}
+
 TEST_CASE("the order of items is a fixed permutation, and the hash ignores layout but not content", "[suite]") {
   CHECK(seeded_order(8, 1234) == seeded_order(8, 1234));
   CHECK(seeded_order(100, 1) != seeded_order(100, 2));

@@ -52,6 +52,8 @@ TEST_CASE("filters, tests and methods", "[template]") {
   CHECK(rendered("{{ [1] | tojson(indent=2) }}") == "[\n  1\n]");
   CHECK(rendered("{{ x is defined }} {{ 1 is number }} {{ 's' is not string }} {{ none is none }}") == "False True False True");
   CHECK(rendered("{{ 'a,b'.split(',')[-1] }} {{ ' x '.strip() }} {{ 'abc'.startswith('ab') }}") == "b x True");
+  CHECK(rendered("{{ ['a', 'b', 'b'].index('b') }} {{ ['a', 'b', 'b'].count('b') }} {{ [1, 'x'].count(2) }}") == "1 2 0");
+  CHECK(rendered("{{ ['a'].index('b') }}").find("the list does not hold the value") != std::string::npos);
   CHECK(rendered("{{ -3 | abs }} {{ '12' | int + 1 }} {{ 2.567 | round(1) }}") == "3 13 2.6");
   CHECK(rendered("{{ [{'n': 1}, {'n': 2}] | map(attribute='n') | list }}") == "[1, 2]");
   CHECK(rendered("{{ ([{'r': 'u'}, {'r': 's'}] | selectattr('r', 'equalto', 's') | list) | length }}") == "1");
