@@ -1,5 +1,6 @@
 // A fixed set of threads that share a loop. K is never split by callers (numerics.md rule 2), so results do not depend on
-// the number of threads. Workers spin briefly between loops, then sleep.
+// the number of threads. Workers spin briefly between loops, then sleep. Every thread has a part of the loop and a cache line of its
+// own; one that is done takes ranges from the parts of others.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,9 @@ namespace quantfleet {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // the calling thread counts as one; threads >= 1
+  // The calling thread counts as one; threads >= 1. With `pin`, worker i stays on the i-th of the processors that the process may
+  // use (counted from 0, which is left to the caller; again from 0 where there are fewer); the caller is not moved.
+  explicit ThreadPool(int threads, bool pin = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

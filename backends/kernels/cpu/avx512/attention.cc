@@ -13,10 +13,11 @@ struct Row {
   std::int64_t first, last;   // visible keys
 };
 
-// Scores of kRows pairs with the keys of kPages pages.
+// Scores of kRows pairs with the keys of kPages pages. `next`: the pages behind these, which are asked for meanwhile, because the
+// CPU's own prefetching ends where a page does.
 template <int kRows, int kPages>
-[[gnu::always_inline]] static inline void score_pages(const Row* rows, const float* const (&k)[kPages], int head_dim,
-                                                      std::int64_t position) {
+[[gnu::always_inline]] static inline void score_pages(const Row* rows, const float* const (&k)[kPages], const float* const (&next)[kPages],
+                                                      int head_dim, std::int64_t position) {
   __m512 acc[kRows][kPages];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
@@ -25,7 +26,10 @@ template <int kRows, int kPages>
   for (int d = 0; d < head_dim; ++d) {
     __m512 keys[kPages];
 #pragma GCC unroll 4
-    for (int p = 0; p < kPages; ++p) keys[p] = _mm512_loadu_ps(k[p] + 16 * d);
+    for (int p = 0; p < kPages; ++p) {
+      keys[p] = _mm512_loadu_ps(k[p] + 16 * d);
+      _mm_prefetch(reinterpret_cast<const char*>(next[p] + 16 * d), _MM_HINT_T1);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const __m512 q = _mm512_set1_ps(rows[r].q[d]);
@@ -44,13 +48,16 @@ template <int kRows>
                              std::int64_t page, std::int64_t page_end) {
   constexpr int kPages = kRows >= 8 ? 2 : 4;
   for (; page + kPages <= page_end; page += kPages) {
-    const float* k[kPages];
-    for (int p = 0; p < kPages; ++p) k[p] = pages[page + p] + place;
-    score_pages<kRows, kPages>(rows, k, head_dim, 16 * page);
+    const float *k[kPages], *next[kPages];
+    for (int p = 0; p < kPages; ++p) {
+      k[p] = pages[page + p] + place;
+      next[p] = pages[page + p + 3 * kPages < page_end ? page + p + 3 * kPages : page + p] + place;
+    }
+    score_pages<kRows, kPages>(rows, k, next, head_dim, 16 * page);
   }
   for (; page < page_end; ++page) {
     const float* k[1] = {pages[page] + place};
-    score_pages<kRows, 1>(rows, k, head_dim, 16 * page);
+    score_pages<kRows, 1>(rows, k, k, head_dim, 16 * page);
   }
 }
 
@@ -99,9 +106,13 @@ template <int kRows, int kVectors>
     for (int i = 0; i < kVectors; ++i) acc[r][i] = _mm512_maskz_loadu_ps(lanes, rows[r].out + d + 16 * i);
   for (std::int64_t key = begin; key < end; ++key) {
     const float* v = pages[key / 16] + place + (key % 16) * head_dim + d;
+    const float* next = pages[(key + 64 < end ? key + 64 : key) / 16] + place + (key % 16) * head_dim + d;
     __m512 values[kVectors];
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) values[i] = _mm512_maskz_loadu_ps(lanes, v + 16 * i);
+    for (int i = 0; i < kVectors; ++i) {
+      values[i] = _mm512_maskz_loadu_ps(lanes, v + 16 * i);
+      _mm_prefetch(reinterpret_cast<const char*>(next + 16 * i), _MM_HINT_T1);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const __m512 p = _mm512_set1_ps(rows[r].scores[key]);
