@@ -157,7 +157,7 @@ std::function<int()> add_bench(CLI::App& app) {
     }
     nlohmann::ordered_json document = {
         {"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format}, {"kernels", info.kernels},
-        {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads}, {"batch", options->batch}, {"prompt_tokens", options->prompt},
+        {"activations", info.activations}, {"kv", info.kv}, {"lora", info.lora}, {"threads", info.threads}, {"batch", options->batch}, {"prompt_tokens", options->prompt},
         {"generated_tokens", options->generated}, {"repetitions", options->repetitions}, {"prefill_tokens_per_s", spread(prefill)},
         {"decode_tokens_per_s", spread(decode)}, {"first_token_ms", spread(first)["median"]}, {"peak_memory_bytes", peak_memory},
         {"weights_bytes", info.weights_bytes}, {"kv_cache_bytes", engine->kv_cache_bytes()}};

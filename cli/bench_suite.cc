@@ -124,7 +124,7 @@ int bench_suite(NativeEngine& engine, const SuiteBench& work, bool json) {
   }
   const nlohmann::ordered_json document = {
       {"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format}, {"kernels", info.kernels},
-      {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads}, {"repetitions", work.repetitions},
+      {"activations", info.activations}, {"kv", info.kv}, {"lora", info.lora}, {"threads", info.threads}, {"repetitions", work.repetitions},
       {"multiple_choice",
        {{"items", work.items}, {"choices", work.choices}, {"header_tokens", work.header_tokens}, {"tokens_of_one_item", tokens_alone},
         {"tokens_of_all_together", tokens_together}, {"one_at_a_time_items_per_s", spread(items_alone)},

@@ -31,6 +31,7 @@ using Json = nlohmann::ordered_json;
 struct Options {
   EngineOptions engine;
   std::string activations;
+  std::vector<std::string> lora;
   std::vector<std::string> names;
   std::filesystem::path root;
   int limit = 0;
@@ -227,6 +228,7 @@ void print_table(const EngineInfo& info, const std::vector<Measured>& all) {
 int evaluate(Options& options) {
   if (options.activations == "f32") options.engine.activations = Activations::kF32;
   if (options.activations == "int8") options.engine.activations = Activations::kInt8;
+  for (const std::string& lora : options.lora) options.engine.adapters.push_back(adapter_of(lora));
   std::vector<std::shared_ptr<const Suite>> suites;
   if (options.choice_seed && options.names.empty()) throw BadResult({Code::kUsage, "--choice-seed needs --suite: not every suite has options that can be put into another order"});
   if (options.names.empty()) {
@@ -250,7 +252,7 @@ int evaluate(Options& options) {
   const EngineInfo& info = (*engine)->info();
   if (options.json) {
     Json document = {{"program_version", program_version()}, {"model", info.model_name}, {"model_sha256", info.model_sha256}, {"format", info.format},
-                     {"engine", info.engine}, {"kernels", info.kernels}, {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads}};
+                     {"engine", info.engine}, {"kernels", info.kernels}, {"activations", info.activations}, {"kv", info.kv}, {"lora", info.lora}, {"threads", info.threads}};
     document["suites"] = Json::array();
     for (const Measured& measured : all) document["suites"].push_back(to_json(measured));
     fmt::print("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
@@ -278,6 +280,7 @@ std::function<int()> add_evaluate(CLI::App& app) {
   app.add_option("--kernels", options->engine.kernels, "scalar, avx2, avx512_vnni, neon, neon_dotprod (default: QUANTFLEET_KERNELS, else the best of this CPU)");
   app.add_option("--activations", options->activations, "f32 or int8 (default: int8 for quantized models)")->check(CLI::IsMember({"f32", "int8"}));
   add_kv_option(app, options->engine.kv);
+  add_lora_option(app, options->lora);
   app.add_flag("--json", options->json, "one JSON document on stdout, with a row per item");
   return [options] { return evaluate(*options); };
 }

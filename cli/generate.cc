@@ -44,7 +44,7 @@ std::function<int()> add_generate(CLI::App& app) {
     const EngineInfo& info = engine->info();
     const nlohmann::ordered_json document = {
         {"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format}, {"kernels", info.kernels},
-        {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads}, {"text", answer.text}, {"token_ids", answer.token_ids},
+        {"activations", info.activations}, {"kv", info.kv}, {"lora", info.lora}, {"threads", info.threads}, {"text", answer.text}, {"token_ids", answer.token_ids},
         {"stop", kStops[static_cast<int>(answer.stop)]}, {"prompt_tokens", response->prompt_tokens},
         {"generated_tokens", response->generated_tokens}, {"first_token_ms", response->first_token_ms}, {"total_ms", response->total_ms},
         {"logits_digest", response->logits_digest}};

@@ -71,7 +71,7 @@ std::function<int()> add_logits(CLI::App& app) {
     const EngineInfo& info = engine->info();
     if (options->json && !to_stdout)
       fmt::print("{}\n", nlohmann::ordered_json{{"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format},
-                                                {"kernels", info.kernels}, {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads},
+                                                {"kernels", info.kernels}, {"activations", info.activations}, {"kv", info.kv}, {"lora", info.lora}, {"threads", info.threads},
                                                 {"tokens", tokens.size()}, {"vocabulary", info.vocabulary_tokens},
                                                 {"logits_digest", digest.hex32()}}.dump(2));
     return 0;

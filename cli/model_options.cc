@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -46,12 +47,29 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("MODEL", options.model, "GGUF file or Hugging Face folder")->required();
   add_compute_options(app, options);
   add_kv_option(app, options.kv);
+  add_lora_option(app, options.lora);
 }
 
 void add_kv_option(CLI::App& app, std::string& kv) {
   app.add_option("--kv", kv, "what the KV cache holds: f32, or rounded to f16, q8_0 or q4_0, which takes a half, about a quarter, about a seventh")
       ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}))
       ->capture_default_str();
+}
+
+void add_lora_option(CLI::App& app, std::vector<std::string>& lora) {
+  app.add_option("--lora", lora, "LoRA adapter, FILE or FILE:SCALE (default 1): a GGUF adapter file or a PEFT folder; may be given several times")
+      ->take_all()->allow_extra_args(false);
+}
+
+AdapterFile adapter_of(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  double scale = 0;
+  if (colon != std::string::npos && colon > 0) {
+    const char* end = text.data() + text.size();
+    const auto [behind, error] = std::from_chars(text.data() + colon + 1, end, scale);
+    if (error == std::errc() && behind == end) return {text.substr(0, colon), scale};
+  }
+  return {text, 1};
 }
 
 EngineOptions engine_options(const ModelOptions& options) {
@@ -61,6 +79,7 @@ EngineOptions engine_options(const ModelOptions& options) {
   engine.kernels = options.kernels;
   engine.context_tokens = options.context;
   engine.kv = options.kv;
+  for (const std::string& lora : options.lora) engine.adapters.push_back(adapter_of(lora));
   engine.activations = options.activations == "f32"    ? Activations::kF32
                        : options.activations == "int8" ? Activations::kInt8
                                                        : Activations::kDefault;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace quantfleet::cli {
 
@@ -19,12 +20,16 @@ struct ModelOptions {
   std::string activations;    // empty: by the file's format
   int context = 0;            // 0: the model's own
   std::string kv = "f32";     // what the KV cache holds
+  std::vector<std::string> lora;  // FILE[:SCALE]
 };
 
-void add_model_options(CLI::App& app, ModelOptions& options);      // MODEL, --kv and the ones below
+void add_model_options(CLI::App& app, ModelOptions& options);      // MODEL, --kv, --lora and the ones below
 void add_compute_options(CLI::App& app, ModelOptions& options);    // --threads --kernels --activations
 void add_context_option(CLI::App& app, ModelOptions& options);     // --context
 void add_kv_option(CLI::App& app, std::string& kv);
+void add_lora_option(CLI::App& app, std::vector<std::string>& lora);  // --lora
+// FILE or FILE:SCALE; what is behind the last colon is a scale where it is a number.
+AdapterFile adapter_of(const std::string& text);
 
 int default_threads();   // the cores this process may use
 

@@ -79,6 +79,7 @@ std::function<int()> add_perplexity(CLI::App& app) {
   struct Options {
     ModelOptions model;
     std::filesystem::path text, reference, write_reference;
+    std::vector<std::string> reference_lora;
     int context = 512;
     bool json = false;
   };
@@ -90,6 +91,8 @@ std::function<int()> add_perplexity(CLI::App& app) {
   CLI::Option* compared = app.add_option("--reference", options->reference,
                                           "model, or file of --write-reference, to compare with: KL divergence, agreement on the most likely token, "
                                           "probability of the right token, ratio");
+  app.add_option("--reference-lora", options->reference_lora, "LoRA adapter of the model of --reference, as --lora; without it that model runs as it is")
+      ->take_all()->allow_extra_args(false)->needs(compared);
   app.add_option("--write-reference", options->write_reference,
                  "keep this model's distributions in FILE, 96 bytes a scored token, for --reference of other runs over the same text")->excludes(compared);
   app.add_flag("--json", options->json, "one JSON document on stdout");
@@ -110,6 +113,8 @@ std::function<int()> add_perplexity(CLI::App& app) {
       }
     };
     const bool stored = is_reference_logits(options->reference);
+    if (stored && !options->reference_lora.empty())
+      throw BadResult({Code::kUsage, fmt::format("--reference-lora: {} holds distributions; an adapter can only be put on a model", options->reference.string())});
     if (stored) {
       const auto facts = read_reference_facts(options->reference);
       if (!facts) throw BadResult(facts.error());
@@ -139,6 +144,8 @@ std::function<int()> add_perplexity(CLI::App& app) {
       engine_of.whole_reference_rows = true;
       EngineOptions reference = engine_of;
       reference.model = options->reference;
+      reference.adapters.clear();
+      for (const std::string& lora : options->reference_lora) reference.adapters.push_back(adapter_of(lora));
       reference.reference_logits_out = temporary->path;
       roll(*open_model(reference), request, "reference");
       engine_of.reference_logits_in = temporary->path;
@@ -161,7 +168,7 @@ std::function<int()> add_perplexity(CLI::App& app) {
     const double perplexity_error = perplexity * mean_error(answer.nll_sum, answer.nll_squared_sum, n);
     nlohmann::ordered_json document = {
         {"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format}, {"kernels", info.kernels},
-        {"activations", info.activations}, {"kv", info.kv}, {"threads", info.threads}, {"context", request.context_tokens},
+        {"activations", info.activations}, {"kv", info.kv}, {"lora", info.lora}, {"threads", info.threads}, {"context", request.context_tokens},
         {"tokens", answer.count_tokens}, {"perplexity", perplexity}, {"perplexity_standard_error", perplexity_error},
         {"logits_digest", response.logits_digest}, {"seconds", response.total_ms / 1e3}};
     std::string table = fmt::format("perplexity            {:.4f} +/- {:.4f}   ({} tokens scored, windows of {})\n", perplexity,

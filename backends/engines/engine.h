@@ -16,8 +16,15 @@ namespace quantfleet {
 
 enum class Activations { kDefault, kF32, kInt8 };  // numerics.md rule 0
 
+// A LoRA adapter: a GGUF adapter file or a PEFT folder (docs/formats/lora.md).
+struct AdapterFile {
+  std::filesystem::path path;
+  double scale = 1;                // its own scale is multiplied by this one
+};
+
 struct EngineOptions {
   std::filesystem::path model;
+  std::vector<AdapterFile> adapters;  // applied at load, in this order
   Activations activations = Activations::kDefault;
   std::string kv = "f32";          // what the KV cache holds: "f32", "f16", "q8_0", "q4_0" (numerics.md rule 4)
   int threads = 1;
@@ -35,6 +42,7 @@ struct EngineOptions {
 struct EngineInfo {
   std::string engine;              // "native"
   std::string model_sha256;
+  std::string lora;                // adapters in use: "SHA256" or "SHA256:SCALE" each, commas between; empty: none
   std::string architecture;        // "llama"
   std::string model_name;
   std::string format;              // file-level label: "Q4_K_M"

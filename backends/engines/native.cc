@@ -5,6 +5,7 @@
 #include "backends/engines/native_evaluation.h"
 #include "backends/formats/file_hash.h"
 #include "backends/huggingface/checkpoint.h"
+#include "backends/huggingface/peft_adapter.h"
 #include "backends/kernels/kv_pages.h"
 #include "backends/models/sampler.h"
 
@@ -24,8 +25,8 @@ constexpr std::int64_t kLeastTokens = 512;           // of which keys and values
 // What requests may fill with keys and values: 1 GiB, or half of what the weights leave. Errors: kOutOfMemory where the weights,
 // the keys and values of a short text and the working memory are more than this process may take.
 Result<std::int64_t> cache_bytes_that_fit(const GgufFile& file, const ModelConfig& config, KvKind kv, const KernelFamily& family,
-                                          const EngineOptions& options) {
-  const std::uint64_t available = available_memory_bytes(), weights = weights_size(file, family);
+                                          std::uint64_t adapters, const EngineOptions& options) {
+  const std::uint64_t available = available_memory_bytes(), weights = weights_size(file, family) + adapters;
   const std::int64_t tokens = std::min<std::int64_t>(config.context_tokens, kLeastTokens);
   const auto least = static_cast<std::uint64_t>((tokens + kPagePositions - 1) / kPagePositions * KvCache(config, kv).page_bytes());
   if (available > 0 && weights + least + kWorkingBytes > available) {
@@ -49,6 +50,34 @@ Result<std::string> model_hash(const GgufFile& file) {
     all += *hash;
   }
   return sha256_of_bytes(std::as_bytes(std::span(all)));
+}
+
+// A PEFT folder's identity: the hash over those of its two files.
+Result<std::string> adapter_hash(const std::filesystem::path& path) {
+  std::error_code code;
+  if (!std::filesystem::is_directory(path, code)) return sha256_of_file(path);
+  std::string all;
+  for (const char* name : {"adapter_config.json", "adapter_model.safetensors"}) {
+    const auto hash = sha256_of_file(path / name);
+    if (!hash) return hash.error();
+    all += *hash;
+  }
+  return sha256_of_bytes(std::as_bytes(std::span(all)));
+}
+
+// Opens the adapters, and says in `lora` which they are (EngineInfo).
+Result<std::vector<AppliedAdapter>> open_adapters(const std::vector<AdapterFile>& files, const GgufFile& base, std::string& lora) {
+  std::vector<AppliedAdapter> adapters;
+  for (const AdapterFile& file : files) {
+    if (!(file.scale - file.scale == 0)) return Error{Code::kNonFinite, fmt::format("{}: a scale that is not a finite number", file.path.string())};
+    auto adapter = open_lora_adapter(file.path, base);
+    if (!adapter) return adapter.error();
+    const auto hash = adapter_hash(file.path);
+    if (!hash) return hash.error();
+    adapters.push_back({std::make_shared<const LoraAdapter>(std::move(*adapter)), static_cast<float>(file.scale)});
+    lora += (lora.empty() ? "" : ",") + *hash + (file.scale == 1 ? "" : fmt::format(":{}", file.scale));
+  }
+  return adapters;
 }
 
 }  // namespace
@@ -104,10 +133,15 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   engine->tokenizer_ = *tokenizer;
   auto shape = read_model_config(**file);
   if (!shape) return shape.error();
-  auto cache_bytes = cache_bytes_that_fit(**file, *shape, *kv, **family, options);
+  std::string lora;
+  auto adapters = open_adapters(options.adapters, **file, lora);
+  if (!adapters) return adapters.error();
+  std::uint64_t adapter_bytes = 0;
+  for (const AppliedAdapter& applied : *adapters) adapter_bytes += applied.adapter->size_bytes();
+  auto cache_bytes = cache_bytes_that_fit(**file, *shape, *kv, **family, adapter_bytes, options);
   if (!cache_bytes) return cache_bytes.error();
   engine->pool_ = std::make_unique<ThreadPool>(options.threads);
-  auto model = load_model(*file, **family, *engine->pool_, true);
+  auto model = load_model(*file, **family, *engine->pool_, true, *adapters);
   if (!model) return model.error();
   const ModelConfig& config = (*model)->config;
   if (engine->tokenizer_->size() > config.vocabulary_tokens)
@@ -127,6 +161,7 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   EngineInfo& info = engine->info_;
   info.engine = "native";
   info.model_sha256 = *hash;
+  info.lora = lora;
   info.architecture = config.architecture;
   info.model_name = config.name;
   info.format = (*model)->format;

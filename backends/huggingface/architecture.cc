@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <numbers>
 #include <optional>
+#include <system_error>
 
 namespace quantfleet::huggingface {
 namespace {
@@ -333,9 +335,39 @@ void read_rope_scaling(JsonReader& reader, const std::string& prefix, const Json
   if (scaling.error()) reader.fail(scaling.error()->code, scaling.error()->detail.substr(std::min(scaling.error()->detail.size(), reader.place().size() + 2)));
 }
 
+// The number at the beginning of a text, which it is cut off; -1 where there is none, or one with a leading zero.
+int take_number(std::string_view& text) {
+  int number = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || number < 0 || (text[0] == '0' && end != text.data() + 1)) return -1;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return number;
+}
+
 }  // namespace
 
 std::span<const HfArchitecture> all_hf_architectures() { return kArchitectures; }
+
+const Module* find_module(const HfArchitecture& architecture, std::string_view name, int& layer, int& expert) {
+  for (const std::string_view prefix : {"language_model.", "transformer."})
+    if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+  for (const Module& module : architecture.modules) {
+    std::string_view pattern = module.name, rest = name;
+    layer = expert = -1;
+    bool matches = true;
+    for (int* number : {&layer, &expert}) {
+      const std::size_t place = pattern.find("{}");
+      if (place == std::string_view::npos) break;
+      matches = matches && rest.starts_with(pattern.substr(0, place));
+      if (!matches) break;
+      rest.remove_prefix(place);
+      pattern.remove_prefix(place + 2);
+      matches = (*number = take_number(rest)) >= 0;
+    }
+    if (matches && pattern == rest) return &module;
+  }
+  return nullptr;
+}
 
 std::int64_t stored_row(RowOrder order, const Shape& shape, std::int64_t row) {
   const std::int64_t D = shape.head_width, H = shape.heads;

@@ -38,6 +38,10 @@ struct HfArchitecture {
 // The one visible list.
 std::span<const HfArchitecture> all_hf_architectures();
 
+// "model.layers.3.mlp.up_proj" is the module "model.layers.{}.mlp.up_proj", layer 3. layer and expert: -1 where the module has none.
+// nullptr: the architecture has no such module.
+const Module* find_module(const HfArchitecture& architecture, std::string_view name, int& layer, int& expert);
+
 struct Shape {
   int layers = 0, heads = 0, kv_heads = 0, head_width = 0, rotary_width = 0;
   std::int64_t vocabulary = 0;

@@ -10,7 +10,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 #include <set>
 #include <system_error>
@@ -208,37 +207,6 @@ class Checkpoint final : public GgufFile {
     return {};
   }
 
-  // The number at the beginning of a text, which it is cut off; -1 where there is none, or one with a leading zero.
-  static int take_number(std::string_view& text) {
-    int number = -1;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc() || number < 0 || (text[0] == '0' && end != text.data() + 1)) return -1;
-    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-    return number;
-  }
-
-  // "model.layers.3.mlp.up_proj" is the module "model.layers.{}.mlp.up_proj", layer 3. layer and expert: -1 where the module has none.
-  const Module* find_module(std::string_view name, int& layer, int& expert) const {
-    for (const std::string_view prefix : {"language_model.", "transformer."})
-      if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
-    for (const Module& module : architecture_->modules) {
-      std::string_view pattern = module.name, rest = name;
-      layer = expert = -1;
-      bool matches = true;
-      for (int* number : {&layer, &expert}) {
-        const std::size_t place = pattern.find("{}");
-        if (place == std::string_view::npos) break;
-        matches = matches && rest.starts_with(pattern.substr(0, place));
-        if (!matches) break;
-        rest.remove_prefix(place);
-        pattern.remove_prefix(place + 2);
-        matches = (*number = take_number(rest)) >= 0;
-      }
-      if (matches && pattern == rest) return &module;
-    }
-    return nullptr;
-  }
-
   // Buffers that carry no weights, and what a text model does not need.
   static bool is_ignored(std::string_view name) {
     for (const std::string_view end : {".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"})
@@ -271,7 +239,7 @@ class Checkpoint final : public GgufFile {
     std::vector<Placed> placed;
     for (const auto& [name, arrays] : modules) {
       int layer = -1, expert = -1;
-      const Module* module = find_module(name, layer, expert);
+      const Module* module = find_module(*architecture_, name, layer, expert);
       if (!module || layer >= shape_.layers || expert >= shape_.experts)
         return bad(Code::kUnsupported, fmt::format("array {}.{} is not part of {} with {} layers as this program knows it", name, arrays.arrays.begin()->first,
                                                    architecture_->model_type, shape_.layers));

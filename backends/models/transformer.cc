@@ -15,6 +15,10 @@ namespace {
 
 constexpr std::int64_t kLogitsAtOnce = 1 << 22;  // floats
 
+void room(std::vector<float>& buffer, std::int64_t floats) {
+  if (static_cast<std::int64_t>(buffer.size()) < floats) buffer.resize(static_cast<std::size_t>(floats));
+}
+
 bool all_finite(std::span<const float> values) {
   std::uint32_t bad = 0;
   for (const float value : values) bad |= (std::bit_cast<std::uint32_t>(value) & 0x7f800000u) == 0x7f800000u ? 1u : 0u;
@@ -31,6 +35,20 @@ void Transformer::multiply(const StackedMatrix& w, const float* x, std::int64_t 
     const ActivationKind kind = part.matrix.has_int8() ? activations_ : ActivationKind::kF32;
     matmul(part.matrix, x, rows, x_stride, kind, y + part.begin, w.rows, pool_, scratch_);
   }
+  for (const StackedMatrix::Update& update : w.updates) {
+    const std::int64_t rank = update.a.rows();
+    room(low_rank_, rows * rank);
+    matmul(update.a, x, rows, x_stride, ActivationKind::kF32, low_rank_.data(), rank, pool_, scratch_);
+    add_low_rank(update.b, update.scale, rows, y + update.begin, w.rows);
+  }
+}
+
+void Transformer::add_low_rank(const WeightMatrix& b, float scale, std::int64_t rows, float* y, std::int64_t y_stride) {
+  const std::int64_t rank = b.columns(), N = b.rows();
+  for (std::int64_t i = 0; i < rows * rank; ++i) low_rank_[static_cast<std::size_t>(i)] *= scale;
+  room(added_, rows * N);
+  matmul(b, low_rank_.data(), rows, rank, ActivationKind::kF32, added_.data(), N, pool_, scratch_);
+  for_rows(rows, N, [&](std::int64_t r) { model_->family->add(y + r * y_stride, &added_[static_cast<std::size_t>(r * N)], N, y + r * y_stride); });
 }
 
 void Transformer::activate(float* gate_up, std::int64_t width) {
@@ -158,9 +176,6 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
   const std::int64_t q_floats = config.heads * D, kv_floats = config.kv_heads * D, qkv_floats = q_floats + 2 * kv_floats;
   const KvCache& cache = rows[0].sequence->cache();
 
-  const auto room = [](std::vector<float>& buffer, std::int64_t floats) {
-    if (static_cast<std::int64_t>(buffer.size()) < floats) buffer.resize(static_cast<std::size_t>(floats));
-  };
   room(x_, count * C);
   room(normed_, count * C);
   room(qkv_, count * qkv_floats);
@@ -179,13 +194,19 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
 
   const bool states_only = rows[0].state != nullptr;
   for_rows(count, C, [&](std::int64_t r) {
-    if (states_only) {
-      std::memcpy(&x_[r * C], rows[r].state, static_cast<std::size_t>(C) * sizeof(float));
-      return;
-    }
-    model.embed(rows[r].token, rows[r].position, &x_[r * C]);
-    normalize(model.embedding_norm, &x_[r * C], &x_[r * C]);
+    if (states_only) std::memcpy(&x_[r * C], rows[r].state, static_cast<std::size_t>(C) * sizeof(float));
+    else model.embed(rows[r].token, rows[r].position, &x_[r * C]);
   });
+  if (!states_only) {
+    for (const EmbeddingUpdate& update : model.embedding_updates) {
+      const std::int64_t rank = update.b.columns();
+      room(low_rank_, count * rank);
+      for (std::int64_t r = 0; r < count; ++r)
+        std::memcpy(&low_rank_[static_cast<std::size_t>(r * rank)], &update.a[static_cast<std::size_t>(rows[r].token * rank)], static_cast<std::size_t>(rank) * sizeof(float));
+      add_low_rank(update.b, update.scale * config.embedding_scale, count, x_.data(), C);
+    }
+    if (!model.embedding_norm.weight.empty()) for_rows(count, C, [&](std::int64_t r) { normalize(model.embedding_norm, &x_[r * C], &x_[r * C]); });
+  }
 
   const auto add_bias = [&](const std::vector<float>& bias, float* y) {
     if (!bias.empty()) kernels.add(y, bias.data(), static_cast<std::int64_t>(bias.size()), y);

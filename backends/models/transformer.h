@@ -84,6 +84,7 @@ class Transformer {
   void attend(int layer, std::int64_t queries, const KvCache& cache);
   void normalize(const NormWeights& weights, const float* x, float* y);  // one row; y = x without weights; y may be x
   void multiply(const StackedMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y);  // y [rows, w.rows]
+  void add_low_rank(const WeightMatrix& b, float scale, std::int64_t rows, float* y, std::int64_t y_stride);  // y += B (scale low_rank_)
   void activate(float* gate_up, std::int64_t width);                     // one row: act(gate) * up in place of the gate
   void mix_experts(int layer, const MixtureWeights& mixture, std::int64_t rows);    // normed_ -> output_ (transformer_experts.cc)
   template <class Body>
@@ -114,6 +115,7 @@ class Transformer {
   std::vector<float> x_, normed_, qkv_, attended_, gate_up_, output_, logits_;
   // A mixture's: probabilities [rows, E]; then by pairs of row and expert, grouped by expert: inputs, gate|up, outputs.
   std::vector<float> router_, gathered_, expert_gate_up_, expert_output_, shared_output_;
+  std::vector<float> low_rank_, added_;  // of an adapter: A x [rows, r], and B's product
   std::vector<std::int64_t> positions_;
   std::vector<const float* const*> tables_;
 };

@@ -16,8 +16,11 @@ namespace {
 // Takes tensors out of a file by name, checks them, and remembers which were asked for.
 class Loader {
  public:
-  Loader(const GgufFile& file, const KernelFamily& family, ThreadPool& pool, bool release_pages)
-      : file_(file), family_(family), pool_(pool), release_pages_(release_pages) {}
+  Loader(const GgufFile& file, const KernelFamily& family, ThreadPool& pool, bool release_pages, std::span<const AppliedAdapter> adapters)
+      : file_(file), family_(family), pool_(pool), release_pages_(release_pages) {
+    for (const AppliedAdapter& applied : adapters)
+      for (const LowRankUpdate& update : applied.adapter->updates) updates_[update.tensor].push_back({&update, &applied, false});
+  }
 
   Result<const GgufTensor*> tensor(const std::string& name, std::vector<std::int64_t> shape) {
     const GgufTensor* found = file_.find_tensor(name);
@@ -46,19 +49,28 @@ class Loader {
     return values;
   }
 
-  // Rows of a tensor [columns, rows] or, of one expert, [columns, rows, experts].
+  // Rows of a tensor [columns, rows] or, of one expert, [columns, rows, experts]. adapted_as: the name that adapters know it by.
   struct Piece {
     const GgufTensor* tensor;
     std::int64_t begin, rows;
+    std::string adapted_as;
   };
 
   Result<Piece> whole(const std::string& name, std::int64_t rows, std::int64_t columns) {
     const auto found = tensor(name, {columns, rows});
     if (!found) return found.error();
-    return Piece{*found, 0, rows};
+    return Piece{*found, 0, rows, name};
   }
 
   Result<StackedMatrix> matrix(const std::string& name, std::int64_t rows, std::int64_t columns) { return stack({{name, rows}}, columns); }
+
+  // Tied: the embedding is the output matrix, too; adapters change one of them alone.
+  Result<StackedMatrix> output(std::int64_t rows, std::int64_t columns) {
+    auto piece = whole(file_.find_tensor("output.weight") ? "output.weight" : "token_embd.weight", rows, columns);
+    if (!piece) return piece.error();
+    piece->adapted_as = "output.weight";
+    return stack({*piece}, columns);
+  }
 
   Result<StackedMatrix> stack(const std::vector<std::pair<std::string, std::int64_t>>& names_and_rows, std::int64_t columns) {
     std::vector<Piece> pieces;
@@ -100,7 +112,10 @@ class Loader {
       }
       bytes_ += packed->size_bytes();
       stacked.parts.push_back({std::move(*packed), stacked.rows});
-      stacked.rows += rows;
+      for (std::size_t i = first; i < last; ++i) {
+        if (Status added = add_updates(pieces[i], stacked); !added) return added.error();
+        stacked.rows += pieces[i].rows;
+      }
       first = last;
     }
     return stacked;
@@ -133,6 +148,32 @@ class Loader {
     return &source;
   }
 
+  // What adapters add to embeddings [rows, columns].
+  Result<std::vector<EmbeddingUpdate>> embedding_updates(std::int64_t rows, std::int64_t columns) {
+    std::vector<EmbeddingUpdate> all;
+    const auto found = updates_.find(kAdaptedEmbedding);
+    if (found == updates_.end()) return all;
+    for (Wanted& wanted : found->second) {
+      const LowRankUpdate& update = *wanted.update;
+      if (Status fits = check_shape(wanted, rows, columns); !fits) return fits.error();
+      auto b = WeightMatrix::pack_floats(family_, update.b, columns, update.rank, pool_);
+      if (!b) return at(wanted.applied->adapter->place + ": tensor " + update.tensor, b.error());
+      bytes_ += (update.a.size() + update.b.size()) * sizeof(float);
+      all.push_back({update.a, std::move(*b), update.scale * wanted.applied->scale});
+    }
+    return all;
+  }
+
+  // An update that changed nothing would be ignored, and the results would be the base model's.
+  Status all_updates_used() const {
+    for (const auto& [name, all] : updates_)
+      for (const Wanted& wanted : all)
+        if (!wanted.used)
+          return Error{Code::kUnsupported, fmt::format("{}: tensor {}{} is not a matrix of {} that an adapter can change", wanted.applied->adapter->place, name,
+                                                       wanted.update->expert >= 0 ? fmt::format(" (expert {})", wanted.update->expert) : "", file_.path().string())};
+    return {};
+  }
+
   // A tensor that nobody asked for would be ignored, and the results would be wrong.
   Status all_used() const {
     for (const GgufTensor& tensor : file_.tensors())
@@ -151,7 +192,39 @@ class Loader {
   }
 
  private:
+  // A change that an adapter asks for.
+  struct Wanted {
+    const LowRankUpdate* update;
+    const AppliedAdapter* applied;
+    bool used;
+  };
+
   Error bad(Code code, std::string sentence) const { return {code, file_.path().string() + ": " + std::move(sentence)}; }
+
+  Status check_shape(Wanted& wanted, std::int64_t rows, std::int64_t columns) {
+    const LowRankUpdate& update = *wanted.update;
+    wanted.used = true;
+    if (update.rows == rows && update.columns == columns) return {};
+    return Error{Code::kBadShape, fmt::format("{}: tensor {} is of a matrix [{}, {}]; {} has [{}, {}] there", wanted.applied->adapter->place, update.tensor, update.columns,
+                                              update.rows, file_.path().string(), columns, rows)};
+  }
+
+  Status add_updates(const Piece& piece, StackedMatrix& stacked) {
+    const auto found = updates_.find(piece.adapted_as);
+    if (found == updates_.end()) return {};
+    const std::int64_t expert = piece.tensor->shape.size() > 2 ? piece.begin / piece.rows : -1;
+    for (Wanted& wanted : found->second) {
+      const LowRankUpdate& update = *wanted.update;
+      if (update.expert != expert) continue;
+      if (Status fits = check_shape(wanted, piece.rows, piece.tensor->columns()); !fits) return fits;
+      auto a = WeightMatrix::pack_floats(family_, update.a, update.rank, update.columns, pool_);
+      auto b = WeightMatrix::pack_floats(family_, update.b, update.rows, update.rank, pool_);
+      if (!a || !b) return at(wanted.applied->adapter->place + ": tensor " + update.tensor, (a ? b : a).error());
+      bytes_ += a->size_bytes() + b->size_bytes();
+      stacked.updates.push_back({std::move(*a), std::move(*b), update.scale * wanted.applied->scale, stacked.rows});
+    }
+    return {};
+  }
 
   static std::string text(const std::vector<std::int64_t>& shape) {
     std::string out = "[";
@@ -164,6 +237,7 @@ class Loader {
   ThreadPool& pool_;
   bool release_pages_;
   std::set<std::string> used_;
+  std::map<std::string, std::vector<Wanted>, std::less<>> updates_;  // by the tensor they change
   std::map<std::string_view, std::int64_t> values_of_;
   std::uint64_t bytes_ = 0;
 };
@@ -259,7 +333,7 @@ constexpr int kAllLayers = -1, kHead = -2;
 
 // only: the layer of load_layer, or one of these.
 Result<std::shared_ptr<const Model>> load_parts(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool,
-                                                bool release_pages, int only) {
+                                                bool release_pages, int only, std::span<const AppliedAdapter> adapters = {}) {
   auto model = std::make_shared<Model>();
   auto config = read_model_config(*file);
   if (!config) return config.error();
@@ -269,7 +343,11 @@ Result<std::shared_ptr<const Model>> load_parts(std::shared_ptr<const GgufFile> 
   const std::int64_t C = config->width, F = config->feed_forward, V = config->vocabulary_tokens, D = config->head_width;
   const std::int64_t q_rows = config->heads * D, kv_rows = config->kv_heads * D;
 
-  Loader load(*file, family, pool, release_pages);
+  for (const AppliedAdapter& applied : adapters)
+    if (applied.adapter->architecture != config->architecture)
+      return Error{Code::kBadValue, fmt::format("{}: an adapter for the architecture {}; {} is {}", applied.adapter->place, applied.adapter->architecture, file->path().string(),
+                                                config->architecture)};
+  Loader load(*file, family, pool, release_pages, adapters);
   Assembly assembly;
   if (auto status = load_positions(*model, load); !status) return status.error();
 
@@ -315,7 +393,7 @@ Result<std::shared_ptr<const Model>> load_parts(std::shared_ptr<const GgufFile> 
       }
       const auto together = load.tensor(layer + name + "_exps.weight", {columns, rows, E});
       if (!together) return together.error();
-      for (std::int64_t e = 0; e < E; ++e) all.push_back({*together, e * rows, rows});
+      for (std::int64_t e = 0; e < E; ++e) all.push_back({*together, e * rows, rows, (*together)->name});
       return all;
     };
     std::vector<Loader::Piece> gates, ups, downs;
@@ -334,18 +412,18 @@ Result<std::shared_ptr<const Model>> load_parts(std::shared_ptr<const GgufFile> 
     if (!has(layer + "ffn_gate_inp_shexp.weight")) return;
     const auto gate = load.tensor(layer + "ffn_gate_inp_shexp.weight", {C});
     if (!gate) assembly.put(mixture.shared_gate, Result<StackedMatrix>(gate.error()));
-    else assembly.put(mixture.shared_gate, load.stack(std::vector{Loader::Piece{*gate, 0, 1}}, C));
+    else assembly.put(mixture.shared_gate, load.stack(std::vector{Loader::Piece{*gate, 0, 1, (*gate)->name}}, C));
   };
 
   // The largest tensors first: while they are packed their mapped pages are resident beside the copy.
   if (only < 0) put_norm(model->output_norm, "output_norm", C);
   if (has("token_embd_norm.weight")) put_norm(model->embedding_norm, "token_embd_norm", C);
-  // Tied: the embedding is the output matrix, too.
   if (only < 0) {
-    assembly.put(model->output, load.matrix(has("output.weight") ? "output.weight" : "token_embd.weight", V, C));
+    assembly.put(model->output, load.output(V, C));
     put_biases(model->output_bias, {{"output", V}});
   }
   assembly.put(model->embedding, load.embedding("token_embd.weight", V, C));
+  assembly.put(model->embedding_updates, load.embedding_updates(V, C));
   if (config->learned_positions) assembly.put(model->position_embedding, load.embedding("position_embd.weight", config->context_tokens, C));
 
   const int first_layer = std::max(only, 0), last_layer = only == kAllLayers ? config->layers : only == kHead ? 0 : only + 1;
@@ -394,6 +472,7 @@ Result<std::shared_ptr<const Model>> load_parts(std::shared_ptr<const GgufFile> 
     return std::shared_ptr<const Model>(std::move(model));
   }
   if (auto status = load.all_used(); !status) return status.error();
+  if (auto status = load.all_updates_used(); !status) return status.error();
   model->weights_bytes = load.bytes();
   model->format = load.main_format();
   if (const auto type = file->int_or("general.file_type", -1); type && !file_type_name(*type).empty())
@@ -418,8 +497,8 @@ std::uint64_t weights_size(const GgufFile& file, const KernelFamily& family) {
 }
 
 Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool,
-                                                bool release_pages) {
-  return load_parts(std::move(file), family, pool, release_pages, kAllLayers);
+                                                bool release_pages, std::span<const AppliedAdapter> adapters) {
+  return load_parts(std::move(file), family, pool, release_pages, kAllLayers, adapters);
 }
 
 Result<std::shared_ptr<const Model>> load_layer(std::shared_ptr<const GgufFile> file, int layer, const KernelFamily& family, ThreadPool& pool) {

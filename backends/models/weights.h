@@ -1,23 +1,45 @@
 // A model's weights, packed for one family of kernels, and the check that a file has exactly the tensors it needs.
 #pragma once
 
+#include "backends/formats/lora.h"
 #include "backends/models/config.h"
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace quantfleet {
 
 // Several matrices over the same input, stacked by rows: one product where their formats agree. Row n of the stack is row
-// n - begin of the part it belongs to; stacking changes no bit of a result.
+// n - begin of the part it belongs to; stacking changes no bit of a result. Adapters add to the product: y + B (s A x) each, in
+// F32 whatever the activations are, in the order in which they were given (docs/numerics.md).
 struct StackedMatrix {
   struct Part {
     WeightMatrix matrix;
     std::int64_t begin = 0;  // first output
   };
+  struct Update {
+    WeightMatrix a, b;       // [r, K], [N, r]
+    float scale = 1;         // s
+    std::int64_t begin = 0;  // first output
+  };
   std::vector<Part> parts;
   std::int64_t rows = 0;
+  std::vector<Update> updates;
+};
+
+// What an adapter adds to embeddings: B (s A[token]).
+struct EmbeddingUpdate {
+  std::vector<float> a;      // [V, r]
+  WeightMatrix b;            // [C, r]
+  float scale = 1;           // s
+};
+
+// An adapter and how strongly it acts: its own scale is multiplied by this one.
+struct AppliedAdapter {
+  std::shared_ptr<const LoraAdapter> adapter;
+  float scale = 1;
 };
 
 struct NormWeights {
@@ -58,6 +80,7 @@ struct Model {
   ModelConfig config;
   std::shared_ptr<const GgufFile> file;
   const GgufTensor* embedding = nullptr;   // [V, C]
+  std::vector<EmbeddingUpdate> embedding_updates;
   std::vector<LayerWeights> layers;
   const GgufTensor* position_embedding = nullptr;   // [positions, C], learned positions only
   NormWeights embedding_norm;              // [C], of embeddings (BLOOM)
@@ -82,9 +105,10 @@ std::uint64_t weights_size(const GgufFile& file, const KernelFamily& family);
 
 // release_pages: the file is mapped (GgufFile::open), and its pages may be given back to the system once packed.
 // Errors name the file and the tensor: kNotFound, kBadShape, kNonFinite; kUnsupported for a tensor that the architecture
-// does not know (a bias that would be ignored, for example).
+// does not know (a bias that would be ignored, for example). An adapter must be of this architecture, and every matrix that it
+// changes one of the model's, of the same shape: kBadValue, kUnsupported, kBadShape otherwise, with the adapter and the tensor.
 Result<std::shared_ptr<const Model>> load_model(std::shared_ptr<const GgufFile> file, const KernelFamily& family, ThreadPool& pool,
-                                                bool release_pages);
+                                                bool release_pages, std::span<const AppliedAdapter> adapters = {});
 
 // One layer alone, with the embedding and without the output matrix: config.layers is 1, the window is that layer's. What
 // streams a model layer by layer (calibration) needs no more at a time.
