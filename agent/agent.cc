@@ -112,6 +112,7 @@ class Agent {
     lease_options_.host_lock = options.host_lock.empty() ? HostLock::default_prefix() : options.host_lock;
     lease_options_.kernels = options.kernels;
     lease_options_.threads = options.threads;
+    lease_options_.engines = options.engines;
     if (!options.runner_program.empty()) lease_options_.program = options.runner_program;
   }
   ~Agent() { stop_worker(); }
@@ -342,7 +343,7 @@ int run_agent(const AgentOptions& given) {
   Result<Outbox> outbox = Outbox::open(**log_file, outbox_options);
   if (!outbox) return fail(at((options.state / "outbox.log").string(), outbox.error()));
 
-  Result<Register> registration = make_registration(options.suites_root);
+  Result<Register> registration = make_registration(options.suites_root, options.engines);
   if (!registration) return fail(registration.error());
   if (options.name.empty()) options.name = registration->device.hostname;
   if (options.threads <= 0) options.threads = registration->device.cores;

@@ -5,6 +5,7 @@
 // State directory: keys/agent.{public,secret}, keys/coordinator.public, outbox.log, cache/, work/.
 #pragma once
 
+#include "agent/runner/runner_task.h"
 #include "contract/error.h"
 
 #include <cstdint>
@@ -20,6 +21,7 @@ struct AgentOptions {
   std::string coordinator_key;               // Z85 or a file; empty: <state>/keys/coordinator.public
   std::string name;                          // empty: the host's name
   std::map<std::string, std::string> labels;
+  std::map<std::string, ServerEngine> engines;  // servers that it measures through, by the names that plans use
   std::filesystem::path state;
   std::filesystem::path suites_root;
   std::filesystem::path selftest_model;      // run at the start, selftest.json beside it; empty: no self-test

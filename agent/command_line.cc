@@ -1,6 +1,8 @@
 #include "agent/command_line.h"
 
 #include "agent/runner/startup_selftest.h"
+#include "backends/engines/completion_dialect.h"
+#include "backends/engines/http_client.h"
 
 #include <fmt/format.h>
 
@@ -40,6 +42,21 @@ int run_selftest_alone(const AgentOptions& options) {
 
 fs::path default_suites_root() { return installed_or_source("suites", "suites/tasks"); }
 
+Result<std::map<std::string, ServerEngine>> read_engines(const std::vector<std::string>& texts) {
+  std::map<std::string, ServerEngine> engines;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('='), at_sign = text.find('@', equals == std::string::npos ? 0 : equals);
+    if (equals == 0 || equals == std::string::npos || at_sign == std::string::npos)
+      return Error{Code::kUsage, fmt::format("--engine {}: expected NAME=KIND@URL, such as lab-vllm=vllm@http://127.0.0.1:8000", text)};
+    const std::string name = text.substr(0, equals);
+    const ServerEngine engine{text.substr(equals + 1, at_sign - equals - 1), text.substr(at_sign + 1)};
+    if (const auto dialect = find_dialect(engine.kind); !dialect) return at("--engine " + name, dialect.error());
+    if (const auto url = read_http_url(engine.url); !url) return at("--engine " + name, url.error());
+    if (name == "native" || !engines.emplace(name, engine).second) return Error{Code::kUsage, fmt::format("--engine {}: the name is taken", name)};
+  }
+  return engines;
+}
+
 std::shared_ptr<AgentCommandLine> add_agent_options(CLI::App& app) {
   auto line = std::make_shared<AgentCommandLine>();
   AgentOptions& o = line->options;
@@ -50,6 +67,8 @@ std::shared_ptr<AgentCommandLine> add_agent_options(CLI::App& app) {
   app.add_option("--coordinator-key", o.coordinator_key, "its public key, or a file with it [STATE/keys/coordinator.public]");
   app.add_option("--name", o.name, "what reports call this agent [the host's name]");
   app.add_option("--label", line->labels, "k=v, kept with its results; may be repeated");
+  app.add_option("--engine", line->engines, "NAME=KIND@URL: an inference server that plans may ask for by this name; KIND is llama-server, vllm, tabbyapi, ollama or "
+                                            "openai, URL http://HOST:PORT; may be repeated. QUANTFLEET_ENGINE_KEY is its bearer token");
   app.add_option("--state", o.state, "directory for keys, cache and results not yet acknowledged")->capture_default_str();
   app.add_option("--suites", o.suites_root, "directory of the suites")->capture_default_str();
   app.add_option("--selftest-model", o.selftest_model, "model of the self-test at the start; \"\" for no self-test")->capture_default_str();
@@ -91,6 +110,12 @@ int run_agent(AgentCommandLine& line) {
     }
     line.options.labels[label.substr(0, equals)] = label.substr(equals + 1);
   }
+  const auto engines = read_engines(line.engines);
+  if (!engines) {
+    fmt::print(stderr, "quantfleet-agent: {}\n", engines.error().detail);
+    return exit_code(engines.error().code);
+  }
+  line.options.engines = *engines;
   return run_agent(line.options);
 }
 

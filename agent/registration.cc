@@ -11,12 +11,13 @@
 
 namespace quantfleet::agent {
 
-Result<Register> make_registration(const std::filesystem::path& suites_root) {
+Result<Register> make_registration(const std::filesystem::path& suites_root, const std::map<std::string, ServerEngine>& engines) {
   Register registration;
   registration.program_version = std::string(program_version());
   registration.device = probe_device();
   for (const std::string_view name : quantize_format_names()) registration.formats.emplace_back(name);
   for (const std::string_view name : engine_names()) registration.engines.emplace_back(name);
+  for (const auto& [name, engine] : engines) registration.engines.push_back(name);
   const Result<std::vector<std::shared_ptr<const Suite>>> suites = load_suites(suites_root);
   if (!suites) return suites.error();
   std::optional<Status> sandbox;  // tried once, and only where a suite needs it

@@ -10,6 +10,7 @@
 #include "cli/live_progress.h"
 #include "cli/plan_file.h"
 #include "cli/run_report.h"
+#include "cli/token_probes.h"
 #include "coordinator/transport/keys.h"
 #include "reports/tables/terminal.h"
 
@@ -63,14 +64,17 @@ class Demo {
   Demo& operator=(const Demo&) = delete;
 
   int run() {
-    const JobSpec spec = read_plan(options_.plan).value();  // before anything is started
+    JobSpec spec = read_plan(options_.plan).value();  // before anything is started
     make_directories();
+    probes_ = write_token_probes(spec, directory_ / "token_probes").value();
     start_coordinator();
     start_agents();
     const CoordinatorClient client = CoordinatorClient::at({coordinator_["http"].get<std::string>(), directory_}).value();
     wait_for_agents(client);
     const std::string run = find_unfinished(client, spec).value_or("");
     const std::string id = run.empty() ? submit(client, spec) : run;
+    std::error_code ignored;
+    fs::remove_all(directory_ / "token_probes", ignored);
     fmt::print(stderr, "{} {} with {} agents; live page: {}\n", run.empty() ? "running" : "going on with", id, agents_.size(), client.url());
     follow(client, id);
     stop_all();
@@ -150,8 +154,14 @@ class Demo {
   }
 
   std::string submit(const CoordinatorClient& client, const JobSpec& spec) {
-    for (const ModelSpec& model : spec.models)
-      if (!client.has_artifact(model.sha256).value()) client.put_artifact(model.path, model.sha256, [](std::uint64_t, std::uint64_t) {}).value();
+    const auto put = [&](const std::filesystem::path& file, const std::string& sha256) {
+      if (!client.has_artifact(sha256).value()) client.put_artifact(file, sha256, [](std::uint64_t, std::uint64_t) {}).value();
+    };
+    for (const TokenProbesFile& file : probes_) put(file.path, file.sha256);
+    for (const ModelSpec& model : spec.models) {
+      put(model.path, model.sha256);
+      for (const LoraSpec& adapter : model.lora) put(adapter.path, adapter.sha256);
+    }
     json answer;
     client.post("/api/runs", "application/json", canonical_json(spec), answer).value();
     return answer["run"].get<std::string>();
@@ -235,6 +245,7 @@ class Demo {
   json coordinator_;                 // coordinator.json
   std::vector<std::string> agents_;
   std::vector<ChildProcess> processes_;
+  std::vector<TokenProbesFile> probes_;
 };
 
 }  // namespace

@@ -2,6 +2,8 @@
 // Errors of single items are counted, never dropped; a suite that cannot run here says why.
 #include "agent/sandbox/sandbox.h"
 #include "backends/engines/engine.h"
+#include "backends/engines/token_probes.h"
+#include "backends/huggingface/checkpoint.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
@@ -32,6 +34,7 @@ struct Options {
   EngineOptions engine;
   std::string activations;
   std::vector<std::string> lora;
+  std::string dialect = "openai";
   std::vector<std::string> names;
   std::filesystem::path root;
   int limit = 0;
@@ -43,6 +46,7 @@ struct Measured {
   std::shared_ptr<const Suite> suite;
   std::vector<ItemResult> rows;  // in the suite's order
   std::string not_run;           // why, or empty
+  Code why_not = Code::kSandboxUnavailable;
   double seconds = 0;            // of all but the prompts
   double prompt_seconds = 0;     // building the requests
   double scoring_seconds = 0;    // inside `seconds`
@@ -70,8 +74,14 @@ Perplexity perplexity_of(const std::vector<ItemResult>& rows) {
 }
 
 Measured measure(Engine& engine, std::shared_ptr<const Suite> suite, int limit) {
-  Measured measured{std::move(suite), {}, {}, 0};
+  Measured measured;
+  measured.suite = std::move(suite);
   const SuiteInfo& info = measured.suite->info();
+  if (!engine.info().scores_prompts && (info.kind == "loglikelihood" || info.kind == "rolling")) {
+    measured.not_run = fmt::format("the suite asks for log-likelihoods, and {} does not return the log-probabilities of a prompt", engine.info().engine);
+    measured.why_not = Code::kUnsupported;
+    return measured;
+  }
   const Sandbox sandbox;
   if (info.kind == "code")
     if (const Status available = sandbox_available(); !available) {
@@ -184,8 +194,11 @@ Json to_json(const Measured& measured) {
 }
 
 void print_table(const EngineInfo& info, const std::vector<Measured>& all) {
-  fmt::print("{} ({}), {} activations, {} KV cache, {} kernels, {} thread{}\n\n", info.model_name, info.format, info.activations, info.kv, info.kernels,
-             info.threads, info.threads == 1 ? "" : "s");
+  if (info.activations.empty())
+    fmt::print("{}, answered by {} {}, {} connections\n\n", info.model_name, info.engine, info.kernels, info.threads);
+  else
+    fmt::print("{} ({}), {} activations, {} KV cache, {} kernels, {} thread{}\n\n", info.model_name, info.format, info.activations, info.kv, info.kernels, info.threads,
+               info.threads == 1 ? "" : "s");
   std::size_t width = 5;
   for (const Measured& measured : all) width = std::max(width, measured.suite->info().name.size());
   fmt::print("{:<{}}  {:<9}  {:>6}  {:>17}  {:>8}  {:>6}  {:>8}\n", "suite", width, "area", "items", "accuracy", "chance", "errors", "items/s");
@@ -225,6 +238,18 @@ void print_table(const EngineInfo& info, const std::vector<Measured>& all) {
       }
 }
 
+// Before anything is computed: the server must tokenize as the model's own file does.
+void check_tokens(Engine& engine, const std::filesystem::path& model) {
+  const auto file = open_model_file(model);
+  if (!file) throw BadResult(file.error());
+  const auto tokenizer = Tokenizer::from_gguf(**file);
+  if (!tokenizer) throw BadResult(at(model.string(), tokenizer.error()));
+  const Status conforms = check_token_probes(engine, make_token_probes(**tokenizer));
+  if (conforms) return;
+  if (conforms.error().code != Code::kUnsupported) throw BadResult(conforms.error());
+  fmt::print(stderr, "warning: {}; that it reads these prompts as the model should is not verified\n", conforms.error().detail);
+}
+
 int evaluate(Options& options) {
   if (options.activations == "f32") options.engine.activations = Activations::kF32;
   if (options.activations == "int8") options.engine.activations = Activations::kInt8;
@@ -241,8 +266,10 @@ int evaluate(Options& options) {
     if (!suite) throw BadResult(suite.error());
     suites.push_back(std::move(*suite));
   }
-  auto engine = open_engine("native", options.engine);
+  const bool external = !options.engine.server.url.empty();
+  auto engine = open_engine(external ? options.dialect : "native", options.engine);
   if (!engine) throw BadResult(engine.error());
+  if (external) check_tokens(**engine, options.engine.model);
   catch_interrupts();
   std::vector<Measured> all;
   for (const auto& suite : suites) {
@@ -252,7 +279,7 @@ int evaluate(Options& options) {
   const EngineInfo& info = (*engine)->info();
   if (options.json) {
     Json document = {{"program_version", program_version()}, {"model", info.model_name}, {"model_sha256", info.model_sha256}, {"format", info.format},
-                     {"engine", info.engine}, {"kernels", info.kernels}, {"activations", info.activations}, {"kv", info.kv}, {"lora", info.lora}, {"threads", info.threads}};
+                     {"engine", info.engine}, {"kernels", info.kernels}, {"activations", info.activations.empty() ? "external" : info.activations}, {"kv", info.kv.empty() ? "external" : info.kv}, {"lora", info.lora}, {"threads", info.threads}};
     document["suites"] = Json::array();
     for (const Measured& measured : all) document["suites"].push_back(to_json(measured));
     fmt::print("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
@@ -261,7 +288,7 @@ int evaluate(Options& options) {
   }
   if (interrupted()) return exit_code(Code::kInterrupted);
   const bool none_ran = !all.empty() && std::all_of(all.begin(), all.end(), [](const Measured& measured) { return !measured.not_run.empty(); });
-  return none_ran ? exit_code(Code::kSandboxUnavailable) : 0;
+  return none_ran ? exit_code(all.front().why_not) : 0;
 }
 
 }  // namespace
@@ -279,6 +306,13 @@ std::function<int()> add_evaluate(CLI::App& app) {
   app.add_option("--threads", options->engine.threads, "threads of the engine")->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--kernels", options->engine.kernels, "scalar, avx2, avx512_vnni, neon, neon_dotprod (default: QUANTFLEET_KERNELS, else the best of this CPU)");
   app.add_option("--activations", options->activations, "f32 or int8 (default: int8 for quantized models)")->check(CLI::IsMember({"f32", "int8"}));
+  CLI::Option* url = app.add_option("--engine", options->engine.server.url, "http://HOST:PORT of an inference server that answers instead of this program; MODEL is then a file with "
+                                                                            "the model's tokenizer (docs/external-engines.md)");
+  app.add_option("--dialect", options->dialect, "what kind of server: llama-server, vllm, tabbyapi, ollama, or openai (completions protocol)")->capture_default_str()->needs(url);
+  app.add_option("--engine-model", options->engine.server.model, "the model's name at the server (default: the only one it has)")->needs(url);
+  app.add_option("--engine-timeout", options->engine.server.timeout_s, "seconds that one answer may take")->check(CLI::Range(0.1, 86400.0))->capture_default_str()->needs(url);
+  app.add_option("--engine-connections", options->engine.server.connections, "requests at once")->check(CLI::Range(1, 256))->capture_default_str()->needs(url);
+  if (const char* key = std::getenv("QUANTFLEET_ENGINE_KEY")) options->engine.server.key = key;
   add_kv_option(app, options->engine.kv);
   add_lora_option(app, options->lora);
   app.add_flag("--json", options->json, "one JSON document on stdout, with a row per item");

@@ -8,6 +8,7 @@
 #include "agent/telemetry/telemetry.h"
 #include "cli/informative_items.h"
 #include "cli/suite_bundles.h"
+#include "cli/token_probes.h"
 #include "coordinator/artifacts/artifact_directory.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/store/store.h"
@@ -219,13 +220,26 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
   if (!store) return store.error();
   Result<std::unique_ptr<coordinator::ArtifactDirectory>> artifacts = coordinator::ArtifactDirectory::open(artifact_root);
   if (!artifacts) return artifacts.error();
+  const auto keep = [&](std::string& path, std::string& sha256) -> Status {
+    if (path.empty()) return {};
+    const Result<std::string> hash = coordinator::sha256_of_file(path);
+    if (!hash) return hash.error();
+    if (Status adopted = (*artifacts)->adopt(path, *hash); !adopted) return adopted;
+    sha256 = *hash;
+    path.clear();
+    return {};
+  };
+  const auto probes = write_token_probes(spec, artifact_root / "work");
+  if (!probes) return probes.error();
+  for (const TokenProbesFile& file : *probes) {
+    const Status adopted = (*artifacts)->adopt(file.path, file.sha256);
+    fs::remove(file.path, why);
+    if (!adopted) return adopted.error();
+  }
   for (ModelSpec& model : spec.models) {
-    if (model.path.empty()) continue;
-    const Result<std::string> hash = coordinator::sha256_of_file(model.path);
-    if (!hash) return at(fmt::format("model {}", model.name), hash.error());
-    if (const Status adopted = (*artifacts)->adopt(model.path, *hash); !adopted) return adopted.error();
-    model.sha256 = *hash;
-    model.path.clear();
+    if (const Status kept = keep(model.path, model.sha256); !kept) return at(fmt::format("model {}", model.name), kept.error());
+    for (LoraSpec& adapter : model.lora)
+      if (const Status kept = keep(adapter.path, adapter.sha256); !kept) return at(fmt::format("model {}: its adapter", model.name), kept.error());
   }
   // Suites that are not built in are kept with the models, so that the run can be repeated from its artifacts.
   const auto bundles = bundle_suites(spec, options.suites_root, artifact_root / "work");
@@ -235,7 +249,7 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
     fs::remove(bundle.file, why);
     if (!adopted) return adopted.error();
   }
-  Result<Register> registration = agent::make_registration(options.suites_root);
+  Result<Register> registration = agent::make_registration(options.suites_root, options.engines);
   if (!registration) return registration.error();
   registration->name = registration->device.hostname;
 
@@ -244,6 +258,7 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
   lease_options.suites_root = options.suites_root;
   lease_options.host_lock = agent::HostLock::default_prefix();
   lease_options.kernels = options.kernels;
+  lease_options.engines = options.engines;
   lease_options.threads = options.threads > 0 ? options.threads : registration->device.cores;
   fs::create_directories(lease_options.work_directory, why);
   if (why) return Error{Code::kPermission, fmt::format("{}: {}", lease_options.work_directory.string(), why.message())};

@@ -2,6 +2,7 @@
 // sockets, runner child processes for the leases. The same path as over a fleet, with nothing to set up.
 #pragma once
 
+#include "agent/runner/runner_task.h"
 #include "cli/live_progress.h"
 #include "contract/error.h"
 #include "contract/ids.h"
@@ -9,6 +10,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 
 namespace quantfleet::cli {
@@ -19,6 +21,7 @@ struct LocalRunOptions {
   std::filesystem::path suites_root;
   std::string kernels;
   int threads = 0;                        // 0 = all cores
+  std::map<std::string, agent::ServerEngine> engines;  // servers that the plan may ask for by name
 };
 
 struct LocalRunEnd {

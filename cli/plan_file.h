@@ -8,7 +8,7 @@
 
 namespace quantfleet::cli {
 
-// Reads the YAML (or, by its ending, JSON). A model's path is looked for from the current folder, then from the plan's,
+// Reads the YAML (or, by its ending, JSON). A model's or an adapter's path is looked for from the current folder, then from the plan's,
 // then from the one above that; its hash is filled in, and checked where the plan gives one.
 Result<JobSpec> read_plan(const std::filesystem::path& file);
 

@@ -1,6 +1,8 @@
 // quantfleet quantize, and quantfleet convert between the float formats: a model in, one in another format out.
 #include "backends/calibration/adaptive_mix.h"
 #include "backends/calibration/quantize_checkpoint.h"
+#include "backends/huggingface/checkpoint.h"
+#include "backends/huggingface/peft_adapter.h"
 #include "backends/quantizers/linear_quantizer.h"
 #include "backends/quantizers/quantize_checkpoint.h"
 #include "backends/quantizers/quantize_model.h"
@@ -24,7 +26,7 @@ namespace quantfleet::cli {
 namespace {
 
 struct Options {
-  std::string in, out, format, importance_matrix, kernels;
+  std::string in, out, format, importance_matrix, kernels, base;
   int threads = 0;     // 0: one per core
   int group_size = 0;  // 0: the format's
   bool json = false;
@@ -222,7 +224,20 @@ void add_common(CLI::App& app, const std::shared_ptr<Options>& options) {
   app.add_flag("--json", options->json, "one JSON document on stdout (docs/schemas/quantize.json)");
 }
 
+// A PEFT folder becomes an adapter file for one base model.
+int convert_adapter(const Options& options) {
+  const auto base = open_model_file(options.base);
+  if (!base) throw BadResult(base.error());
+  const auto adapter = open_lora_adapter(options.in, **base);
+  if (!adapter) throw BadResult(adapter.error());
+  if (const Status written = write_lora_adapter(*adapter, options.out); !written) throw BadResult(written.error());
+  if (options.json) fmt::print("{}\n", nlohmann::ordered_json{{"adapter", options.out}, {"architecture", adapter->architecture}, {"matrices", adapter->updates.size()}}.dump(2));
+  else fmt::print("{}: an adapter of {} matrices for {}\n", options.out, adapter->updates.size(), adapter->architecture);
+  return 0;
+}
+
 int convert(const Options& options) {
+  if (!options.base.empty()) return convert_adapter(options);
   const std::string format = lower(options.format);
   if (format != "f32" && format != "f16" && format != "bf16") {
     fmt::print(stderr, "quantfleet: --format {}: convert knows f32, f16 and bf16; use quantize for the others\n", options.format);
@@ -276,8 +291,9 @@ std::function<int()> add_quantize(CLI::App& app) {
 
 std::function<int()> add_convert(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  app.add_option("IN", options->in, "a GGUF model (of a split one the first part) or a Hugging Face folder")->required();
-  app.add_option("--format", options->format, "f32, f16 or bf16")->required();
+  app.add_option("IN", options->in, "a GGUF model (of a split one the first part), a Hugging Face folder, or with --base a PEFT folder")->required();
+  CLI::Option* format = app.add_option("--format", options->format, "f32, f16 or bf16");
+  app.add_option("--base", options->base, "in place of --format: IN is a LoRA adapter of this model, OUT a GGUF adapter file (F32)")->excludes(format);
   add_common(app, options);
   return [options] { return convert(*options); };
 }

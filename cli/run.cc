@@ -20,6 +20,7 @@ std::function<int()> add_run(CLI::App& app) {
   struct Options {
     std::filesystem::path plan;
     LocalRunOptions local;
+    std::vector<std::string> engines;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
@@ -31,9 +32,12 @@ std::function<int()> add_run(CLI::App& app) {
   app.add_option("--threads", options->local.threads, "threads; 0 = all cores [0]")->check(CLI::Range(0, 1024));
   app.add_option("--kernels", options->local.kernels, "kernel family instead of the CPU's best: scalar, avx2, avx512_vnni, neon, neon_dotprod")
       ->envname("QUANTFLEET_KERNELS");
+  app.add_option("--engine", options->engines, "NAME=KIND@URL: an inference server that the plan asks for by this name (docs/external-engines.md)")
+      ->take_all()->allow_extra_args(false);
   app.add_flag("--json", options->json, "the results as one JSON document instead of the table");
   return [options] {
     const JobSpec spec = read_plan(options->plan).value();
+    options->local.engines = agent::read_engines(options->engines).value();
     catch_interrupts();
     std::optional<LiveProgress> progress;
     Result<LocalRunEnd> end = Error{};

@@ -44,6 +44,8 @@ reports::Row to_row(const quantfleet::RunResults& stored, const ResultRow& resul
   row.suite = unit.suite;
   row.kernels = lease.provenance.kernels;
   row.model_sha256 = lease.provenance.model_sha256;
+  row.lora = lease.provenance.lora;
+  row.engine = lease.provenance.engine;
   row.suite_sha256 = lease.provenance.suite_sha256.empty() ? unit.suite_sha256 : lease.provenance.suite_sha256;
   row.program_version = lease.provenance.program_version;
   row.ran_alone = lease.provenance.ran_alone;

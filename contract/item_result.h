@@ -50,8 +50,9 @@ struct Provenance {
   std::string program_version;   // "0.1.0+<git hash>"
   std::string model_sha256;      // of the file that was run
   std::string format;            // "Q4_K_M"
-  std::string activations;       // "f32" | "int8"
+  std::string activations;       // "f32" | "int8"; empty, as kv: a server does not say
   std::string kv;                // what the KV cache held: "f32" | "f16" | "q8_0" | "q4_0"
+  std::string lora;              // adapters in use: "SHA256" or "SHA256:SCALE" each, commas between; empty: none
   std::string engine;            // "native"
   std::string kernels;           // "avx512_vnni"
   std::string suite;             // name; empty for timing and quantize units

@@ -74,6 +74,21 @@ void read_suites(FieldReader& io, std::vector<SuiteSpec>& suites) {
   }
 }
 
+void read_lora(FieldReader& io, std::vector<LoraSpec>& adapters) {
+  const Json* value = io.take("lora", true);
+  if (!value) return;
+  Json one = Json::array({*value});
+  const Json& list = value->is_array() ? *value : one;
+  if (list.size() > 8) return io.fail("lora", Code::kTooLarge, fmt::format("{} adapters, at most 8", list.size()));
+  adapters.clear();
+  for (std::size_t i = 0; i < list.size() && !io.failed(); ++i) {
+    LoraSpec& adapter = adapters.emplace_back();
+    if (list[i].is_string()) adapter.path = list[i].get<std::string>();
+    else io.object_at(list[i], io.child(entry("lora", i)), adapter);
+    if (!io.failed() && adapter.path.empty() && adapter.sha256.empty()) io.fail(entry("lora", i).c_str(), Code::kBadValue, "needs a path or a sha256");
+  }
+}
+
 void read_accuracy(FieldReader& io, AccuracyPolicy& policy) {
   const Json* value = io.take("accuracy", true);
   if (!value) return;
@@ -149,6 +164,14 @@ void check_whole(FieldReader& io, JobSpec& spec) {
       return io.fail(entry("models", i).c_str(), Code::kBadValue, fmt::format("\"{}\" is named twice", spec.models[i].name));
     if (spec.models[i].path.empty() && spec.models[i].sha256.empty())
       return io.fail(entry("models", i).c_str(), Code::kBadValue, "needs a path or a sha256");
+    if (spec.models[i].engine.empty()) continue;
+    const std::string external = "is answered by the engine " + spec.models[i].engine;
+    if (!spec.models[i].lora.empty()) return io.fail(entry("models", i).c_str(), Code::kBadValue, external + ", which must be started with its adapters");
+    if (spec.formats.size() != 1 || spec.formats.front() != "as-is")
+      return io.fail("formats", Code::kBadValue, fmt::format("the model {} {}, which has its own format: as-is alone is possible", spec.models[i].name, external));
+    if (spec.timing.enabled) return io.fail("timing", Code::kBadValue, fmt::format("the model {} {}, which is not timed from outside: timing: off is needed", spec.models[i].name, external));
+    if (spec.kv != std::vector<std::string>{"f32"} || spec.activations != std::vector<std::string>{"default"})
+      return io.fail("models", Code::kBadValue, fmt::format("the model {} {}: kv and activations are the engine's own and cannot be chosen here", spec.models[i].name, external));
   }
   if (spec.twins && std::none_of(spec.suites.begin(), spec.suites.end(), [](const SuiteSpec& s) { return has_twins(s.name); }))
     return io.fail("twins", Code::kBadValue, "none of the suites has twins; reasoning and math have");
@@ -169,6 +192,15 @@ void fields(FieldReader& io, ModelSpec& model) {
   name_field(io, "name", model.name);
   io.text("path", model.path, 4096);
   io.hash("sha256", model.sha256, true);
+  read_lora(io, model.lora);
+  name_field(io, "engine", model.engine);
+  io.hash("token_probes_sha256", model.token_probes_sha256, true);
+}
+
+void fields(FieldReader& io, LoraSpec& adapter) {
+  io.text("path", adapter.path, 4096);
+  io.hash("sha256", adapter.sha256, true);
+  io.number("scale", adapter.scale, -1e6, 1e6);
 }
 
 void fields(FieldReader& io, ChosenItem& item) {
@@ -268,6 +300,13 @@ std::string canonical_json(const JobSpec& spec) {
   for (const ModelSpec& model : spec.models) {
     Json entry{{"name", model.name}, {"sha256", model.sha256}};
     if (model.sha256.empty()) entry["path"] = model.path;  // a path says nothing once the content has a name
+    for (const LoraSpec& adapter : model.lora) {
+      Json one{{"sha256", adapter.sha256}, {"scale", adapter.scale}};
+      if (adapter.sha256.empty()) one["path"] = adapter.path;
+      entry["lora"].push_back(std::move(one));
+    }
+    if (!model.engine.empty()) entry["engine"] = model.engine;
+    if (!model.token_probes_sha256.empty()) entry["token_probes_sha256"] = model.token_probes_sha256;
     models.push_back(std::move(entry));
   }
   Json suites = Json::array();

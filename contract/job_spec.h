@@ -13,10 +13,23 @@
 
 namespace quantfleet {
 
+// A LoRA adapter on a model, a GGUF adapter file.
+struct LoraSpec {
+  std::string path;    // a file the submitter can read; empty once it is an artifact
+  std::string sha256;  // filled in by the submitter
+  double scale = 1;    // times the adapter's own
+
+  bool operator==(const LoraSpec&) const = default;
+};
+
 struct ModelSpec {
   std::string name;    // short, used in tables: [A-Za-z0-9._-]{1,64}
   std::string path;    // a file the submitter can read; empty once it is an artifact
   std::string sha256;  // of the file; filled in by the submitter
+  std::vector<LoraSpec> lora;  // applied to every format of it, in this order
+  // Answers come from an engine of this name that agents announce; then `path` is a file with the model's tokenizer and chat template.
+  std::string engine;          // empty: our own
+  std::string token_probes_sha256;  // of the file of texts and ids that engines are checked with; filled in by the submitter, or empty
 
   bool operator==(const ModelSpec&) const = default;
 };
@@ -120,7 +133,8 @@ struct JobSpec {
 
 // `place` names the source in errors ("plans/demo.yaml"); they carry line and field. Unknown keys, duplicate keys, wrong
 // types and values outside their limits are refused. YAML keys are the field names above; `accuracy: once | every_device |
-// {spot_check: K}`; `timing: off` or a map; a suite is a name or {name, limit, choice_seed, most_telling}; `until: verdict` or a map;
+// {spot_check: K}`; `timing: off` or a map; a model's `lora` is a path, or a list of
+// paths and {path, scale}; a suite is a name or {name, limit, choice_seed, most_telling}; `until: verdict` or a map;
 // `twins: nightly` or {seed: N}.
 Result<JobSpec> job_spec_from_yaml(std::string_view yaml, std::string_view place);
 Result<JobSpec> job_spec_from_json(std::string_view json, std::string_view place);

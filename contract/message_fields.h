@@ -86,6 +86,7 @@ void fields(Io& io, Provenance& p) {
   io.text("format", p.format, fields_io::kWord);
   io.text("activations", p.activations, fields_io::kWord);
   io.text("kv", p.kv, fields_io::kWord);
+  io.text("lora", p.lora, 1024);
   io.text("engine", p.engine, fields_io::kWord);
   io.text("kernels", p.kernels, fields_io::kWord);
   io.text("suite", p.suite, fields_io::kWord);
@@ -129,6 +130,12 @@ void item_range(Io& io, int& begin, int& end) {
 }
 
 template <class Io>
+void fields(Io& io, LoraUse& use) {
+  io.hash("sha256", use.sha256);
+  io.number("scale", use.scale);
+}
+
+template <class Io>
 void fields(Io& io, QuantizeWork& work) {
   io.hash("model_sha256", work.model_sha256);
   io.text("format", work.format, fields_io::kWord, 1);
@@ -141,6 +148,7 @@ void fields(Io& io, ReferenceLogitsWork& work) {
   item_range(io, work.item_begin, work.item_end);
   io.text("activations", work.activations, fields_io::kWord);
   io.hash("suite_bundle_sha256", work.suite_bundle_sha256, true);
+  io.list("lora", work.lora, 8);
 }
 
 template <class Io>
@@ -157,6 +165,9 @@ void fields(Io& io, AccuracyWork& work) {
   io.number("item_seconds", work.item_seconds, 0, limits::kSecondsMax);
   io.hash("suite_bundle_sha256", work.suite_bundle_sha256, true);
   io.flag("needs_sandbox", work.needs_sandbox);
+  io.list("lora", work.lora, 8);
+  io.text("engine", work.engine, fields_io::kWord);
+  io.hash("token_probes_sha256", work.token_probes_sha256, true);
 }
 
 template <class Io>
@@ -166,6 +177,7 @@ void fields(Io& io, TimingWork& work) {
   io.text("activations", work.activations, fields_io::kWord);
   io.text("kv", work.kv, fields_io::kWord);
   io.object("timing", work.timing);
+  io.list("lora", work.lora, 8);
 }
 
 inline constexpr const char* tag_of(const QuantizeWork*) { return "quantize"; }

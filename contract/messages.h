@@ -21,7 +21,7 @@
 
 namespace quantfleet {
 
-inline constexpr int kProtocolVersion = 2;  // 2: rows keep what was asked and answered; suites may travel with a run
+inline constexpr int kProtocolVersion = 3;  // 2: rows keep what was asked and answered; suites travel with a run. 3: adapters, engines, token probes
 inline constexpr std::size_t kMessageBytesMax = 8u << 20;
 inline constexpr std::size_t kChunkBytes = 1u << 20;     // one artifact chunk
 inline constexpr int kChunkCredits = 8;                  // chunks an agent may have asked for and not yet received
@@ -35,6 +35,13 @@ struct QuantizeWork {
   bool operator==(const QuantizeWork&) const = default;
 };
 
+// An adapter on the model of a lease.
+struct LoraUse {
+  std::string sha256;
+  double scale = 1;
+  bool operator==(const LoraUse&) const = default;
+};
+
 // Logits of the baseline on a rolling suite -> an artifact that divergence is computed against.
 struct ReferenceLogitsWork {
   std::string model_sha256;
@@ -42,6 +49,7 @@ struct ReferenceLogitsWork {
   int item_begin = 0, item_end = 0;
   std::string activations;
   std::string suite_bundle_sha256;         // where the suite travels with the run; empty: the agent has it
+  std::vector<LoraUse> lora;
   bool operator==(const ReferenceLogitsWork&) const = default;
 };
 
@@ -59,6 +67,9 @@ struct AccuracyWork {
   std::uint64_t choice_seed = 0;           // not 0: the choices in another order, drawn from this seed
   std::string suite_bundle_sha256;         // where the suite travels with the run; empty: the agent has it
   bool needs_sandbox = false;              // such a suite runs code
+  std::vector<LoraUse> lora;
+  std::string engine;                      // of the ones that the agent announced; empty: our own
+  std::string token_probes_sha256;         // what the engine is checked with before anything is computed; empty: nothing
   bool operator==(const AccuracyWork&) const = default;
 };
 
@@ -69,6 +80,7 @@ struct TimingWork {
   std::string activations;
   std::string kv = "f32";
   TimingSpec timing;
+  std::vector<LoraUse> lora;
   bool operator==(const TimingWork&) const = default;
 };
 

@@ -29,6 +29,13 @@ std::string bundle_of(const Work& work) {
   return {};
 }
 
+std::vector<LoraUse> lora_of(const Work& work) {
+  if (const auto* accuracy = std::get_if<AccuracyWork>(&work)) return accuracy->lora;
+  if (const auto* reference = std::get_if<ReferenceLogitsWork>(&work)) return reference->lora;
+  if (const auto* timing = std::get_if<TimingWork>(&work)) return timing->lora;
+  return {};
+}
+
 std::size_t bytes_about(const ItemResult& row) {
   std::size_t bytes = 512 + row.output.size() + row.prompt.size() + 7 * row.prompt_token_ids.size() + row.response.size();
   for (const auto& [name, values] : row.series) bytes += name.size() + 12 * values.size();
@@ -109,6 +116,23 @@ class LeaseRun {
       path = artifacts_.fetch(accuracy->reference_logits_sha256, stop_);
       if (!path) return at(fmt::format("reference logits {}", accuracy->reference_logits_sha256.substr(0, 12)), path.error());
       task_.reference_logits = *path;
+    }
+    for (const LoraUse& use : lora_of(task_.lease.work)) {
+      path = artifacts_.fetch(use.sha256, stop_);
+      if (!path) return at(fmt::format("adapter {}", use.sha256.substr(0, 12)), path.error());
+      task_.adapters.push_back(*path);
+    }
+    if (const auto* accuracy = std::get_if<AccuracyWork>(&task_.lease.work)) {
+      if (!accuracy->token_probes_sha256.empty()) {
+        path = artifacts_.fetch(accuracy->token_probes_sha256, stop_);
+        if (!path) return at(fmt::format("token probes {}", accuracy->token_probes_sha256.substr(0, 12)), path.error());
+        task_.token_probes = *path;
+      }
+      if (!accuracy->engine.empty()) {
+        const auto engine = options_.engines.find(accuracy->engine);
+        if (engine == options_.engines.end()) return Error{Code::kUnknownName, fmt::format("this agent has no engine called {}", accuracy->engine)};
+        task_.engine = engine->second;
+      }
     }
     static std::atomic<unsigned> count = 0;
     if (std::holds_alternative<QuantizeWork>(task_.lease.work) || std::holds_alternative<ReferenceLogitsWork>(task_.lease.work))

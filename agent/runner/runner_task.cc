@@ -13,7 +13,7 @@ Error bad(std::string_view what) { return {Code::kBadValue, fmt::format("runner:
 }  // namespace
 
 std::string encode(const RunnerTask& task) {
-  const Json json = {{"lease", quantfleet::encode(task.lease)},
+  Json json = {{"lease", quantfleet::encode(task.lease)},
                      {"model", task.model.string()},
                      {"reference_logits", task.reference_logits.string()},
                      {"output", task.output.string()},
@@ -23,7 +23,11 @@ std::string encode(const RunnerTask& task) {
                      {"kernels", task.kernels},
                      {"threads", task.threads},
                      {"skip", task.skip},
-                     {"one_at_a_time", task.one_at_a_time}};
+                     {"one_at_a_time", task.one_at_a_time},
+                     {"token_probes", task.token_probes.string()},
+                     {"adapters", Json::array()}};
+  for (const std::filesystem::path& adapter : task.adapters) json["adapters"].push_back(adapter.string());
+  if (task.engine) json["engine"] = {{"kind", task.engine->kind}, {"url", task.engine->url}};
   return "task " + json.dump();
 }
 
@@ -53,6 +57,9 @@ Result<std::variant<RunnerTask, SelftestTask>> decode_runner_task(std::string_vi
     task.threads = json.at("threads").get<int>();
     task.skip = json.at("skip").get<std::vector<int>>();
     task.one_at_a_time = json.at("one_at_a_time").get<bool>();
+    task.token_probes = json.at("token_probes").get<std::string>();
+    for (const Json& adapter : json.at("adapters")) task.adapters.emplace_back(adapter.get<std::string>());
+    if (json.contains("engine")) task.engine = ServerEngine{json["engine"].at("kind").get<std::string>(), json["engine"].at("url").get<std::string>()};
     return task;
   } catch (const Json::exception& error) {
     return bad(fmt::format("a damaged task: {}", error.what()));

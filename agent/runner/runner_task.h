@@ -18,12 +18,21 @@
 #include "contract/messages.h"
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 namespace quantfleet::agent {
+
+// A server that the agent announced under a name (agent --engine NAME=KIND@URL).
+struct ServerEngine {
+  std::string kind;                          // "vllm"
+  std::string url;
+
+  bool operator==(const ServerEngine&) const = default;
+};
 
 struct RunnerTask {
   GrantLease lease;
@@ -32,6 +41,9 @@ struct RunnerTask {
   std::filesystem::path output;              // where quantize and reference-logits work write their artifact
   std::filesystem::path suites_root;
   std::filesystem::path suite_bundle;        // of its suite_bundle_sha256, to be unpacked into suites_root; or empty
+  std::vector<std::filesystem::path> adapters;  // of its lora, in this order
+  std::filesystem::path token_probes;        // of its token_probes_sha256, or empty
+  std::optional<ServerEngine> engine;        // of its engine's name; none: our own
   std::filesystem::path host_lock;           // HostLock prefix
   std::string kernels;                       // "" = best
   int threads = 1;

@@ -111,11 +111,13 @@ Result<UnitFinished> carry_out(const RunnerTask& task, const AccuracyWork& work,
   std::optional<Sandbox> sandbox;
   if (suite.info().kind == "code") sandbox.emplace();
   const CodeRunner* code_runner = sandbox ? &*sandbox : nullptr;
-  Result<EngineOptions> options = engine_options(task, work.activations, work.kv);
+  Result<EngineOptions> options = engine_options(task, work.activations, work.kv, work.lora);
   if (!options) return options.error();
   options->reference_logits_in = task.reference_logits;
-  Result<std::unique_ptr<Engine>> engine = open_engine("native", *options);
+  Result<std::unique_ptr<Engine>> engine = open_engine(task, *options);
   if (!engine) return engine.error();
+  if (const std::string& kind = suite.info().kind; !(*engine)->info().scores_prompts && (kind == "loglikelihood" || kind == "rolling"))
+    return Error{Code::kUnsupported, fmt::format("suite {} asks for log-likelihoods, and {} does not return the log-probabilities of a prompt", suite.info().name, (*engine)->info().engine)};
 
   answer_all(**engine, task, *items, report, [&](int index, const Request& request, Result<Response> response) {
     report.say(response ? scored_row(suite, index, request, *response, code_runner) : failed_row(suite, index, response.error()));
@@ -133,10 +135,10 @@ Result<UnitFinished> carry_out(const RunnerTask& task, const ReferenceLogitsWork
   if (!items) return items.error();
   UnitFinished finished;
   {
-    Result<EngineOptions> options = engine_options(task, work.activations, "f32");
+    Result<EngineOptions> options = engine_options(task, work.activations, "f32", work.lora);
     if (!options) return options.error();
     options->reference_logits_out = task.output;
-    Result<std::unique_ptr<Engine>> engine = open_engine("native", *options);
+    Result<std::unique_ptr<Engine>> engine = open_engine(task, *options);
     if (!engine) return engine.error();
     std::optional<Error> first_error;
     answer_all(**engine, task, *items, report, [&](int index, const Request&, Result<Response> response) {

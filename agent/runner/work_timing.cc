@@ -45,9 +45,9 @@ ItemResult row_of(int index, const TimingSample& sample) {
 ItemId repetition_id(int index) { return ItemId{fmt::format("repetition-{}", index)}; }
 
 Result<UnitFinished> carry_out(const RunnerTask& task, const TimingWork& work, Report& report) {
-  const Result<EngineOptions> options = engine_options(task, work.activations, work.kv);
+  const Result<EngineOptions> options = engine_options(task, work.activations, work.kv, work.lora);
   if (!options) return options.error();
-  Result<std::unique_ptr<Engine>> engine = open_engine("native", *options);
+  Result<std::unique_ptr<Engine>> engine = open_engine(task, *options);
   if (!engine) return engine.error();
   const Sensor energy = cpu_energy();
   const std::set<int> done(task.skip.begin(), task.skip.end());

@@ -10,11 +10,22 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace quantfleet {
 
 enum class Activations { kDefault, kF32, kInt8 };  // numerics.md rule 0
+
+// An inference server that answers over HTTP (backends/engines/external.h).
+struct ServerOptions {
+  std::string url;                 // http://HOST:PORT
+  std::string model;               // as the server names it; empty: the only one it has
+  std::string key;                 // sent as bearer token; empty: none
+  double timeout_s = 600;          // of one answer
+  int connections = 8;             // at once
+  std::uint64_t answer_bytes_max = 64u << 20;
+};
 
 // A LoRA adapter: a GGUF adapter file or a PEFT folder (docs/formats/lora.md).
 struct AdapterFile {
@@ -36,6 +47,7 @@ struct EngineOptions {
   // Rolling requests: write reference logits there / compare with the ones stored there (one of the two, or neither).
   std::filesystem::path reference_logits_out;
   std::filesystem::path reference_logits_in;
+  ServerOptions server;            // of the engines that are servers
   bool whole_reference_rows = false;  // written: every log-probability instead of 96 bytes a token
 };
 
@@ -46,15 +58,20 @@ struct EngineInfo {
   std::string architecture;        // "llama"
   std::string model_name;
   std::string format;              // file-level label: "Q4_K_M"
-  std::string activations;         // "f32" | "int8": what is really used
-  std::string kv;                  // "f32" | "f16" | "q8_0" | "q4_0"
+  std::string activations;         // "f32" | "int8": what is really used; empty: a server does not say
+  std::string kv;                  // "f32" | "f16" | "q8_0" | "q4_0"; empty: a server does not say
   std::string kernels;             // family in use
   std::string chat_template;       // Jinja text, or empty
   std::uint64_t weights_bytes = 0;
   int vocabulary_tokens = 0;
   int context_tokens = 0;
   int threads = 0;
+  bool scores_prompts = true;      // false: no log-likelihoods and no perplexity
 };
+
+// How a text becomes ids: kText adds nothing; kPrompt is what the engine reads for a prompt, BOS included. Special tokens in the
+// text are read as such.
+enum class TokensAs { kText, kPrompt };
 
 // One repetition of a timing measurement on synthetic tokens.
 struct TimingSample {
@@ -76,9 +93,13 @@ class Engine {
                       const std::function<bool(std::size_t index, Result<Response> response)>& done) = 0;
 
   virtual Result<TimingSample> time(int prompt_tokens, int generated_tokens, std::uint64_t seed) = 0;
+
+  // kUnsupported where the engine does not say.
+  virtual Result<std::vector<std::int32_t>> tokenize(std::string_view text, TokensAs as) = 0;
 };
 
+// "native", or the name of a dialect (completion_dialect.h) where EngineOptions::server says which server.
 Result<std::unique_ptr<Engine>> open_engine(std::string_view engine_name, const EngineOptions& options);
-std::span<const std::string_view> engine_names();
+std::span<const std::string_view> engine_names();  // of those that need no server
 
 }  // namespace quantfleet

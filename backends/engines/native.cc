@@ -3,6 +3,7 @@
 #include "backends/engines/delivery.h"
 #include "backends/engines/memory.h"
 #include "backends/engines/native_evaluation.h"
+#include "backends/engines/request_tokens.h"
 #include "backends/formats/file_hash.h"
 #include "backends/huggingface/checkpoint.h"
 #include "backends/huggingface/peft_adapter.h"
@@ -40,29 +41,11 @@ Result<std::int64_t> cache_bytes_that_fit(const GgufFile& file, const ModelConfi
   return static_cast<std::int64_t>(available == 0 ? kKvCacheBytes : std::clamp((available - weights) / 2, least, std::max(least, kKvCacheBytes)));
 }
 
-// A split model's identity: the hash over its parts' hashes.
-Result<std::string> model_hash(const GgufFile& file) {
-  if (file.parts().size() <= 1) return sha256_of_file(file.path());
-  std::string all;
-  for (const std::filesystem::path& part : file.parts()) {
-    const auto hash = sha256_of_file(part);
-    if (!hash) return hash.error();
-    all += *hash;
-  }
-  return sha256_of_bytes(std::as_bytes(std::span(all)));
-}
-
-// A PEFT folder's identity: the hash over those of its two files.
+// A PEFT folder's identity is that of its two files.
 Result<std::string> adapter_hash(const std::filesystem::path& path) {
   std::error_code code;
   if (!std::filesystem::is_directory(path, code)) return sha256_of_file(path);
-  std::string all;
-  for (const char* name : {"adapter_config.json", "adapter_model.safetensors"}) {
-    const auto hash = sha256_of_file(path / name);
-    if (!hash) return hash.error();
-    all += *hash;
-  }
-  return sha256_of_bytes(std::as_bytes(std::span(all)));
+  return sha256_of_files(std::vector{path / "adapter_config.json", path / "adapter_model.safetensors"});
 }
 
 // Opens the adapters, and says in `lora` which they are (EngineInfo).
@@ -156,7 +139,7 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   engine->pages_max_ = std::max<std::int64_t>(1, *cache_bytes / engine->cache_->page_bytes());
   engine->kept_ = std::make_unique<KvSequence>(*engine->cache_);
 
-  auto hash = model_hash(**file);
+  auto hash = sha256_of_files((*file)->parts());
   if (!hash) return hash.error();
   EngineInfo& info = engine->info_;
   info.engine = "native";
@@ -193,12 +176,8 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   return engine;
 }
 
-std::vector<std::int32_t> NativeEngine::encode(std::string_view text, bool parse_special) const {
-  std::vector<std::int32_t> ids = tokenizer_->encode(text, false, parse_special);
-  const auto bos = tokenizer_->vocabulary().bos;
-  // No second BOS where the text brings its own.
-  if (tokenizer_->adds_bos() && bos && (ids.empty() || ids.front() != *bos)) ids.insert(ids.begin(), *bos);
-  return ids;
+Result<std::vector<std::int32_t>> NativeEngine::tokenize(std::string_view text, TokensAs as) {
+  return as == TokensAs::kPrompt ? prompt_tokens(*tokenizer_, text, true) : tokenizer_->encode(text, false, true);
 }
 
 void NativeEngine::forget() {

@@ -29,6 +29,7 @@ class NativeEngine final : public Engine {
   void answer(std::span<const Request> requests, const std::function<bool(std::size_t, Result<Response>)>& done) override;
   // The context's length is not enforced here: speed beyond it is still speed.
   Result<TimingSample> time(int prompt_tokens, int generated_tokens, std::uint64_t seed) override;
+  Result<std::vector<std::int32_t>> tokenize(std::string_view text, TokensAs as) override;
 
   // The same with `batch` texts side by side; tokens count over all of them.
   Result<TimingSample> time_batch(int prompt_tokens, int generated_tokens, int batch, std::uint64_t seed);
@@ -52,12 +53,8 @@ class NativeEngine final : public Engine {
   using Clock = std::chrono::steady_clock;
   class Delivery;
   class Evaluation;
-  struct Window;
 
   NativeEngine() = default;
-  std::vector<std::int32_t> encode(std::string_view text, bool parse_special) const;
-  // How a rolling text is read; `tokens` becomes the text as it is evaluated, which names its reference logits.
-  Result<std::vector<Window>> windows_of(const RollingLoglikelihood& request, std::vector<std::int32_t>& tokens) const;
   Result<Response> answer_rolling(const RollingLoglikelihood& request, Clock::time_point start);
 
   EngineInfo info_;

@@ -1,5 +1,6 @@
 // Generation: each prompt is a path of the tree; behind it a text decodes, one token in every batch, beside the others.
 #include "backends/engines/native_evaluation.h"
+#include "backends/engines/request_tokens.h"
 #include "backends/models/sampler.h"
 
 #include <fmt/format.h>
@@ -32,20 +33,11 @@ std::size_t held_back(const std::string& text, const std::vector<std::string>& s
 }  // namespace
 
 Status NativeEngine::Evaluation::plan(const Generate& request, std::size_t index) {
-  const auto prefix = engine_.tokenizer_->prefix_token();
-  std::vector<std::int32_t> prompt = engine_.encode(request.prompt, true);
-  if (prompt.empty() && prefix) prompt.push_back(*prefix);
-  if (prompt.empty())
-    return Error{Code::kBadValue, "the prompt is empty and the model has neither a BOS nor an EOS token to stand for it"};
-  if (static_cast<std::int64_t>(prompt.size()) > engine_.info_.context_tokens)
-    return Error{Code::kTooLarge, fmt::format("the prompt has {} tokens; the context has room for {}", prompt.size(), engine_.info_.context_tokens)};
-  if (!(request.top_p > 0 && request.top_p <= 1))
-    return Error{Code::kBadValue, fmt::format("top_p is {}; above 0 and up to 1 are possible", request.top_p)};
-  if (request.tokens_max < 0 || !(request.temperature >= 0 && request.temperature <= 1e6f))
-    return Error{Code::kBadValue, fmt::format("at most {} tokens at temperature {}: neither may be negative", request.tokens_max, request.temperature)};
+  auto prompt = tokens_of(*engine_.tokenizer_, request, engine_.info_.context_tokens);
+  if (!prompt) return prompt.error();
   Path& path = paths_.emplace_back();
   path.request = index;
-  path.own = std::move(prompt);
+  path.own = std::move(*prompt);
   path.tokens = {path.own, {}, static_cast<std::int64_t>(path.own.size()) - 1};
   if (request.tokens_max == 0) {
     Text empty = begin_text(path, -1);

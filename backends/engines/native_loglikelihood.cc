@@ -2,8 +2,7 @@
 // continuation is a path of the tree, context and continuation without its last token, of which the positions from the context's
 // last token on are scored.
 #include "backends/engines/native_evaluation.h"
-
-#include <fmt/format.h>
+#include "backends/engines/request_tokens.h"
 
 #include <algorithm>
 #include <iterator>
@@ -11,48 +10,20 @@
 namespace quantfleet {
 
 Status NativeEngine::Evaluation::plan(const Loglikelihood& request, std::size_t index) {
-  if (request.continuations.empty()) return Error{Code::kBadValue, "a log-likelihood request needs at least one continuation"};
-  if (!request.contexts.empty() && request.contexts.size() != request.continuations.size())
-    return Error{Code::kBadValue, fmt::format("{} contexts for {} continuations", request.contexts.size(), request.continuations.size())};
+  const auto scored = tokens_of(*engine_.tokenizer_, request, engine_.info_.context_tokens);
+  if (!scored) return scored.error();
   Item& item = items_.emplace_back();
   item.index = index;
   std::deque<Path> planned;
-  std::string context, space;
-  std::vector<std::int32_t> context_ids;
-  const auto longest = static_cast<std::size_t>(engine_.info_.context_tokens);
-  item.answer.continuations.resize(request.continuations.size());
-  item.rows.resize(request.continuations.size());
-  for (std::size_t c = 0; c < request.continuations.size(); ++c) {
-    if (c == 0 || !request.contexts.empty()) {
-      // White space at the end of the context belongs to the continuation: tokens carry the space in front.
-      context = request.contexts.empty() ? request.context : request.contexts[c];
-      const std::size_t end = context.find_last_not_of(" \t\n\r\f\v");
-      space = context.substr(end == std::string::npos ? 0 : end + 1);
-      context.resize(context.size() - space.size());
-      context_ids = context.empty() ? std::vector<std::int32_t>() : engine_.encode(context, true);
-    }
-    const std::string continuation = space + request.continuations[c];
-    std::vector<std::int32_t> before = context_ids, targets;
-    if (context.empty()) {
-      const auto prefix = engine_.tokenizer_->prefix_token();
-      if (!prefix) return Error{Code::kUnsupported, "the context is empty and the model has neither a BOS nor an EOS token to stand for it"};
-      before = {*prefix};
-      targets = engine_.tokenizer_->encode(continuation, false, true);
-      if (!targets.empty() && targets.front() == *prefix) targets.erase(targets.begin());
-    } else {
-      targets = engine_.encode(context + continuation, true);
-      targets.erase(targets.begin(), targets.begin() + static_cast<std::ptrdiff_t>(std::min(before.size(), targets.size())));
-    }
+  item.answer.continuations.resize(scored->size());
+  item.rows.resize(scored->size());
+  for (std::size_t c = 0; c < scored->size(); ++c) {
+    std::vector<std::int32_t> before = (*scored)[c].context, targets = (*scored)[c].tokens;
     ContinuationScore& score = item.answer.continuations[c];
     score.is_greedy = true;
     score.count_tokens = static_cast<int>(targets.size());
     score.token_ids = targets;
     if (targets.empty()) continue;
-    if (targets.size() > longest)
-      return Error{Code::kTooLarge, fmt::format("continuation {} has {} tokens; the context has room for {}", c, targets.size(), longest)};
-    // The model reads the last `longest` of context and continuation without its last token.
-    if (before.size() + targets.size() - 1 > longest)
-      before.erase(before.begin(), before.end() - static_cast<std::ptrdiff_t>(longest + 1 - targets.size()));
     auto head = std::find(item.contexts.begin(), item.contexts.end(), before);
     if (head == item.contexts.end()) {
       item.prompt_tokens += static_cast<int>(before.size());

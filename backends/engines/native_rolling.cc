@@ -1,7 +1,6 @@
 // Perplexity of a long text by the conventions of contract/request.h, and divergence from reference logits.
 #include "backends/engines/native.h"
-
-#include <fmt/format.h>
+#include "backends/engines/request_tokens.h"
 
 #include <algorithm>
 
@@ -12,54 +11,13 @@ constexpr int kRowsTogether = 512;
 
 }  // namespace
 
-struct NativeEngine::Window {
-  std::vector<std::int32_t> input;
-  std::int64_t first;        // the first row of it that is scored
-  std::size_t target;        // the token that this row predicts; the further rows predict the further tokens
-};
-
-Result<std::vector<NativeEngine::Window>> NativeEngine::windows_of(const RollingLoglikelihood& request, std::vector<std::int32_t>& tokens) const {
-  const std::int64_t window = request.windows == RollingLoglikelihood::Windows::kEveryToken ? std::min<std::int64_t>(request.context_tokens, info_.context_tokens)
-                                                                                          : request.context_tokens;
-  if (window < 4 || window > info_.context_tokens)
-    return Error{Code::kTooLarge, fmt::format("a window of {} tokens; the model's context allows 4 to {}", window, info_.context_tokens)};
-  std::vector<Window> windows;
-  if (request.windows == RollingLoglikelihood::Windows::kEveryToken) {
-    const auto prefix = tokenizer_->prefix_token();
-    if (!prefix) return Error{Code::kUnsupported, "the model has neither a BOS nor an EOS token to begin the text with"};
-    tokens = tokenizer_->encode(request.text, false, false);
-    tokens.insert(tokens.begin(), *prefix);
-    const auto count = static_cast<std::int64_t>(tokens.size()) - 1;  // to be predicted
-    if (count == 0) return Error{Code::kBadShape, "the text has no tokens"};
-    for (std::int64_t predicted = 0; predicted < count;) {
-      const std::int64_t more = std::min(window, count - predicted), end = predicted + more;  // tokens[end] is the last one predicted
-      const std::int64_t begin = predicted == 0 ? 0 : std::max<std::int64_t>(1, end - window);  // the prefix token stands in the first window only
-      windows.push_back({{tokens.begin() + begin, tokens.begin() + end}, end - begin - more, static_cast<std::size_t>(predicted) + 1});
-      predicted = end;
-    }
-    return windows;
-  }
-  tokens = encode(request.text, false);
-  const auto size = static_cast<std::size_t>(window);
-  const std::size_t count = tokens.size() / size;
-  if (count == 0) return Error{Code::kBadShape, fmt::format("the text has {} tokens; one window of {} is the least", tokens.size(), window)};
-  tokens.resize(count * size);
-  const auto bos = tokenizer_->vocabulary().bos;
-  for (std::size_t w = 0; w < count; ++w) {
-    if (tokenizer_->adds_bos() && bos) tokens[w * size] = *bos;
-    const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(w * size);
-    windows.push_back({{begin, begin + window - 1}, window / 2, w * size + static_cast<std::size_t>(window / 2) + 1});  // the last token is only predicted
-  }
-  return windows;
-}
-
 Result<Response> NativeEngine::answer_rolling(const RollingLoglikelihood& request, Clock::time_point start) {
   const int window = request.context_tokens;
   std::vector<std::int32_t> tokens;
-  const auto windows = windows_of(request, tokens);
+  const auto windows = tokens_of(*tokenizer_, request, info_.context_tokens, tokens);
   if (!windows) return windows.error();
   std::uint64_t count_rows = 0;
-  for (const Window& one : *windows) count_rows += one.input.size() - static_cast<std::uint64_t>(one.first);
+  for (const ScoredWindow& one : *windows) count_rows += one.input.size() - static_cast<std::uint64_t>(one.first);
   const std::string key = rolling_key(window, tokens);
   if (reference_in_)
     if (auto status = reference_in_->seek(key, count_rows); !status) return status.error();
@@ -112,7 +70,7 @@ Result<Response> NativeEngine::answer_rolling(const RollingLoglikelihood& reques
     std::vector<Transformer::Segment> segments;
     for (std::size_t w = begin; w < end; ++w) segments.push_back({&sequences[w - begin], (*windows)[w].input, (*windows)[w].first});
     const auto status = transformer_->forward(segments, [&](std::size_t s, std::int64_t token, std::span<const float> logits) {
-      const Window& one = (*windows)[begin + s];
+      const ScoredWindow& one = (*windows)[begin + s];
       if (failed) failed = score(logits, tokens[one.target + static_cast<std::size_t>(token - one.first)]);
     });
     if (!status) return status.error();

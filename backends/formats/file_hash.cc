@@ -67,6 +67,17 @@ Result<std::string> sha256_of_file(const std::filesystem::path& path) {
   return hash.hex();
 }
 
+Result<std::string> sha256_of_files(std::span<const std::filesystem::path> paths) {
+  if (paths.size() == 1) return sha256_of_file(paths.front());
+  std::string all;
+  for (const std::filesystem::path& path : paths) {
+    const auto hash = sha256_of_file(path);
+    if (!hash) return hash;
+    all += *hash;
+  }
+  return sha256_of_bytes(std::as_bytes(std::span(all)));
+}
+
 std::string sha256_of_bytes(std::span<const std::byte> bytes) {
   Sha256 hash;
   hash.add(bytes.data(), bytes.size());

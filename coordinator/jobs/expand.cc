@@ -67,6 +67,11 @@ class Expansion {
       return Error{Code::kUnknownFormat, fmt::format("formats: no agent can quantize to \"{}\"; known: {}", format,
                                                      fmt::join(formats, ", "))};
     }
+    for (const ModelSpec& model : spec_.models) {
+      const auto has = [&](const Register& agent) { return std::find(agent.engines.begin(), agent.engines.end(), model.engine) != agent.engines.end(); };
+      if (!model.engine.empty() && std::none_of(fleet_.agents.begin(), fleet_.agents.end(), has))
+        return Error{Code::kUnknownName, fmt::format("models: \"{}\": no agent has an engine called \"{}\" (quantfleet agent --engine NAME=KIND@URL)", model.name, model.engine)};
+    }
     for (const SuiteSpec& wanted : spec_.suites) {
       const SuiteInfo* info = wanted.info ? &*wanted.info : choose_suite(fleet_, wanted.name);
       if (!info) return Error{Code::kUnknownName, fmt::format("suites: no agent has a suite called \"{}\"", wanted.name)};
@@ -126,14 +131,14 @@ class Expansion {
       if (format != spec_.baseline) formats.push_back(format);
     for (const std::string& format : formats) add_quantize(model, format);
     for (const SuiteUse& suite : suites_)
-      if (suite.info.kind == "rolling") add_reference_logits(model, suite);
+      if (suite.info.kind == "rolling" && model.engine.empty()) add_reference_logits(model, suite);
     for (const std::string& format : formats)
       for (const Computation& computation : computations())
         for (const SuiteUse& suite : suites_) {
           if (!every) add_accuracy(model, format, computation, suite, "");
           else for (const std::string& host : hosts_) add_accuracy(model, format, computation, suite, host);
         }
-    if (const auto* check = std::get_if<AccuracySpotCheck>(&spec_.accuracy); check && hosts > 1)
+    if (const auto* check = std::get_if<AccuracySpotCheck>(&spec_.accuracy); check && hosts > 1 && model.engine.empty())  // servers are not bit-identical
       for (const std::string& format : formats)
         for (const Computation& computation : computations())
           for (const std::string& host : hosts_) add_spot_check(model, format, computation, host, check->items);
@@ -154,6 +159,12 @@ class Expansion {
     for (const std::string& activations : spec_.activations)
       for (const std::string& kv : spec_.kv) all.push_back({activations, kv});
     return all;
+  }
+
+  static std::vector<LoraUse> lora_of(const ModelSpec& model) {
+    std::vector<LoraUse> uses;
+    for (const LoraSpec& adapter : model.lora) uses.push_back({adapter.sha256, adapter.scale});
+    return uses;
   }
 
   Unit& add(std::string name, Work work, const ModelSpec& model, const std::string& format) {
@@ -194,7 +205,7 @@ class Expansion {
   void add_reference_logits(const ModelSpec& model, const SuiteUse& suite) {
     for (int begin = 0; begin < suite.items; begin += spec_.limits.unit_items) {
       const int end = std::min(suite.items, begin + spec_.limits.unit_items);
-      ReferenceLogitsWork work{model.sha256, suite.info.name, begin, end, spec_.activations.front(), suite.bundle_sha256};
+      ReferenceLogitsWork work{model.sha256, suite.info.name, begin, end, spec_.activations.front(), suite.bundle_sha256, lora_of(model)};
       Unit& unit = add(reference_name(model, suite, begin), std::move(work), model, spec_.baseline);
       unit.activations = spec_.activations.front();
       unit.kv = "f32";
@@ -220,6 +231,9 @@ class Expansion {
       work.choice_seed = suite.choice_seed;
       work.suite_bundle_sha256 = suite.bundle_sha256;
       work.needs_sandbox = suite.info.kind == "code";
+      work.lora = lora_of(model);
+      work.engine = model.engine;
+      work.token_probes_sha256 = model.token_probes_sha256;
       if (!suite.chosen.empty()) {
         work.items.assign(suite.chosen.begin() + begin, suite.chosen.begin() + end);
         work.item_begin = work.items.front();
@@ -234,7 +248,7 @@ class Expansion {
       unit.host_id = host;
       unit.items = end - begin;
       needs_model(unit, format);
-      if (suite.info.kind == "rolling") {
+      if (suite.info.kind == "rolling" && model.engine.empty()) {
         unit.reference_from = UnitId{job_.value + "/" + reference_name(model, suite, begin)};
         unit.state = Blocked{};
       }
@@ -271,6 +285,9 @@ class Expansion {
       work.choice_seed = suite.choice_seed;
       work.suite_bundle_sha256 = suite.bundle_sha256;
       work.needs_sandbox = suite.info.kind == "code";
+      work.lora = lora_of(model);
+      work.engine = model.engine;
+      work.token_probes_sha256 = model.token_probes_sha256;
       work.item_seconds = spec_.limits.item_seconds;
       Unit& unit = add(fmt::format("spot_check/{}/{}/{}/{}@{}", model.name, format, computation.name(), suite.info.name,
                                    host.substr(0, 16)),
@@ -286,7 +303,7 @@ class Expansion {
   }
 
   void add_timing(const ModelSpec& model, const std::string& format, const Computation& computation, const std::string& host) {
-    TimingWork work{model.sha256, format, computation.activations, computation.kv, spec_.timing};
+    TimingWork work{model.sha256, format, computation.activations, computation.kv, spec_.timing, lora_of(model)};
     Unit& unit = add(fmt::format("timing/{}/{}/{}@{}", model.name, format, computation.name(), host.substr(0, 16)), std::move(work),
                      model, format);
     unit.activations = computation.activations;
@@ -350,8 +367,8 @@ std::vector<SuiteInfo> suites_of(const JobSpec& spec, const Fleet& fleet) {
 
 Result<std::vector<Unit>> expand(const JobId& job, const JobSpec& spec, const Fleet& fleet, Time now) {
   for (const ModelSpec& model : spec.models)
-    if (model.sha256.empty())
-      return Error{Code::kBadValue, fmt::format("models: \"{}\" has no sha256; submit fills it in from the file", model.name)};
+    if (model.sha256.empty() || std::any_of(model.lora.begin(), model.lora.end(), [](const LoraSpec& adapter) { return adapter.sha256.empty(); }))
+      return Error{Code::kBadValue, fmt::format("models: \"{}\" or an adapter on it has no sha256; submit fills it in from the file", model.name)};
   return Expansion(job, spec, fleet, now).run();
 }
 

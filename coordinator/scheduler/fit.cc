@@ -29,6 +29,9 @@ std::string why_not(const Unit& unit, std::uint64_t model_bytes, const Register&
   if (const auto* accuracy = std::get_if<AccuracyWork>(&unit.work); accuracy && accuracy->needs_sandbox && !accuracy->suite_bundle_sha256.empty()) {
     if (std::string reason = why_no_code(agent); !reason.empty()) return reason;
   }
+  if (const auto* accuracy = std::get_if<AccuracyWork>(&unit.work); accuracy && !accuracy->engine.empty() &&
+                                                                    std::find(agent.engines.begin(), agent.engines.end(), accuracy->engine) == agent.engines.end())
+    return fmt::format("{} has no engine called {}", agent.name, accuracy->engine);
   if (std::string_view name = suite_of(unit.work); !name.empty() && !comes_with_the_run(unit.work)) {
     TwinName twin;  // made by the agent from its original
     if (read_twin_name(name, twin)) name = twin.original;

@@ -57,6 +57,8 @@ ordered_json suite_object(const RunSummary& summary, const FormatSummary& f, con
   object["perplexity"] = number(f.perplexity);
   object["kl_divergence"] = number(f.kl_divergence);
   object["model_sha256"] = f.model_sha256;
+  object["lora"] = f.lora;
+  object["engine"] = f.engine;
   object["suite_sha256"] = suite.suite.sha256;
   object["suite_version"] = suite.suite.version;
   object["program_version"] = f.program_version;

@@ -24,6 +24,8 @@ struct Row {
   std::string suite;        // empty for timing
   std::string kernels;
   std::string model_sha256; // of the file that was run
+  std::string lora;         // adapters on it, as in Provenance
+  std::string engine;       // "native", or the server that answered
   std::string suite_sha256;
   std::string program_version;
   bool ran_alone = false;

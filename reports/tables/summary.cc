@@ -285,6 +285,8 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
       rows.push_back(&row->result);
       if (summary.program_version.empty()) summary.program_version = row->program_version;
       if (summary.model_sha256.empty()) summary.model_sha256 = row->model_sha256;
+      if (summary.lora.empty()) summary.lora = row->lora;
+      if (summary.engine.empty()) summary.engine = row->engine;
       ++suite_score.items;
       suite_score.errors += row->result.error.has_value();
     }

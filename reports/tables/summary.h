@@ -56,7 +56,7 @@ struct SuiteScore {
 struct FormatSummary {
   std::string model, format, activations, kv = "f32";
   bool is_baseline = false;
-  std::string model_sha256, program_version;
+  std::string model_sha256, lora, engine, program_version;
   Measured bits_per_weight, size_bytes;
   std::vector<SuiteScore> suites;             // in the plan's order, text suites excluded
   std::map<std::string, statistics::Estimate> area_accuracy;  // by area; several suites of an area: their items together

@@ -100,6 +100,39 @@ TEST_CASE("timing can be switched off, and then a suite is needed", "[job_spec]"
   CHECK_THAT(problem("name: x\nmodels: [{name: m, path: p}]\nformats: [F16]\ntiming: off\n"), Catch::Contains("suites"));
 }
 
+TEST_CASE("a model may carry adapters and be answered by a named engine; plans without keep their hash", "[job_spec]") {
+  const auto with_model = [](const std::string& model, const std::string& rest = "formats: [as-is]\ntiming: off\nsuites: [math]\n") {
+    return "name: x\nmodels: [{name: m, path: p" + model + "}]\n" + rest;
+  };
+  const auto read = [&](const std::string& yaml) { return job_spec_from_yaml(yaml, "p.yaml"); };
+  const JobSpec plain = read(with_model("")).value();
+  CHECK(canonical_json(plain).find("lora") == std::string::npos);
+  CHECK(canonical_json(plain).find("engine") == std::string::npos);
+
+  CHECK((read(with_model(", lora: a.gguf"))->models[0].lora == std::vector<LoraSpec>{{"a.gguf", "", 1}}));
+  JobSpec spec = read(with_model(", lora: [a.gguf, {path: b.gguf, scale: -0.5}]")).value();
+  CHECK((spec.models[0].lora == std::vector<LoraSpec>{{"a.gguf", "", 1}, {"b.gguf", "", -0.5}}));
+  CHECK((job_spec_from_json(canonical_json(spec), "json").value() == spec));
+  CHECK(canonical_json(spec) != canonical_json(plain));
+  spec.models[0].lora[0].sha256 = spec.models[0].lora[1].sha256 = std::string(64, 'b');
+  JobSpec moved = spec;
+  moved.models[0].lora[0].path = "elsewhere.gguf";
+  CHECK(canonical_json(moved) == canonical_json(spec));
+  moved.models[0].lora[1].scale = 0.5;
+  CHECK(canonical_json(moved) != canonical_json(spec));
+  CHECK_THAT(problem(with_model(", lora: [{scale: 2}]")), Catch::StartsWith("p.yaml:2: models[0].lora[0]: needs a path or a sha256"));
+  CHECK_THAT(problem(with_model(", lora: [{path: a, scale: much}]")), Catch::StartsWith("p.yaml:2: models[0].lora[0].scale: expected a number"));
+  CHECK_THAT(problem(with_model(", lora: [a,a,a,a,a,a,a,a,a]")), Catch::Contains("9 adapters, at most 8"));
+
+  const JobSpec served = read(with_model(", engine: lab-vllm")).value();
+  CHECK(served.models[0].engine == "lab-vllm");
+  CHECK((job_spec_from_json(canonical_json(served), "json").value() == served));
+  CHECK_THAT(problem(with_model(", engine: v, lora: a")), Catch::Contains("must be started with its adapters"));
+  CHECK_THAT(problem(with_model(", engine: v", "formats: [F16]\ntiming: off\nsuites: [math]\n")), Catch::Contains("formats: ") && Catch::Contains("as-is alone"));
+  CHECK_THAT(problem(with_model(", engine: v", "formats: [as-is]\nsuites: [math]\n")), Catch::Contains("timing: off is needed"));
+  CHECK_THAT(problem(with_model(", engine: v", "formats: [as-is]\ntiming: off\nkv: [f16]\nsuites: [math]\n")), Catch::Contains("engine's own"));
+}
+
 TEST_CASE("a plan may ask for verdicts; plans that do not keep their hash", "[job_spec]") {
   const auto until = [](const std::string& line) { return job_spec_from_yaml(std::string(kPlan) + line, "p.yaml"); };
   CHECK_FALSE(until("")->until.has_value());

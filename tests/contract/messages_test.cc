@@ -51,7 +51,7 @@ std::vector<AgentMessage> all_agent_messages() {
   finished.epoch = LeaseEpoch{1};
   finished.sequence = 10;
   finished.artifact = Artifact{kHash, 77, "model", {{"bits_per_weight", 4.5}}};
-  finished.provenance = {"0.1.0", kHash, "Q4_0", "int8", "f16", "native", "avx2", "", "", "", "h1", 2, 18446744073709551615ull, true};
+  finished.provenance = {"0.1.0", kHash, "Q4_0", "int8", "f16", std::string(kHash) + ":0.5", "native", "avx2", "", "", "", "h1", 2, 18446744073709551615ull, true};
   finished.telemetry = {{"energy_j", "powercap", 0, 0, 0, 0, 0, "no RAPL on this machine"}};
   return {registration, Heartbeat{RunningLease{{"u"}, LeaseEpoch{2}, 5}, true}, Heartbeat{}, batch, finished,
           LeaseRefused{{"u"}, LeaseEpoch{2}, "disk is full"}, Goodbye{}};
@@ -61,7 +61,7 @@ std::vector<CoordinatorMessage> all_coordinator_messages() {
   return {Registered{2, "tcp://:5556"},
           GrantLease{{"u"}, LeaseEpoch{1}, 30, 7, QuantizeWork{kHash, "Q4_0"}},
           GrantLease{{"u"}, LeaseEpoch{1}, 30, 7, ReferenceLogitsWork{kHash, "wiki", 0, 4, "f32"}},
-          GrantLease{{"u"}, LeaseEpoch{1}, 30, 7, AccuracyWork{kHash, "Q4_0", "int8", "q8_0", "math", 50, 100, {51, 60}, "", 60}},
+          GrantLease{{"u"}, LeaseEpoch{1}, 30, 7, AccuracyWork{kHash, "Q4_0", "int8", "q8_0", "math", 50, 100, {51, 60}, "", 60, 0, "", false, {{kHash, -0.5}}, "lab-vllm", kHash}},
           GrantLease{{"u"}, LeaseEpoch{1}, 30, 7, TimingWork{kHash, "Q4_0", "int8", "q4_0", TimingSpec{}}},
           Acknowledge{44},
           CancelLease{{"u"}, LeaseEpoch{2}, "the run was cancelled"},

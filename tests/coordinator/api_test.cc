@@ -102,7 +102,7 @@ TEST_CASE("results of older programs are read, their file left as it is; only a 
     AccuracyWork asked;
     asked.model_sha256 = std::string(64, 'a'), asked.format = "F16", asked.activations = "f32", asked.suite = "s", asked.item_end = 1;
     nlohmann::json work = nlohmann::json::parse(encode(Work{asked}));  // as that program wrote it
-    for (const char* newer : {"choice_seed", "suite_bundle_sha256", "needs_sandbox"}) REQUIRE(work.erase(newer) == 1);
+    for (const char* newer : {"choice_seed", "suite_bundle_sha256", "needs_sandbox", "lora", "engine", "token_probes_sha256"}) REQUIRE(work.erase(newer) == 1);
     if (version == 1) work.erase("kv");
     const auto unit = [&](const std::string& id, int ordinal, const std::string& state, const std::string& finished) {
       return "INSERT INTO units (unit_id, run_id, ordinal, kind, purpose, model, format, activations, suite, suite_sha256, host_id, work, items,"

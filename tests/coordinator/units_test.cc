@@ -152,3 +152,49 @@ TEST_CASE("a model that does not fit an agent's memory is not given to it", "[sc
   CHECK_THAT(why_not(units.back(), 900, small), Catch::Contains("does not fit"));
   CHECK(why_not(units.back(), 700, small) == "");
 }
+
+TEST_CASE("adapters, engines and token probes of a model go with its work", "[expand]") {
+  JobSpec spec = plan();
+  spec.models[0].lora = {{"", std::string(64, 'b'), 0.5}};
+  spec.models[0].token_probes_sha256 = std::string(64, 'c');
+  const std::vector<LoraUse> expected{{std::string(64, 'b'), 0.5}};
+  for (const Unit& unit : expanded(spec, {agent_on("h1"), agent_on("h2")})) {
+    CAPTURE(unit.id.value);
+    if (const auto* work = std::get_if<AccuracyWork>(&unit.work)) {
+      CHECK(work->lora == expected);
+      CHECK(work->token_probes_sha256 == std::string(64, 'c'));
+    } else if (const auto* reference = std::get_if<ReferenceLogitsWork>(&unit.work)) {
+      CHECK(reference->lora == expected);
+    } else if (const auto* timing = std::get_if<TimingWork>(&unit.work)) {
+      CHECK(timing->lora == expected);
+    }
+  }
+  SECTION("an adapter without a hash is the submitter's fault") {
+    spec.models[0].lora[0].sha256.clear();
+    CHECK(expand({"j"}, spec, {{agent_on("h1")}}, t0).error().code == Code::kBadValue);
+  }
+  SECTION("an engine that no agent has") {
+    spec.models[0].lora.clear();
+    spec.models[0].engine = "lab-vllm";
+    spec.formats = {"as-is"}, spec.baseline = "as-is", spec.timing.enabled = false;
+    const auto units = expand({"j"}, spec, {{agent_on("h1")}}, t0);
+    REQUIRE(units.has_error());
+    CHECK(units.error().detail.find("lab-vllm") != std::string::npos);
+  }
+  SECTION("only agents with the engine take its units; nothing is compared by digests") {
+    spec.models[0].lora.clear();
+    spec.models[0].engine = "lab-vllm";
+    spec.formats = {"as-is"}, spec.baseline = "as-is", spec.timing.enabled = false;
+    Register with = agent_on("h1"), without = agent_on("h2");
+    with.engines = {"native", "lab-vllm"};
+    const auto units = expanded(spec, {with, without});
+    CHECK(count(units, "accuracy", kSpotCheck) == 0);
+    CHECK(count(units, "reference_logits") == 0);
+    REQUIRE(count(units, "accuracy") == 3 + 2);
+    for (const Unit& unit : units) {
+      CHECK(is<Queued>(unit.state));
+      CHECK(why_not(unit, 0, with).empty());
+      CHECK(why_not(unit, 0, without).find("no engine called lab-vllm") != std::string::npos);
+    }
+  }
+}

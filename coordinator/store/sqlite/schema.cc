@@ -13,6 +13,8 @@ constexpr const char* kMigrations[] = {
 #include "0002_kv.inc"
     ,
 #include "0003_evidence.inc"
+    ,
+#include "0004_adapters.inc"
 };
 static_assert(std::size(kMigrations) == kSchemaVersion);
 
