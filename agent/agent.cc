@@ -112,6 +112,7 @@ class Agent {
     lease_options_.host_lock = options.host_lock.empty() ? HostLock::default_prefix() : options.host_lock;
     lease_options_.kernels = options.kernels;
     lease_options_.threads = options.threads;
+    lease_options_.pin = options.pin;
     lease_options_.engines = options.engines;
     if (!options.runner_program.empty()) lease_options_.program = options.runner_program;
   }

@@ -32,6 +32,7 @@ struct AgentOptions {
   std::vector<std::string> runner_program;   // empty: this program again
   std::string kernels;                       // "" = best of this CPU
   int threads = 0;                           // 0 = all cores
+  bool pin = false;                          // each thread stays on one processor
 };
 
 // Runs until drained (SIGTERM, first SIGINT: finish the lease, take no more), stopped (a second signal: drop the lease) or

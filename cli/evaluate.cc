@@ -304,6 +304,7 @@ std::function<int()> add_evaluate(CLI::App& app) {
   app.add_option("--choice-seed", options->choice_seed, "the options of each question in another order, drawn from this seed (needs --suite)")->check(CLI::Range(1u, 1u << 31));
   app.add_option("--root", options->root, "folder of suites (default: QUANTFLEET_SUITES, else the installed ones)");
   app.add_option("--threads", options->engine.threads, "threads of the engine")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_flag("--pin", options->engine.pin, "each thread stays on one processor");
   app.add_option("--kernels", options->engine.kernels, "scalar, avx2, avx512_vnni, neon, neon_dotprod (default: QUANTFLEET_KERNELS, else the best of this CPU)");
   app.add_option("--activations", options->activations, "f32 or int8 (default: int8 for quantized models)")->check(CLI::IsMember({"f32", "int8"}));
   CLI::Option* url = app.add_option("--engine", options->engine.server.url, "http://HOST:PORT of an inference server that answers instead of this program; MODEL is then a file with "

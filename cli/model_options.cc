@@ -31,6 +31,7 @@ int default_threads() {
 void add_compute_options(CLI::App& app, ModelOptions& options) {
   options.threads = default_threads();
   app.add_option("-t,--threads", options.threads, "threads that compute")->check(CLI::Range(1, 1024))->capture_default_str();
+  app.add_flag("--pin", options.pin, "each thread stays on one processor");
   app.add_option("--kernels", options.kernels, "scalar, avx2, avx512_vnni, neon or neon_dotprod; the best this CPU has by default")
       ->envname("QUANTFLEET_KERNELS");
   app.add_option("--activations", options.activations, "f32 or int8; by default int8 for quantized formats, f32 for F32, F16 and BF16")
@@ -76,6 +77,7 @@ EngineOptions engine_options(const ModelOptions& options) {
   EngineOptions engine;
   engine.model = options.model;
   engine.threads = options.threads;
+  engine.pin = options.pin;
   engine.kernels = options.kernels;
   engine.context_tokens = options.context;
   engine.kv = options.kv;

@@ -15,6 +15,7 @@ namespace quantfleet::cli {
 
 struct ModelOptions {
   std::filesystem::path model;
+  bool pin = false;           // threads stay on one processor each
   int threads = 0;            // as given or the default: this process' cores
   std::string kernels;        // empty: the best this CPU has
   std::string activations;    // empty: by the file's format
@@ -24,7 +25,7 @@ struct ModelOptions {
 };
 
 void add_model_options(CLI::App& app, ModelOptions& options);      // MODEL, --kv, --lora and the ones below
-void add_compute_options(CLI::App& app, ModelOptions& options);    // --threads --kernels --activations
+void add_compute_options(CLI::App& app, ModelOptions& options);    // --threads --pin --kernels --activations
 void add_context_option(CLI::App& app, ModelOptions& options);     // --context
 void add_kv_option(CLI::App& app, std::string& kv);
 void add_lora_option(CLI::App& app, std::vector<std::string>& lora);  // --lora

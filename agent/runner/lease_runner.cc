@@ -77,6 +77,7 @@ class LeaseRun {
     task_.host_lock = options.host_lock;
     task_.kernels = options.kernels;
     task_.threads = options.threads;
+    task_.pin = options.pin;
   }
   ~LeaseRun() {
     std::error_code ignored;

@@ -29,6 +29,7 @@ struct LeaseRunnerOptions {
   std::filesystem::path host_lock;          // HostLock prefix
   std::string kernels;
   int threads = 1;
+  bool pin = false;
   std::map<std::string, ServerEngine> engines;  // by the names that were announced
   std::chrono::milliseconds start_timeout{600'000};     // without any sign of life, other than waiting for the host
   std::chrono::milliseconds repetition_timeout{3'600'000};

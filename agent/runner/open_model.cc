@@ -23,6 +23,7 @@ Result<EngineOptions> engine_options(const RunnerTask& task, std::string_view ac
   if (task.engine) options.server.url = task.engine->url;
   if (const char* key = std::getenv("QUANTFLEET_ENGINE_KEY"); key && task.engine) options.server.key = key;
   options.threads = task.threads;
+  options.pin = task.pin;
   options.kernels = task.kernels;
   return options;
 }

@@ -22,6 +22,7 @@ std::string encode(const RunnerTask& task) {
                      {"host_lock", task.host_lock.string()},
                      {"kernels", task.kernels},
                      {"threads", task.threads},
+                     {"pin", task.pin},
                      {"skip", task.skip},
                      {"one_at_a_time", task.one_at_a_time},
                      {"token_probes", task.token_probes.string()},
@@ -55,6 +56,7 @@ Result<std::variant<RunnerTask, SelftestTask>> decode_runner_task(std::string_vi
     task.host_lock = json.at("host_lock").get<std::string>();
     task.kernels = json.at("kernels").get<std::string>();
     task.threads = json.at("threads").get<int>();
+    task.pin = json.at("pin").get<bool>();
     task.skip = json.at("skip").get<std::vector<int>>();
     task.one_at_a_time = json.at("one_at_a_time").get<bool>();
     task.token_probes = json.at("token_probes").get<std::string>();

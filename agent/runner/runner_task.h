@@ -47,6 +47,7 @@ struct RunnerTask {
   std::filesystem::path host_lock;           // HostLock prefix
   std::string kernels;                       // "" = best
   int threads = 1;
+  bool pin = false;
   std::vector<int> skip;                     // item indices that have a row already
   bool one_at_a_time = false;                // after a crash: so that the item which crashes is known
 

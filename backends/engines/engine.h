@@ -39,6 +39,7 @@ struct EngineOptions {
   Activations activations = Activations::kDefault;
   std::string kv = "f32";          // what the KV cache holds: "f32", "f16", "q8_0", "q4_0" (numerics.md rule 4)
   int threads = 1;
+  bool pin = false;                // each thread but the caller's stays on one processor
   std::string kernels;             // "" = best of this CPU; else "scalar", "avx2", "avx512_vnni", "neon", "neon_dotprod"; an error where it lacks it
   int context_tokens = 0;          // 0 = the model's own; of models with factors for long contexts (Phi-3) that of the short ones
   // Memory that requests may fill with keys and values; 0: 1 GiB, or half of what the weights leave. What they share is read

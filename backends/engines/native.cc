@@ -123,7 +123,7 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   for (const AppliedAdapter& applied : *adapters) adapter_bytes += applied.adapter->size_bytes();
   auto cache_bytes = cache_bytes_that_fit(**file, *shape, *kv, **family, adapter_bytes, options);
   if (!cache_bytes) return cache_bytes.error();
-  engine->pool_ = std::make_unique<ThreadPool>(options.threads);
+  engine->pool_ = std::make_unique<ThreadPool>(options.threads, options.pin);
   auto model = load_model(*file, **family, *engine->pool_, true, *adapters);
   if (!model) return model.error();
   const ModelConfig& config = (*model)->config;

@@ -178,6 +178,7 @@ TEST_CASE("a task and every line of a runner read back as they were written", "[
   task.output = "/tmp/out put";
   task.kernels = "avx2";
   task.threads = 3;
+  task.pin = true;
   task.skip = {1, 2};
   task.one_at_a_time = true;
   const auto read = decode_runner_task(encode(task));
