@@ -1,5 +1,8 @@
 // quantfleet formats: one model in every weight format, measured on this machine: bits per weight, error of the weights,
 // divergence of the answers, speed of quantizing and of running. Makes the table of docs/formats/README.md.
+#include "backends/calibration/quantize_checkpoint.h"
+#include "backends/quantizers/linear_quantizer.h"
+#include "backends/quantizers/quantize_checkpoint.h"
 #include "backends/quantizers/quantize_model.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
@@ -24,7 +27,7 @@ namespace {
 
 struct Options {
   ModelOptions model;
-  std::filesystem::path text, importance_matrix;
+  std::filesystem::path text, importance_matrix, calibration;
   std::vector<std::string> formats;
   int context = 128, prompt = 128, generated = 32, repetitions = 3;
   bool json = false, markdown = false;
@@ -53,10 +56,13 @@ struct Measured {
   double prefill_tokens_per_s = 0, decode_tokens_per_s = 0;
 };
 
-double pooled_rmse(std::span<const QuantizedTensor> tensors) {
+// Over the weights whose format is not that of a plain float. Tensor: QuantizedTensor or CalibratedTensor.
+template <class Tensor, class Name>
+double pooled_rmse(std::span<const Tensor> tensors, const Name& name_of, bool folder) {
   double squares = 0, values = 0;
-  for (const QuantizedTensor& tensor : tensors) {
-    if (tensor.format->name == "F32") continue;
+  for (const Tensor& tensor : tensors) {
+    const std::string_view name = name_of(tensor);
+    if (name == "F32" || (folder && (name == "F16" || name == "BF16"))) continue;
     squares += tensor.rmse * tensor.rmse * static_cast<double>(tensor.count_values);
     values += static_cast<double>(tensor.count_values);
   }
@@ -127,31 +133,87 @@ void run_model(const Options& options, EngineOptions engine_of, std::span<const 
   measured.decode_tokens_per_s = median(decode);
 }
 
+bool is_folder_format(const std::string& format) {
+  return std::ranges::any_of(all_linear_quantizers(), [&](const LinearQuantizer& one) { return format == one.name; });
+}
+
+bool is_gguf_format(const std::string& format) {
+  return std::ranges::find(quantize_format_names(), format) != quantize_format_names().end();
+}
+
+// What is common to the reports of the quantizers; names differ.
+template <class Report, class Name>
+void take(const Report& report, const Name& name_of, bool folder, Measured& measured) {
+  measured.bits_per_weight = report.bits_per_weight;
+  measured.rmse = pooled_rmse(std::span(report.tensors), name_of, folder);
+  measured.quantize_bytes_per_s = static_cast<double>(report.input_bytes) / report.seconds;
+}
+
+// Writes the model in the format; the error says why it cannot be stored so.
+std::optional<Error> store(const Options& options, const std::string& format, const std::filesystem::path& stored, Measured& measured) {
+  const auto going_on = [](std::uint64_t, std::uint64_t) { return !interrupted(); };
+  const auto name_of_tensor = [](const QuantizedTensor& tensor) { return std::string_view(tensor.format_name()); };
+  if (is_gguf_format(format) || is_folder_format(format)) {
+    QuantizeOptions settings;
+    settings.format = format;
+    if (is_gguf_format(format)) settings.importance_matrix = options.importance_matrix;
+    settings.threads = options.model.threads;
+    settings.program_version = std::string(program_version());
+    settings.progress = going_on;
+    const auto report = is_gguf_format(format) ? quantize_model(options.model.model, stored, settings) : quantize_checkpoint(options.model.model, stored, settings);
+    if (!report) return report.error();
+    take(*report, name_of_tensor, is_folder_format(format), measured);
+    return std::nullopt;
+  }
+  CalibratedOptions settings;
+  const auto parsed = parse_calibrated_format(format);
+  if (!parsed) return parsed.error();
+  settings.format = *parsed;
+  settings.text.path = options.calibration;
+  settings.text.context_tokens = options.context;
+  settings.threads = options.model.threads;
+  settings.kernels = options.model.kernels;
+  settings.program_version = std::string(program_version());
+  settings.progress = going_on;
+  const auto report = quantize_checkpoint(options.model.model, stored, settings);
+  if (!report) return report.error();
+  take(*report, [](const CalibratedTensor& tensor) { return std::string_view(tensor.format); }, true, measured);
+  return std::nullopt;
+}
+
 Measured measure(const Options& options, const std::string& format, const std::filesystem::path& folder, const EngineOptions& engine_of,
                  std::span<const Request> texts) {
   Measured measured;
   measured.format = format;
-  const std::filesystem::path stored = folder / (format + ".gguf");
-  QuantizeOptions settings;
-  settings.format = format;
-  settings.importance_matrix = options.importance_matrix;
-  settings.threads = options.model.threads;
-  settings.program_version = std::string(program_version());
-  settings.progress = [](std::uint64_t, std::uint64_t) { return !interrupted(); };
-  const auto report = quantize_model(options.model.model, stored, settings);
-  if (!report) {
-    if (report.error().code == Code::kInterrupted) throw BadResult(report.error());
-    measured.refusal = report.error().detail;
+  const std::filesystem::path stored = folder / (is_gguf_format(format) ? format + ".gguf" : format);
+  if (const auto error = store(options, format, stored, measured)) {
+    if (error->code == Code::kInterrupted) throw BadResult(*error);
+    measured.refusal = error->detail;
     return measured;
   }
-  measured.bits_per_weight = report->bits_per_weight;
-  measured.rmse = pooled_rmse(report->tensors);
-  measured.quantize_bytes_per_s = static_cast<double>(report->input_bytes) / report->seconds;
   EngineOptions engine = engine_of;
   engine.model = stored;
   run_model(options, engine, texts, measured);
   std::filesystem::remove_all(stored);
   return measured;
+}
+
+// Every format that needs no calibration text, and with one the usual shapes of those that do.
+std::vector<std::string> all_formats(bool calibrated) {
+  std::vector<std::string> formats(quantize_format_names().begin(), quantize_format_names().end());
+  for (const LinearQuantizer& one : all_linear_quantizers()) formats.emplace_back(one.name);
+  if (calibrated) formats.insert(formats.end(), {"GPTQ-4bit-g128", "GPTQ-3bit-g128", "AWQ-4bit-g128", "SparseGPT-4bit-g128", "exl2", "w8a8-static"});
+  return formats;
+}
+
+// Refuses what no quantizer knows, and what needs a calibration text where there is none.
+void check_formats(const Options& options) {
+  for (const std::string& name : options.formats) {
+    if (is_gguf_format(name) || is_folder_format(name)) continue;
+    if (!parse_calibrated_format(name))
+      throw BadResult({Code::kUnknownFormat, fmt::format("--formats {}: known are {} and those with a calibration text, such as GPTQ-4bit-g128", name, fmt::join(all_formats(false), ", "))});
+    if (options.calibration.empty()) throw BadResult({Code::kUsage, fmt::format("--formats {} needs a calibration text (--calibration FILE)", name)});
+  }
 }
 
 nlohmann::ordered_json to_json(const Measured& m) {
@@ -209,6 +271,7 @@ std::string as_markdown(std::span<const Measured> rows) {
 
 int survey(const Options& options) {
   catch_interrupts();
+  check_formats(options);
   const std::vector<Request> texts = texts_of(options);
   const Workspace workspace;
   EngineOptions engine_of = engine_options(options.model);
@@ -220,12 +283,7 @@ int survey(const Options& options) {
   roll(*open_model(reference), texts);
   engine_of.reference_logits_in = reference.reference_logits_out;
 
-  std::vector<std::string> formats = options.formats;
-  for (const std::string& name : formats)
-    if (std::ranges::find(quantize_format_names(), name) == quantize_format_names().end())
-      throw BadResult({Code::kUnknownFormat, fmt::format("--formats {}: known are {}", name, fmt::join(quantize_format_names(), ", "))});
-  if (formats.empty())
-    for (const std::string_view name : quantize_format_names()) formats.emplace_back(name);
+  const std::vector<std::string> formats = options.formats.empty() ? all_formats(!options.calibration.empty()) : options.formats;
   std::vector<Measured> rows;
   {
     ShareProgress progress("formats");
@@ -253,6 +311,7 @@ std::function<int()> add_formats(CLI::App& app) {
   app.add_option("--text", options->text, "text that divergence from MODEL is measured on (default: the built-in suite `text`)");
   app.add_option("--formats", options->formats, "only these (default: all that `quantize` knows)")->delimiter(',');
   app.add_option("--imatrix", options->importance_matrix, "importance matrix for the formats that use one");
+  app.add_option("--calibration", options->calibration, "text for the formats that are calibrated (GPTQ, AWQ, SparseGPT, EXL2 at 4 bits, static int8); without one they are left out");
   app.add_option("--context", options->context, "tokens of a window; the second half of each is scored")->check(CLI::Range(4, 1 << 20))->capture_default_str();
   app.add_option("-p,--prompt-tokens", options->prompt, "tokens of a timed prompt")->check(CLI::Range(1, 1 << 20))->capture_default_str();
   app.add_option("-n,--generated-tokens", options->generated, "tokens decoded behind it")->check(CLI::Range(1, 1 << 20))->capture_default_str();
