@@ -274,22 +274,31 @@ TEST_CASE("quantize with a calibration text writes folders and mixes, and says w
 
 TEST_CASE("formats measures one model in the formats asked for, and says which it cannot be stored in", "[cli]") {
   const std::string command = "formats " + (folder() / "tiny.gguf") + " --context 64 -p 16 -n 4 -r 1 ";
-  const Outcome made = run(command + "--formats F32,Q8_0,Q2_K,IQ2_XS --json");
+  write("calibration.txt", std::string(40, 'a') + " the river and the mill; 12 boats wait (there) " + std::string(150, 'q'));
+  const Outcome made = run(command + "--formats F32,Q8_0,Q2_K,IQ2_XS,bnb-nf4,GPTQ-4bit-g32 --calibration " + (folder() / "calibration.txt") + " --json");
   CAPTURE(made.error);
   REQUIRE(made.code == 0);
   const auto json = nlohmann::json::parse(made.out);
   check_schema("formats", json);
-  REQUIRE(json["formats"].size() == 4);
+  REQUIRE(json["formats"].size() == 6);
   const auto& formats = json["formats"];
   CHECK(formats[0]["mean_kl_divergence"].get<double>() < 1e-9);
   CHECK(formats[1]["rmse"] > 0);
   CHECK(formats[2]["rmse"] > 10 * formats[1]["rmse"].get<double>());
   CHECK(formats[2]["mean_kl_divergence"] > formats[1]["mean_kl_divergence"]);
   CHECK(formats[3]["refusal"].get<std::string>().find("importance") != std::string::npos);
+  for (const std::size_t folder_format : {4, 5}) {
+    CHECK(formats[folder_format]["rmse"] > formats[1]["rmse"].get<double>());
+    CHECK(formats[folder_format]["rmse"] < formats[2]["rmse"].get<double>());
+    CHECK(formats[folder_format]["mean_kl_divergence"] > formats[1]["mean_kl_divergence"].get<double>());
+  }
   CHECK(run(command + "--formats Q8_0 --markdown").out.starts_with("| format | act."));
   const Outcome unknown = run(command + "--formats Q9_Z");
   CHECK(unknown.code == 2);
   CHECK(unknown.error.find("Q9_Z") != std::string::npos);
+  const Outcome without_text = run(command + "--formats AWQ-4bit");
+  CHECK(without_text.code == 2);
+  CHECK(without_text.error.find("--calibration FILE") != std::string::npos);
 }
 
 TEST_CASE("tokenize answers line by line", "[cli]") {
