@@ -118,42 +118,45 @@ TEST_CASE("an engine that tokenizes otherwise is refused with the text and both 
   const std::vector<TokenProbe> probes = make_token_probes(native->tokenizer());
   CHECK(check_token_probes(*native, probes).has_value());
   CHECK(decode_token_probes(encode_token_probes(probes), "probes").value() == probes);
-  for (const char* dialect : {"llama-server", "vllm", "tabbyapi"}) {
-    CAPTURE(dialect);
-    FakeInferenceServer server(dialect, *native);
-    const auto engine = open(dialect, server.url());
-    CHECK(check_token_probes(*engine, probes).has_value());
-    std::string text;
-    std::vector<std::int32_t> wrong;
-    SECTION("another vocabulary") { text = "camelCase snake_case SCREAMING kebab-case", wrong = {7, 8, 9}; }
-    SECTION("a BOS that nobody asked for") {
-      text = "Hello, world!";
-      wrong = native->tokenizer().encode(text, false, true);
-      wrong.insert(wrong.begin(), *native->tokenizer().vocabulary().bos);
-    }
-    FakeInferenceServer::Behaviour behaviour;
-    behaviour.instead = [&](const std::string& path, const Json& asked) -> std::optional<FakeReply> {
-      if (path.find("token") == std::string::npos) return std::nullopt;
-      for (const char* key : {"content", "prompt", "text"})
-        if (asked.contains(key) && asked[key] == text) return FakeReply{Json{{"tokens", wrong}}.dump()};
-      return std::nullopt;
-    };
-    server.behave(behaviour);
-    const Status conforms = check_token_probes(*engine, probes);
-    REQUIRE(conforms.has_error());
-    CAPTURE(conforms.error().detail);
-    CHECK(conforms.error().code == Code::kBadValue);
-    CHECK(conforms.error().detail.find(text) != std::string::npos);
-    CHECK(conforms.error().detail.find(fmt::format("[{}]", fmt::join(wrong, ", "))) != std::string::npos);
-    const auto expected = native->tokenizer().encode(text, false, true);
-    CHECK(conforms.error().detail.find(fmt::format("{}", fmt::join(std::span(expected).first(3), ", "))) != std::string::npos);
+  const std::string dialect = GENERATE("llama-server", "vllm", "tabbyapi");
+  CAPTURE(dialect);
+  FakeInferenceServer server(dialect, *native);
+  const auto engine = open(dialect, server.url());
+  CHECK(check_token_probes(*engine, probes).has_value());
+  std::string text;
+  std::vector<std::int32_t> wrong;
+  SECTION("another vocabulary") { text = "camelCase snake_case SCREAMING kebab-case", wrong = {7, 8, 9}; }
+  SECTION("a BOS that nobody asked for") {
+    text = "Hello, world!";
+    wrong = native->tokenizer().encode(text, false, true);
+    wrong.insert(wrong.begin(), *native->tokenizer().vocabulary().bos);
   }
-  for (const char* dialect : {"ollama", "openai"}) {
-    FakeInferenceServer server(dialect, *native);
-    const Status conforms = check_token_probes(*open(dialect, server.url()), probes);
-    REQUIRE(conforms.has_error());
-    CHECK(conforms.error().code == Code::kUnsupported);
-  }
+  FakeInferenceServer::Behaviour behaviour;
+  behaviour.instead = [&](const std::string& path, const Json& asked) -> std::optional<FakeReply> {
+    if (path.find("token") == std::string::npos) return std::nullopt;
+    for (const char* key : {"content", "prompt", "text"})
+      if (asked.contains(key) && asked[key] == text) return FakeReply{Json{{"tokens", wrong}}.dump()};
+    return std::nullopt;
+  };
+  server.behave(behaviour);
+  const Status conforms = check_token_probes(*engine, probes);
+  REQUIRE(conforms.has_error());
+  CAPTURE(conforms.error().detail);
+  CHECK(conforms.error().code == Code::kBadValue);
+  CHECK(conforms.error().detail.find(text) != std::string::npos);
+  CHECK(conforms.error().detail.find(fmt::format("[{}]", fmt::join(wrong, ", "))) != std::string::npos);
+  const auto expected = native->tokenizer().encode(text, false, true);
+  CHECK(conforms.error().detail.find(fmt::format("{}", fmt::join(std::span(expected).first(3), ", "))) != std::string::npos);
+}
+
+TEST_CASE("a server that does not say how it tokenizes is told apart from one that tokenizes otherwise", "[engines][external]") {
+  const auto native = test::engine(test::model(shape()));
+  const std::string dialect = GENERATE("ollama", "openai");
+  FakeInferenceServer server(dialect, *native);
+  const Status conforms = check_token_probes(*open(dialect, server.url()), make_token_probes(native->tokenizer()));
+  REQUIRE(conforms.has_error());
+  CHECK(conforms.error().code == Code::kUnsupported);
+  CHECK(conforms.error().detail.find(dialect) != std::string::npos);
 }
 
 TEST_CASE("a server that reads more tokens than the prompt has loses the item", "[engines][external]") {
