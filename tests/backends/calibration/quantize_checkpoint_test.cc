@@ -357,7 +357,8 @@ TEST_CASE("what does not fit is one sentence and leaves nothing", "[calibration]
       REQUIRE(!refused.has_value());
       CAPTURE(format, refused.error().detail);
       CHECK(refused.error().code == Code::kNonFinite);
-      CHECK(refused.error().detail.find("blk.1.ffn_down.weight, row 3, column 5") != std::string::npos);
+      CHECK(refused.error().detail.find("tensor blk.1.ffn_down.weight") != std::string::npos);
+      CHECK(refused.error().detail.find("row 3, column 5") != std::string::npos);
     }
     fs::remove(poisoned);
   }

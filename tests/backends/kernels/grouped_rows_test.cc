@@ -26,7 +26,7 @@ struct Matrix {
     std::mt19937 random(seed);
     const auto number = [&](float size) {
       const float value = (static_cast<float>(random() >> 8) * 0x1p-23f - 1) * size;
-      if (layout.kept == GroupNumbers::kE4m3) return std::ldexp(static_cast<float>(8 + random() % 8), static_cast<int>(random() % 14) - 10) * (random() % 2 ? 1.0f : -1.0f);
+      if (layout.kept == GroupNumbers::kE4m3) return std::ldexp(static_cast<float>(8 + random() % 8), static_cast<int>(random() % 13) - 9) * (random() % 2 ? 1.0f : -1.0f);
       return layout.kept == GroupNumbers::kHalves ? half_to_float(float_to_half(value)) : value;
     };
     const auto width = [&](std::size_t k) { return layout.bits_of.empty() ? layout.bits : static_cast<int>(layout.bits_of[k]); };
