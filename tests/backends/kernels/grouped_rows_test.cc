@@ -111,7 +111,9 @@ TEST_CASE("scales may be E4M3 numbers under a divisor (NVFP4)", "[kernels][group
         layout.divisor = divisor;
         compare(layout, rows, tokens);
         const std::size_t bytes = WeightMatrix::packed_bytes(**find_kernels("scalar"), *grouped_rows_format(layout), 64, columns);
-        CHECK(bytes == static_cast<std::size_t>(64 * columns * 9 / 16));
+        const auto codes_and_scales = static_cast<std::size_t>(64 * columns * 9 / 16);
+        CHECK(bytes >= codes_and_scales);
+        CHECK(bytes < codes_and_scales + 4 * 64);  // each panel of 16 rows begins on a cache line
       }
 }
 
