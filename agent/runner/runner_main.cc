@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -94,7 +93,7 @@ std::uint64_t peak_memory_bytes() {
 int runner_main() {
   const int fd = kRunnerDescriptor;
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);  // not for the programs that a sandbox starts
-  ::setpriority(PRIO_PROCESS, 0, 5);  // the agent, which keeps the lease alive, goes first on a machine that we fill
+  if (::nice(5) == -1) errno = 0;  // the agent, which keeps the lease alive, goes first on a machine that we fill
   ::prctl(PR_SET_DUMPABLE, 0);  // a crash is reported by the agent; no core file of a whole model
   const Result<std::variant<RunnerTask, SelftestTask>> first = decode_runner_task(read_line(fd));
   if (!first) return fail(first.error());
