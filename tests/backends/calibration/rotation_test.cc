@@ -3,6 +3,7 @@
 #include "backends/quantizers/rotation.h"
 
 #include "backends/calibration/quantize_checkpoint.h"
+#include "backends/formats/catalog.h"
 #include "backends/quantizers/hadamard.h"
 #include "backends/quantizers/quantize_checkpoint.h"
 #include "tests/backends/calibration/divergence.h"
@@ -67,6 +68,42 @@ TEST_CASE("a Hadamard rotation is orthogonal, flat and the seed's own", "[rotati
   CHECK(one != other);
   for (const std::int64_t width : {3072, 3584, 5120, 5376, 8192}) CHECK(HadamardRotation::create(width, 0).value().size() == width);
   CHECK_THAT(HadamardRotation::create(6, 0).error().detail, Catch::Contains("no Hadamard matrix of 6 rows"));
+}
+
+// A random model with the biases that Llama checkpoints may have: of q, k, v and the output matrix, of gate, up and down.
+void write_with_biases(const fs::path& from, const fs::path& to) {
+  const auto model = open_model_file(from).value();
+  std::vector<GgufWriter::TensorPlan> plan;
+  for (const GgufTensor& tensor : model->tensors()) plan.push_back({tensor.name, tensor.format, tensor.shape});
+  const std::size_t count = plan.size();
+  for (std::size_t i = 0; i < count; ++i)
+    if (plan[i].name.starts_with("blk.") && plan[i].shape.size() == 2) plan.push_back({plan[i].name.substr(0, plan[i].name.size() - 6) + "bias", find_format("F32"), {plan[i].shape[1]}});
+  auto writer = GgufWriter::create(to, model->metadata(), plan).value();
+  std::vector<std::byte> buffer;
+  for (const GgufTensor& tensor : model->tensors()) REQUIRE(writer->write(model->rows(tensor, 0, tensor.rows(), buffer)).has_value());
+  for (std::size_t i = count; i < plan.size(); ++i) {
+    std::vector<float> values;
+    for (std::int64_t k = 0; k < plan[i].shape[0]; ++k) values.push_back(0.01f * static_cast<float>((k * 37 + static_cast<std::int64_t>(i) * 11) % 101 - 50));
+    REQUIRE(writer->write(std::as_bytes(std::span(values))).has_value());
+  }
+  REQUIRE(writer->finish().has_value());
+}
+
+TEST_CASE("biases turn with what they are added to", "[rotation]") {
+  const Folder folder;
+  REQUIRE(test::write_random_model(folder.path / "plain.gguf", {}).has_value());
+  write_with_biases(folder.path / "plain.gguf", folder.path / "model.gguf");
+  const auto model = open_model_file(folder.path / "model.gguf").value();
+  const auto windows = some_windows(2, 24);
+  const std::vector<float> plain = test::logits_of(model, windows), turned = test::logits_of(rotate_model(model, {3}, 2).value(), windows);
+  float most = 0, largest = 0;
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    most = std::max(most, std::fabs(plain[i] - turned[i]));
+    largest = std::max(largest, std::fabs(plain[i]));
+  }
+  CHECK(most < 2e-5f * largest);
+  CHECK(most > 0);
+  CHECK(test::mean_divergence(plain, test::logits_of(folder.path / "plain.gguf", windows), 300) > 1e-3);  // they matter
 }
 
 TEST_CASE("a rotated model gives the same logits", "[rotation][oracle]") {
