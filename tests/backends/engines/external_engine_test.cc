@@ -178,9 +178,7 @@ TEST_CASE("each fault of a server is one sentence and one item's error", "[engin
   const auto native = test::engine(test::model(shape()));
   FakeInferenceServer server("vllm", *native);
   EngineOptions options = options_for(server.url());
-  options.server.timeout_s = 0.5;
   options.server.answer_bytes_max = 20'000;
-  auto engine = open_engine("vllm", options).value();
   FakeReply reply;
   Code code = Code::kBadValue;
   std::string word;
@@ -188,7 +186,7 @@ TEST_CASE("each fault of a server is one sentence and one item's error", "[engin
   SECTION("status 400") { reply = {R"({"detail":"no such\nfield"})", 400}, word = "status 400: no such field"; }
   SECTION("status 401") { reply = {"<html>who are you</html>", 401}, code = Code::kPermission, word = "401"; }
   SECTION("an answer cut off") { reply = {std::string(2000, ' '), 200, FakeReply::Fault::kTruncated}, code = Code::kTruncated, word = "inside its answer"; }
-  SECTION("silence") { reply = {"", 200, FakeReply::Fault::kSilent}, code = Code::kTimeout, word = "0.5 s"; }
+  SECTION("silence") { reply = {"", 200, FakeReply::Fault::kSilent}, code = Code::kTimeout, word = "2 s", options.server.timeout_s = 2; }  // answers of good will take milliseconds
   SECTION("no HTTP") { reply = {"", 200, FakeReply::Fault::kNoHttp}, word = "HTTP"; }
   SECTION("a closed connection") { reply = {"", 200, FakeReply::Fault::kClosed}, code = Code::kUnreachable, word = "without an answer"; }
   SECTION("a huge answer") { reply = {std::string(50'000, ' ')}, code = Code::kTooLarge, word = "20000 bytes"; }
@@ -201,6 +199,7 @@ TEST_CASE("each fault of a server is one sentence and one item's error", "[engin
     return reply;
   };
   server.behave(behaviour);
+  const auto engine = open_engine("vllm", options).value();
   const std::vector<Request> requests = {Generate{"ab", {}, 1}, Generate{"abcde", {}, 1}, Generate{"abc", {}, 1}};
   const auto answers = test::answers(*engine, requests);
   REQUIRE(answers.at(1).has_error());
