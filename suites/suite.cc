@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <mutex>
+#include <utility>
 
 namespace quantfleet {
 namespace {
@@ -64,21 +66,20 @@ class TaskSuite : public Suite {
   const SuiteInfo& info() const override { return info_; }
   int size() const override { return info_.items; }
 
-  ItemId item_id(int index) const override {
-    const std::string id = task_.items[at(index)].id;
-    return ItemId{task_.sampling.count == 1 ? id : fmt::format("{}/sample-{}", id, sample_of(index))};
-  }
+  ItemId item_id(int index) const override { return id_of(task_.items[at(index)], index); }
 
   Result<Request> request(int index, const std::string& chat_template) const override {
     if (index < 0 || index >= size()) return outside(index);
-    const auto item = this->item(at(index));
-    if (!item) return item.error();
-    const auto asked = prompts_.ask(*item);
-    if (!asked) return asked.error();
+    auto read = this->read(at(index));
+    if (!read) return read.error();
+    const std::shared_ptr<const Read> held = std::make_shared<const Read>(std::move(*read));
+    const TaskItem* const item = &held->item;
+    const AskedItem* const asked = &held->asked;
     bool used_chat = false;
     const int number = static_cast<int>(at(index));
     auto prompt = prompts_.prompt(number, *item, asked->question, chat_template, used_chat);
     if (!prompt) return prompt.error();
+    remember(at(index), held);
     switch (task_.kind) {
       case TaskKind::kLoglikelihood: {
         Loglikelihood request{std::move(*prompt), {}, {}};
@@ -109,21 +110,29 @@ class TaskSuite : public Suite {
       row.error = outside(index);
       return row;
     }
-    row.item = item_id(index);
     row.prompt_tokens = response.prompt_tokens;
     row.generated_tokens = response.generated_tokens;
     row.first_token_ms = response.first_token_ms;
     row.total_ms = response.total_ms;
     row.logits_digest = response.logits_digest;
-    const auto item = this->item(at(index));
-    const auto asked = item ? prompts_.ask(*item) : Result<AskedItem>(item.error());
-    const auto group = item ? prompts_.group(*item) : Result<std::string>(item.error());
-    if (!asked || !group) {
-      row.error = asked ? group.error() : asked.error();
+    std::shared_ptr<const Read> held = remembered(at(index));
+    if (!held) {
+      auto read = this->read(at(index));
+      if (!read) {
+        row.item = item_id(index);
+        row.error = read.error();
+        return row;
+      }
+      held = std::make_shared<const Read>(std::move(*read));
+    }
+    row.item = id_of(held->item, index);
+    const auto group = prompts_.group(held->item);
+    if (!group) {
+      row.error = group.error();
       return row;
     }
     row.group = group->substr(0, kGroupBytesMax);
-    for (const auto& scorer : scorers_) scorer->score({*item, *asked}, response, code_runner, row);
+    for (const auto& scorer : scorers_) scorer->score({held->item, held->asked}, response, code_runner, row);
     if (const auto* text = std::get_if<GenerateAnswer>(&response.answer)) row.scores["truncated"] = text->stop == GenerateAnswer::Stop::kTokensMax;
     if (row.error) {
       row.scores.clear();
@@ -134,6 +143,38 @@ class TaskSuite : public Suite {
 
  private:
   static constexpr std::size_t kGroupBytesMax = 128;
+  static constexpr std::size_t kRemembered = 1024, kRememberedBytesMax = 4096;
+
+  // An item as it is asked.
+  struct Read {
+    TaskItem item;
+    AskedItem asked;
+  };
+
+  Result<Read> read(std::size_t number) const {
+    auto item = this->item(number);
+    if (!item) return item.error();
+    auto asked = prompts_.ask(*item);
+    if (!asked) return asked.error();
+    return Read{std::move(*item), std::move(*asked)};
+  }
+
+  // What was asked lately is marked next: short items are kept until then, so that they are not read and rendered twice.
+  void remember(std::size_t number, const std::shared_ptr<const Read>& read) const {
+    if (read->asked.question.size() > kRememberedBytesMax) return;
+    const std::lock_guard lock(mutex_);
+    if (lately_.empty()) lately_.resize(kRemembered);
+    lately_[number % kRemembered] = {number, read};
+  }
+  std::shared_ptr<const Read> remembered(std::size_t number) const {
+    const std::lock_guard lock(mutex_);
+    if (lately_.empty() || lately_[number % kRemembered].first != number) return nullptr;
+    return lately_[number % kRemembered].second;
+  }
+
+  ItemId id_of(const TaskItem& item, int index) const {
+    return ItemId{task_.sampling.count == 1 ? item.id : fmt::format("{}/sample-{}", item.id, sample_of(index))};
+  }
 
   Error outside(int index) const {
     return {Code::kBadValue, fmt::format("suite '{}' has items 0 to {}, asked for {}", info_.name, size() - 1, index)};
@@ -163,6 +204,8 @@ class TaskSuite : public Suite {
   std::vector<int> order_;        // index -> position in the file
   std::uint64_t choice_seed_ = 0;
   SuiteInfo info_;
+  mutable std::mutex mutex_;  // guards lately_
+  mutable std::vector<std::pair<std::size_t, std::shared_ptr<const Read>>> lately_;
 };
 
 }  // namespace

@@ -166,6 +166,19 @@ TEST_CASE("the normalised accuracy divides by characters, not by bytes", "[suite
   CHECK(scores.at("accuracy_norm") == 1);
 }
 
+TEST_CASE("an answer is marked the same whether its question was asked before or not", "[suite]") {
+  const Folder folder;
+  const auto directory = folder.task("capitals", kChoice + "choice_order: {options: cities, answer: gold}\n", kCities);
+  const auto asked = load_suite(directory, {7}).value(), not_asked = load_suite(directory, {7}).value();
+  for (int i = 0; i < asked->size(); ++i) REQUIRE(asked->request(i, "").has_value());
+  Response response;
+  response.answer = LoglikelihoodAnswer{{{-1, false, 1}, {-2, false, 1}}};
+  for (int i = 0; i < asked->size(); ++i) {
+    CHECK(asked->score(i, response, nullptr) == not_asked->score(i, response, nullptr));
+    CHECK(asked->score(i, response, nullptr).item == asked->item_id(i));
+  }
+}
+
 TEST_CASE("the order of items is a fixed permutation, and the hash ignores layout but not content", "[suite]") {
   CHECK(seeded_order(8, 1234) == seeded_order(8, 1234));
   CHECK(seeded_order(100, 1) != seeded_order(100, 2));
