@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "cli/live_progress.h"
 #include "cli/plan_file.h"
+#include "cli/plan_upload.h"
 #include "cli/run_report.h"
 #include "cli/token_probes.h"
 #include "coordinator/transport/keys.h"
@@ -153,15 +154,10 @@ class Demo {
     return std::nullopt;
   }
 
-  std::string submit(const CoordinatorClient& client, const JobSpec& spec) {
-    const auto put = [&](const std::filesystem::path& file, const std::string& sha256) {
-      if (!client.has_artifact(sha256).value()) client.put_artifact(file, sha256, [](std::uint64_t, std::uint64_t) {}).value();
-    };
-    for (const TokenProbesFile& file : probes_) put(file.path, file.sha256);
-    for (const ModelSpec& model : spec.models) {
-      put(model.path, model.sha256);
-      for (const LoraSpec& adapter : model.lora) put(adapter.path, adapter.sha256);
-    }
+  std::string submit(const CoordinatorClient& client, JobSpec spec) {
+    for (const TokenProbesFile& file : probes_)
+      if (!client.has_artifact(file.sha256).value()) client.put_artifact(file.path, file.sha256, [](std::uint64_t, std::uint64_t) {}).value();
+    upload_plan_files(client, spec).value();
     json answer;
     client.post("/api/runs", "application/json", canonical_json(spec), answer).value();
     return answer["run"].get<std::string>();

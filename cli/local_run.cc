@@ -7,6 +7,7 @@
 #include "agent/session.h"
 #include "agent/telemetry/telemetry.h"
 #include "cli/informative_items.h"
+#include "cli/plan_file.h"
 #include "cli/suite_bundles.h"
 #include "cli/token_probes.h"
 #include "coordinator/artifacts/artifact_directory.h"
@@ -237,10 +238,19 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
     if (!adopted) return adopted.error();
   }
   for (ModelSpec& model : spec.models) {
-    if (const Status kept = keep(model.path, model.sha256); !kept) return at(fmt::format("model {}", model.name), kept.error());
+    const Result<fs::path> packed = pack_model(model, artifact_root / "work");
+    if (!packed) return at(fmt::format("model {}", model.name), packed.error());
+    const bool is_folder = *packed != fs::path(model.path);
+    model.path = packed->string();
+    const Status kept = keep(model.path, model.sha256);
+    if (is_folder) fs::remove(*packed, why);
+    if (!kept) return at(fmt::format("model {}", model.name), kept.error());
     for (LoraSpec& adapter : model.lora)
-      if (const Status kept = keep(adapter.path, adapter.sha256); !kept) return at(fmt::format("model {}: its adapter", model.name), kept.error());
+      if (const Status stored = keep(adapter.path, adapter.sha256); !stored) return at(fmt::format("model {}: its adapter", model.name), stored.error());
   }
+  for (FormatRecipe& recipe : spec.recipes)
+    for (const auto& [path, sha256] : {std::pair(&recipe.text, &recipe.text_sha256), std::pair(&recipe.imatrix, &recipe.imatrix_sha256)})
+      if (const Status kept = keep(*path, *sha256); !kept) return at(fmt::format("format {}", recipe.name), kept.error());
   // Suites that are not built in are kept with the models, so that the run can be repeated from its artifacts.
   const auto bundles = bundle_suites(spec, options.suites_root, artifact_root / "work");
   if (!bundles) return bundles.error();

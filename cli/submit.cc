@@ -2,10 +2,10 @@
 #include "cli/commands.h"
 #include "cli/coordinator_client.h"
 #include "cli/plan_file.h"
+#include "cli/plan_upload.h"
 #include "cli/run_progress.h"
 #include "cli/suite_bundles.h"
 #include "cli/suites_root.h"
-#include "cli/token_probes.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -40,38 +40,6 @@ Status wait_for_agents(const CoordinatorClient& client, int wanted, int seconds)
     if (!told) fmt::print(stderr, "waiting for {} agents at {} ({} connected)\n", wanted, client.url(), connected);
     pause_for(std::chrono::milliseconds(500));
   }
-}
-
-Status upload(const CoordinatorClient& client, const std::string& name, const std::filesystem::path& path, const std::string& sha256) {
-  const Result<bool> there = client.has_artifact(sha256);
-  if (!there) return there.error();
-  if (*there) return {};
-  if (path.empty()) return Error{Code::kNotFound, fmt::format("models: {} is given by hash, and the coordinator does not have it", name)};
-  const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  const Status stored = client.put_artifact(path, sha256, [&](std::uint64_t done, std::uint64_t total) {
-    if (terminal) fmt::print(stderr, "\rupload {}  {:.1f} of {:.1f} MB", name, double(done) / 1e6, double(total) / 1e6);
-  });
-  if (terminal) fmt::print(stderr, "\n");
-  return stored;
-}
-
-// Models, the adapters on them, and the token probes that engines are checked with.
-Status upload_models(const CoordinatorClient& client, JobSpec& spec) {
-  const std::filesystem::path folder = std::filesystem::temp_directory_path() / fmt::format("quantfleet-submit-{}", ::getpid());
-  const auto probes = write_token_probes(spec, folder);
-  Status status;
-  if (!probes) status = probes.error();
-  else
-    for (const TokenProbesFile& file : *probes)
-      if (status) status = upload(client, "\"" + file.model + "\"'s token probes", file.path, file.sha256);
-  std::error_code ignored;
-  std::filesystem::remove_all(folder, ignored);
-  for (const ModelSpec& model : spec.models) {
-    if (status) status = upload(client, "\"" + model.name + "\"", model.path, model.sha256);
-    for (const LoraSpec& adapter : model.lora)
-      if (status) status = upload(client, "\"" + model.name + "\"'s adapter", adapter.path, adapter.sha256);
-  }
-  return status;
 }
 
 // Suites that are not part of the program go with the run.
@@ -146,7 +114,7 @@ std::function<int()> add_submit(CLI::App& app) {
     JobSpec spec = read_plan(options->plan).value();
     const CoordinatorClient client = CoordinatorClient::at(options->address).value();
     wait_for_agents(client, options->agents, options->agents_seconds).value();
-    upload_models(client, spec).value();
+    upload_plan_files(client, spec).value();
     upload_suites(client, spec, options->suites).value();
     nlohmann::json answer;
     client.post("/api/runs", "application/json", canonical_json(spec), answer).value();

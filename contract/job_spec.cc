@@ -52,6 +52,37 @@ void read_names(FieldReader& io, const char* key, std::vector<std::string>& name
   }
 }
 
+// Names, or recipes with a name.
+void read_formats(FieldReader& io, JobSpec& spec) {
+  const Json* list = io.take("formats", true);
+  if (!list) return;
+  if (!list->is_array()) return io.fail("formats", Code::kBadValue, fmt::format("expected a list, found {}", describe(*list)));
+  if (list->size() > 64) return io.fail("formats", Code::kTooLarge, fmt::format("{} entries, at most 64", list->size()));
+  for (std::size_t i = 0; i < list->size() && !io.failed(); ++i) {
+    const auto bad = [&](std::string sentence) { io.fail(entry("formats", i).c_str(), Code::kBadValue, std::move(sentence)); };
+    if ((*list)[i].is_string()) {
+      spec.formats.push_back((*list)[i].get<std::string>());
+    } else if ((*list)[i].is_object()) {
+      FormatRecipe recipe;
+      io.object_at((*list)[i], io.child(entry("formats", i)), recipe);
+      if (io.failed()) return;
+      if (recipe.name.empty()) return io.fail((entry("formats", i) + ".name").c_str(), Code::kBadValue, "is missing");
+      if (recipe.format.empty() == (recipe.budget_bpw == 0)) return bad("needs one of format and budget_bpw");
+      const bool text = !recipe.text.empty() || !recipe.text_sha256.empty(), imatrix = !recipe.imatrix.empty() || !recipe.imatrix_sha256.empty();
+      if (recipe.budget_bpw != 0 && !text) return bad("a budget needs a calibration text (text: FILE)");
+      if (text && imatrix) return bad("has a text and an imatrix; one of them makes the importance of columns");
+      if (!recipe.candidates.empty() && recipe.budget_bpw == 0) return bad("candidates are of a budget (budget_bpw)");
+      if (recipe.name == "as-is" || recipe.format == "as-is") return bad("as-is is the file unchanged, which has no recipe");
+      spec.formats.push_back(recipe.name);
+      spec.recipes.push_back(std::move(recipe));
+    } else {
+      return bad(fmt::format("expected a name or a recipe with one, found {}", describe((*list)[i])));
+    }
+    if (!is_name(spec.formats.back())) return bad(fmt::format("\"{}\" is not a name: 1 to 64 of A-Z a-z 0-9 . _ -", spec.formats.back().substr(0, 64)));
+    if (std::count(spec.formats.begin(), spec.formats.end(), spec.formats.back()) > 1) return bad(fmt::format("\"{}\" is listed twice", spec.formats.back()));
+  }
+}
+
 void read_suites(FieldReader& io, std::vector<SuiteSpec>& suites) {
   const Json* list = io.take("suites", true);
   if (!list) return;
@@ -257,7 +288,7 @@ void fields(FieldReader& io, JobSpec& spec) {
   required(io, "models");
   io.list("models", spec.models, 64);
   required(io, "formats");
-  read_names(io, "formats", spec.formats, 64);
+  read_formats(io, spec);
   name_field(io, "baseline", spec.baseline);
   read_names(io, "activations", spec.activations, 3);
   read_names(io, "kv", spec.kv, 4);
@@ -268,6 +299,11 @@ void fields(FieldReader& io, JobSpec& spec) {
   read_until(io, spec.until);
   read_twins(io, spec.twins);
   check_whole(io, spec);
+}
+
+const FormatRecipe* JobSpec::recipe_of(std::string_view format) const {
+  const auto found = std::find_if(recipes.begin(), recipes.end(), [&](const FormatRecipe& recipe) { return recipe.name == format; });
+  return found == recipes.end() ? nullptr : &*found;
 }
 
 Result<JobSpec> job_spec_from_tree(const fields_io::Json& tree, std::string& field) {
@@ -309,6 +345,20 @@ std::string canonical_json(const JobSpec& spec) {
     if (!model.token_probes_sha256.empty()) entry["token_probes_sha256"] = model.token_probes_sha256;
     models.push_back(std::move(entry));
   }
+  Json formats = Json::array();
+  for (const std::string& name : spec.formats) {
+    const FormatRecipe* recipe = spec.recipe_of(name);
+    if (!recipe) {
+      formats.push_back(name);
+      continue;
+    }
+    Json entry = fields_io::to_json(*recipe), usual = fields_io::to_json(FormatRecipe());
+    if (!recipe->text_sha256.empty()) entry.erase("text");
+    if (!recipe->imatrix_sha256.empty()) entry.erase("imatrix");
+    for (const auto& [key, value] : usual.items())
+      if (entry.contains(key) && entry[key] == value) entry.erase(key);
+    formats.push_back(std::move(entry));
+  }
   Json suites = Json::array();
   for (const SuiteSpec& suite : spec.suites) {
     Json entry{{"name", suite.name}, {"limit", suite.limit}};
@@ -330,7 +380,7 @@ std::string canonical_json(const JobSpec& spec) {
       {"name", spec.name},
       {"seed", spec.seed},
       {"models", std::move(models)},
-      {"formats", spec.formats},
+      {"formats", std::move(formats)},
       {"baseline", spec.baseline},
       {"activations", spec.activations},
       {"kv", spec.kv},

@@ -34,6 +34,30 @@ struct ModelSpec {
   bool operator==(const ModelSpec&) const = default;
 };
 
+// How a format of the plan is made where its name alone does not say it: a variant with a calibration text, an importance matrix, a
+// budget, or another setting than the usual. What `quantfleet quantize` does with the same options (docs/formats/quantizers.md).
+struct FormatRecipe {
+  std::string name;             // of the plan's format
+  std::string format;           // as of `quantize --format`; empty: budget_bpw
+  double budget_bpw = 0;        // bits per weight, each tensor's format by measured loss
+  std::string text, imatrix;    // files the submitter can read; empty once they are artifacts
+  std::string text_sha256, imatrix_sha256;
+  int context = 512;            // tokens of a window of the text
+  int chunks = 128;             // at most so many windows; 0: all
+  std::uint64_t seed = 0;       // chooses them
+  int group_size = 0;           // 0: the format's
+  double damping = 0.01;        // GPTQ
+  bool mse = false;             // GPTQ
+  bool round_to_nearest = false;
+  double bpw = 4;               // EXL2: bits per weight
+  double smoothquant = 0;       // w8a8-static: alpha
+  bool rotate = false;          // a Hadamard rotation of the model before anything else
+  std::uint64_t rotate_seed = 0;
+  std::vector<std::string> candidates;  // of a budget; empty: the usual ones
+
+  bool operator==(const FormatRecipe&) const = default;
+};
+
 // What a suite is, as the coordinator needs to know it without linking `suites`.
 struct SuiteInfo {
   std::string name;
@@ -118,6 +142,7 @@ struct JobSpec {
   std::uint64_t seed = 1;
   std::vector<ModelSpec> models;
   std::vector<std::string> formats;      // "F16", "Q4_K_M", ...; "as-is" runs the file unchanged
+  std::vector<FormatRecipe> recipes;     // of those formats that have one
   std::string baseline;                  // one of `formats`
   std::vector<std::string> activations;  // "f32" | "int8" | "default" (numerics: int8 for quantized GGUF types)
   std::vector<std::string> kv{"f32"};    // what the KV cache holds: "f32" | "f16" | "q8_0" | "q4_0"; the first is the baseline's
@@ -129,11 +154,12 @@ struct JobSpec {
   std::optional<FreshTwins> twins;
 
   bool operator==(const JobSpec&) const = default;
+  const FormatRecipe* recipe_of(std::string_view format) const;  // nullptr: its name says all
 };
 
 // `place` names the source in errors ("plans/demo.yaml"); they carry line and field. Unknown keys, duplicate keys, wrong
 // types and values outside their limits are refused. YAML keys are the field names above; `accuracy: once | every_device |
-// {spot_check: K}`; `timing: off` or a map; a model's `lora` is a path, or a list of
+// {spot_check: K}`; `timing: off` or a map; a format is a name or a recipe; a model's `lora` is a path, or a list of
 // paths and {path, scale}; a suite is a name or {name, limit, choice_seed, most_telling}; `until: verdict` or a map;
 // `twins: nightly` or {seed: N}.
 Result<JobSpec> job_spec_from_yaml(std::string_view yaml, std::string_view place);

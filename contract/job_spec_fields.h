@@ -15,6 +15,30 @@ void fields(fields_io::FieldReader& io, UntilVerdict& until);
 void fields(fields_io::FieldReader& io, FreshTwins& twins);
 void fields(fields_io::FieldReader& io, JobSpec& spec);
 
+// Also part of a quantize lease (message_fields.h).
+template <class Io>
+void fields(Io& io, FormatRecipe& recipe) {
+  io.text("name", recipe.name, 64, 1);
+  io.text("format", recipe.format, 64);
+  io.number("budget_bpw", recipe.budget_bpw, 0, 32);
+  io.text("text", recipe.text, 4096);
+  io.text("imatrix", recipe.imatrix, 4096);
+  io.hash("text_sha256", recipe.text_sha256, true);
+  io.hash("imatrix_sha256", recipe.imatrix_sha256, true);
+  io.integer("context", recipe.context, 16, 1u << 20);
+  io.integer("chunks", recipe.chunks, 0, 1u << 30);
+  io.integer("seed", recipe.seed, 0, std::uint64_t{1} << 62);
+  io.integer("group_size", recipe.group_size, 0, 1u << 20);
+  io.number("damping", recipe.damping, 0, 1);
+  io.flag("mse", recipe.mse);
+  io.flag("round_to_nearest", recipe.round_to_nearest);
+  io.number("bpw", recipe.bpw, 2, 8);
+  io.number("smoothquant", recipe.smoothquant, 0, 1);
+  io.flag("rotate", recipe.rotate);
+  io.integer("rotate_seed", recipe.rotate_seed, 0, std::uint64_t{1} << 62);
+  io.texts("candidates", recipe.candidates, 64, 64);
+}
+
 // Also part of a registration (message_fields.h).
 template <class Io>
 void fields(Io& io, SuiteInfo& suite) {

@@ -139,6 +139,7 @@ template <class Io>
 void fields(Io& io, QuantizeWork& work) {
   io.hash("model_sha256", work.model_sha256);
   io.text("format", work.format, fields_io::kWord, 1);
+  io.optional("recipe", work.recipe);
 }
 
 template <class Io>

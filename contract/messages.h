@@ -32,6 +32,7 @@ inline constexpr int kChunkCredits = 8;                  // chunks an agent may 
 struct QuantizeWork {
   std::string model_sha256;
   std::string format;
+  std::optional<FormatRecipe> recipe{};    // where the format's name does not say all; its files are artifacts
   bool operator==(const QuantizeWork&) const = default;
 };
 
@@ -103,7 +104,7 @@ struct Register {
   std::map<std::string, std::string> labels;
   std::string program_version;
   Device device;
-  std::vector<std::string> formats;         // names that `quantize` accepts
+  std::vector<std::string> formats;         // names that `quantize` accepts; "GPTQ-*": all that begin so
   std::vector<std::string> engines;
   std::vector<SuiteInfo> suites;
   std::map<std::string, std::string> selftest;  // "Q4_0/int8/prefill67" -> digest

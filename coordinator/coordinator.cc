@@ -419,6 +419,7 @@ Result<JobId> Coordinator::submit(const JobSpec& spec, Time now, Decision& decis
   Job job{make_job_id(spec, now, salt_++), spec, now, false, {}};
   settle_night(job.spec, now);
   for (ModelSpec& model : job.spec.models) model.path.clear();
+  for (FormatRecipe& recipe : job.spec.recipes) recipe.text.clear(), recipe.imatrix.clear();
   const Fleet announced = fleet(now);
   if (const Status chosen = choose_items(job.spec, announced, now); !chosen) return chosen.error();
   Result<std::vector<Unit>> units = expand(job.id, job.spec, announced, now);

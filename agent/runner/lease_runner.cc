@@ -7,6 +7,7 @@
 #include <csignal>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include <unistd.h>
 
@@ -81,7 +82,7 @@ class LeaseRun {
   }
   ~LeaseRun() {
     std::error_code ignored;
-    if (!task_.output.empty()) fs::remove(task_.output, ignored);
+    if (!task_.output.empty()) fs::remove(task_.output, ignored), fs::remove_all(folders_beside(task_.output), ignored);
     if (!task_.suite_bundle.empty()) fs::remove_all(task_.suites_root, ignored);
     artifacts_.release();
   }
@@ -133,6 +134,15 @@ class LeaseRun {
         const auto engine = options_.engines.find(accuracy->engine);
         if (engine == options_.engines.end()) return Error{Code::kUnknownName, fmt::format("this agent has no engine called {}", accuracy->engine)};
         task_.engine = engine->second;
+      }
+    }
+    if (const auto* quantize = std::get_if<QuantizeWork>(&task_.lease.work); quantize && quantize->recipe) {
+      const FormatRecipe& recipe = *quantize->recipe;
+      for (const auto& [what, hash, file] : {std::tuple("calibration text", &recipe.text_sha256, &task_.text), std::tuple("importance matrix", &recipe.imatrix_sha256, &task_.imatrix)}) {
+        if (hash->empty()) continue;
+        path = artifacts_.fetch(*hash, stop_);
+        if (!path) return at(fmt::format("{} {}", what, hash->substr(0, 12)), path.error());
+        *file = *path;
       }
     }
     static std::atomic<unsigned> count = 0;

@@ -12,10 +12,14 @@ Error bad(std::string_view what) { return {Code::kBadValue, fmt::format("runner:
 
 }  // namespace
 
+std::filesystem::path folders_beside(const std::filesystem::path& output) { return output.string() + ".folders"; }
+
 std::string encode(const RunnerTask& task) {
   Json json = {{"lease", quantfleet::encode(task.lease)},
                      {"model", task.model.string()},
                      {"reference_logits", task.reference_logits.string()},
+                     {"text", task.text.string()},
+                     {"imatrix", task.imatrix.string()},
                      {"output", task.output.string()},
                      {"suites_root", task.suites_root.string()},
                      {"suite_bundle", task.suite_bundle.string()},
@@ -50,6 +54,8 @@ Result<std::variant<RunnerTask, SelftestTask>> decode_runner_task(std::string_vi
     task.lease = std::move(*lease);
     task.model = json.at("model").get<std::string>();
     task.reference_logits = json.at("reference_logits").get<std::string>();
+    task.text = json.at("text").get<std::string>();
+    task.imatrix = json.at("imatrix").get<std::string>();
     task.output = json.at("output").get<std::string>();
     task.suites_root = json.at("suites_root").get<std::string>();
     task.suite_bundle = json.at("suite_bundle").get<std::string>();

@@ -38,6 +38,7 @@ struct RunnerTask {
   GrantLease lease;
   std::filesystem::path model;               // of the work's model_sha256
   std::filesystem::path reference_logits;    // of its reference_logits_sha256, or empty
+  std::filesystem::path text, imatrix;       // of a quantize recipe, or empty
   std::filesystem::path output;              // where quantize and reference-logits work write their artifact
   std::filesystem::path suites_root;
   std::filesystem::path suite_bundle;        // of its suite_bundle_sha256, to be unpacked into suites_root; or empty
@@ -53,6 +54,9 @@ struct RunnerTask {
 
   bool operator==(const RunnerTask&) const = default;
 };
+
+// Where folders are made that become the output: to be removed with it.
+std::filesystem::path folders_beside(const std::filesystem::path& output);
 
 // Logits digests of a model on this machine (backends/engines/selftest.h).
 struct SelftestTask {

@@ -62,10 +62,18 @@ class Expansion {
       hosts_.insert(agent.device.host_id);
       formats.insert(agent.formats.begin(), agent.formats.end());
     }
-    for (const std::string& format : spec_.formats) {
-      if (format == "as-is" || formats.contains(format)) continue;
-      return Error{Code::kUnknownFormat, fmt::format("formats: no agent can quantize to \"{}\"; known: {}", format,
-                                                     fmt::join(formats, ", "))};
+    for (const std::string& name : spec_.formats) {
+      const auto made = [&](const QuantizeWork& work) {
+        return std::any_of(fleet_.agents.begin(), fleet_.agents.end(), [&](const Register& agent) { return makes_format(agent, work); });
+      };
+      QuantizeWork work = quantize_work(spec_.models.front(), name);
+      if (name == "as-is" || made(work)) continue;
+      if (!work.recipe) {
+        work.recipe.emplace();
+        work.recipe->format = name;
+        if (made(work)) return Error{Code::kBadValue, fmt::format("formats: \"{0}\" needs a calibration text: {{name: NAME, format: {0}, text: FILE}}", name)};
+      }
+      return Error{Code::kUnknownFormat, fmt::format("formats: no agent can quantize to \"{}\"; known: {}", work.format, fmt::join(formats, ", "))};
     }
     for (const ModelSpec& model : spec_.models) {
       const auto has = [&](const Register& agent) { return std::find(agent.engines.begin(), agent.engines.end(), model.engine) != agent.engines.end(); };
@@ -195,7 +203,18 @@ class Expansion {
 
   void add_quantize(const ModelSpec& model, const std::string& format) {
     if (format == "as-is") return;
-    add(fmt::format("quantize/{}/{}", model.name, format), QuantizeWork{model.sha256, format}, model, format);
+    add(fmt::format("quantize/{}/{}", model.name, format), quantize_work(model, format), model, format);
+  }
+
+  QuantizeWork quantize_work(const ModelSpec& model, const std::string& format) const {
+    QuantizeWork work{model.sha256, format};
+    if (const FormatRecipe* recipe = spec_.recipe_of(format)) {
+      work.recipe = *recipe;
+      work.recipe->text.clear();  // where they lay says nothing to agents
+      work.recipe->imatrix.clear();
+      if (!recipe->format.empty()) work.format = recipe->format;
+    }
+    return work;
   }
 
   std::string reference_name(const ModelSpec& model, const SuiteUse& suite, int begin) const {
@@ -324,6 +343,18 @@ class Expansion {
 
 }  // namespace
 
+bool makes_format(const Register& agent, const QuantizeWork& work) {
+  const auto lower = [](std::string text) {
+    for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    return text;
+  };
+  const std::string wanted = work.recipe && work.recipe->format.empty() ? "budget" : lower(work.format);
+  return std::any_of(agent.formats.begin(), agent.formats.end(), [&](const std::string& format) {
+    const std::string known = lower(format);
+    return known.ends_with('*') ? work.recipe && wanted.starts_with(known.substr(0, known.size() - 1)) : wanted == known;
+  });
+}
+
 std::string why_no_code(const Register& agent) {
   std::string reason;
   for (const SuiteInfo& suite : agent.suites) {
@@ -369,6 +400,9 @@ Result<std::vector<Unit>> expand(const JobId& job, const JobSpec& spec, const Fl
   for (const ModelSpec& model : spec.models)
     if (model.sha256.empty() || std::any_of(model.lora.begin(), model.lora.end(), [](const LoraSpec& adapter) { return adapter.sha256.empty(); }))
       return Error{Code::kBadValue, fmt::format("models: \"{}\" or an adapter on it has no sha256; submit fills it in from the file", model.name)};
+  for (const FormatRecipe& recipe : spec.recipes)
+    if ((recipe.text_sha256.empty() && !recipe.text.empty()) || (recipe.imatrix_sha256.empty() && !recipe.imatrix.empty()))
+      return Error{Code::kBadValue, fmt::format("formats: \"{}\" names a file without its sha256; submit fills it in", recipe.name)};
   return Expansion(job, spec, fleet, now).run();
 }
 

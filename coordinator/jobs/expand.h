@@ -33,6 +33,9 @@ std::vector<SuiteInfo> suites_of(const JobSpec& spec, const Fleet& fleet);
 // The suite's version that most agents have (ties: lowest hash); nullptr when nobody has it.
 const SuiteInfo* choose_suite(const Fleet& fleet, std::string_view name);
 
+// Does the agent make this format (in any case of letters), or all that begin as it does ("GPTQ-*")?  A recipe without a format is "budget".
+bool makes_format(const Register& agent, const QuantizeWork& work);
+
 // Why an agent cannot run generated code, as its suites that need it say; empty where it can, or has no such suite.
 std::string why_no_code(const Register& agent);
 

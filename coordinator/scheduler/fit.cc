@@ -23,8 +23,7 @@ std::string why_not(const Unit& unit, std::uint64_t model_bytes, const Register&
   if (!unit.host_id.empty() && unit.host_id != agent.device.host_id)
     return fmt::format("it belongs to machine {}", unit.host_id);
   if (const auto* quantize = std::get_if<QuantizeWork>(&unit.work)) {
-    if (std::find(agent.formats.begin(), agent.formats.end(), quantize->format) == agent.formats.end())
-      return fmt::format("{} cannot quantize to {}", agent.name, quantize->format);
+    if (!makes_format(agent, *quantize)) return fmt::format("{} cannot quantize to {}", agent.name, quantize->recipe ? quantize->recipe->name : quantize->format);
   }
   if (const auto* accuracy = std::get_if<AccuracyWork>(&unit.work); accuracy && accuracy->needs_sandbox && !accuracy->suite_bundle_sha256.empty()) {
     if (std::string reason = why_no_code(agent); !reason.empty()) return reason;

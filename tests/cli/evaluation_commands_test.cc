@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <set>
 #include <string>
 
 namespace quantfleet {
@@ -151,6 +153,56 @@ TEST_CASE("rescore puts the options into the order that the run asked for", "[cl
   CHECK(json["lines"][0]["accuracy_before"].get<double>() > 0.3);
   CHECK(json["lines"][0]["changes"].empty());
   CHECK(json["notes"].empty());  // the suite is the run's, options and all
+}
+
+TEST_CASE("a plan's formats may be recipes: folders, calibration texts, importance, budgets; the same bytes for any threads and kernels", "[cli][recipes]") {
+  const Folder folder;
+  REQUIRE(std::system((test::binary_dir().string() + "/bin/make_random_model " + (folder.path / "tiny.gguf").string() +
+                       " --format BF16 --width 64 --layers 2 --feed-forward 128 --heads 4 --kv-heads 2 --vocabulary 300 --context 2048").c_str()) == 0);
+  std::ofstream text(folder.path / "calibration.txt");
+  for (int i = 0; i < 400; ++i) text << i * i << " the ";
+  text.close();
+  REQUIRE(run_in(folder, "imatrix tiny.gguf --text calibration.txt --context 64 --out tiny.imatrix").code == 0);
+  const std::string calibrated = "text: calibration.txt, context: 64, chunks: 8";
+  const std::string formats = "[as-is, Q8_0, bnb-nf4, {name: w4, format: w4a16, group_size: 32}, {name: gptq, format: GPTQ-4bit-g32, " + calibrated +
+                              ", mse: true}, {name: awq, format: AWQ-4bit-g32, " + calibrated + "}, {name: q4, format: Q4_0, imatrix: tiny.imatrix}, {name: q4-text, format: Q4_0, " +
+                              calibrated + "}, {name: mix, budget_bpw: 6, candidates: [Q4_0, Q8_0], " + calibrated + "}]";
+  const auto plan = [&](const std::string& name, const std::string& model, const std::string& list) {
+    std::ofstream(folder.path / (name + ".yaml")) << fmt::format(
+        "name: {}\nmodels: [{{name: tiny, path: {}}}]\nformats: {}\nbaseline: as-is\naccuracy: once\ntiming: off\nsuites: [{{name: math, limit: 2}}]\n", name, model, list);
+  };
+  plan("recipes", "tiny.gguf", formats);
+  std::map<std::string, std::set<std::string>> made;  // by machine: the artifacts
+  for (const std::string& options : {std::string("--threads 1 --kernels scalar"), std::string("--threads 3")}) {
+    const Outcome outcome = run_in(folder, fmt::format("run recipes.yaml --db {0}/results.db --artifacts {0}/artifacts {1} --json", options.substr(10, 1), options));
+    INFO(outcome.error << outcome.out);
+    REQUIRE(outcome.code == 0);
+    CHECK(nlohmann::json::parse(outcome.out)["formats"].size() == 9);
+    for (const auto& entry : fs::directory_iterator(folder.path / options.substr(10, 1) / "artifacts"))
+      if (entry.is_regular_file()) made[options].insert(entry.path().filename().string());
+    for (const auto& entry : fs::directory_iterator(folder.path / options.substr(10, 1) / "artifacts/work")) FAIL("left behind: " << entry.path());
+  }
+  CHECK(made.begin()->second == made.rbegin()->second);
+  CHECK(made.begin()->second.size() == 8 + 4);  // eight formats; the model and its token probes, the text, the importance matrix
+
+  // A folder is a model like any other, and what was wrong with a recipe is said before anything runs.
+  REQUIRE(run_in(folder, "quantize tiny.gguf nf4/ --format bnb-nf4").code == 0);
+  plan("folder", "nf4", "[as-is, Q8_0]");
+  const Outcome outcome = run_in(folder, "run folder.yaml --db folder.db --json");
+  INFO(outcome.error);
+  CHECK(outcome.code == 0);
+  for (const auto& [recipe, sentence] : {std::pair("{name: x, format: GPTQ-4bit-g32}", "formats: \"x\": GPTQ-4bit-g32 needs a calibration text (text: FILE)"),
+                                         std::pair("{name: x, format: GPTQ-5bit, text: calibration.txt}", "no format is called GPTQ-5bit"),
+                                         std::pair("{name: x, format: bnb-nf4, text: calibration.txt}", "bnb-nf4 takes no calibration text"),
+                                         std::pair("{name: x, format: w8a8, group_size: 32}", "w8a8 has no groups to choose"),
+                                         std::pair("{name: x, format: Q4_0, imatrix: nowhere}", "formats: \"x\": there is no file nowhere"),
+                                         std::pair("GPTQ-4bit-g32", "\"GPTQ-4bit-g32\" needs a calibration text")}) {
+    plan("wrong", "tiny.gguf", fmt::format("[as-is, {}]", recipe));
+    const Outcome refused = run_in(folder, "run wrong.yaml --db wrong.db");
+    CAPTURE(refused.error);
+    CHECK(refused.code == 2);
+    CHECK(refused.error.find(sentence) != std::string::npos);
+  }
 }
 
 TEST_CASE("a run until a verdict stops early where a format is clearly worse", "[cli]") {

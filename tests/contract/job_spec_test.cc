@@ -93,6 +93,40 @@ TEST_CASE("a bad plan is refused with file, line, field and what was expected", 
   CHECK_THAT(problem(std::string(50'000, '[')), Catch::StartsWith("p.yaml:1:"));
 }
 
+TEST_CASE("a format is a name, or a recipe with one; plans without recipes keep their hash", "[job_spec]") {
+  const auto formats = [](const std::string& list) { return with("[F16, Q8_0, Q2_K]", list); };
+  const auto spec = job_spec_from_yaml(formats("[F16, {name: gptq, format: GPTQ-4bit-g128, text: wiki.txt, chunks: 64}, {name: mix, budget_bpw: 3.5, text: wiki.txt, candidates: [Q3_K, Q4_K]}]"), "p.yaml");
+  REQUIRE(spec.has_value());
+  CHECK(spec->formats == std::vector<std::string>{"F16", "gptq", "mix"});
+  REQUIRE(spec->recipes.size() == 2);
+  CHECK(spec->recipe_of("F16") == nullptr);
+  CHECK(spec->recipe_of("gptq")->format == "GPTQ-4bit-g128");
+  CHECK(spec->recipe_of("gptq")->chunks == 64);
+  CHECK(spec->recipe_of("gptq")->context == FormatRecipe{}.context);
+  CHECK(spec->recipe_of("mix")->candidates.size() == 2);
+  CHECK((job_spec_from_json(canonical_json(*spec), "json").value() == *spec));
+
+  JobSpec hashed = *spec;
+  hashed.recipes[0].text_sha256 = std::string(64, 'c');
+  JobSpec moved = hashed;
+  moved.recipes[0].text = "elsewhere.txt";
+  CHECK(canonical_json(moved) == canonical_json(hashed));  // a text is its content
+  CHECK(canonical_json(hashed) != canonical_json(*spec));
+  CHECK(canonical_json(*job_spec_from_yaml(kPlan, "p.yaml")).find("\"formats\":[\"F16\",\"Q8_0\",\"Q2_K\"]") != std::string::npos);
+
+  const auto bad = [&](const std::string& recipe) { return problem(formats("[F16, " + recipe + "]")); };
+  CHECK_THAT(bad("{format: Q4_0}"), Catch::StartsWith("p.yaml:6: formats[1].name"));
+  CHECK_THAT(bad("{name: x}"), Catch::StartsWith("p.yaml:6: formats[1]: needs one of format and budget_bpw"));
+  CHECK_THAT(bad("{name: x, format: Q4_0, budget_bpw: 3}"), Catch::Contains("needs one of format and budget_bpw"));
+  CHECK_THAT(bad("{name: x, budget_bpw: 3}"), Catch::Contains("a budget needs a calibration text"));
+  CHECK_THAT(bad("{name: x, format: Q2_K, text: a, imatrix: b}"), Catch::Contains("a text and an imatrix"));
+  CHECK_THAT(bad("{name: x, format: Q2_K, candidates: [Q3_K]}"), Catch::Contains("candidates are of a budget"));
+  CHECK_THAT(bad("{name: F16, format: Q2_K}"), Catch::Contains("\"F16\" is listed twice"));
+  CHECK_THAT(bad("{name: x, format: as-is}"), Catch::Contains("as-is is the file unchanged"));
+  CHECK_THAT(bad("{name: x, format: Q2_K, contxt: 5}"), Catch::Contains("formats[1].contxt: unknown key"));
+  CHECK_THAT(bad("[x]"), Catch::Contains("expected a name or a recipe"));
+}
+
 TEST_CASE("timing can be switched off, and then a suite is needed", "[job_spec]") {
   const auto spec = job_spec_from_yaml(with("timing: {prompt_tokens: 64, generated_tokens: 16, repetitions: 3}", "timing: off"), "p.yaml");
   REQUIRE(spec.has_value());

@@ -58,8 +58,16 @@ std::vector<AgentMessage> all_agent_messages() {
 }
 
 std::vector<CoordinatorMessage> all_coordinator_messages() {
+  FormatRecipe recipe;
+  recipe.name = "gptq";
+  recipe.format = "GPTQ-4bit-g128";
+  recipe.text_sha256 = kHash;
+  recipe.context = 256, recipe.chunks = 7, recipe.seed = 3;
+  recipe.damping = 0.25, recipe.mse = true, recipe.bpw = 3.5, recipe.smoothquant = 0.5, recipe.rotate = true, recipe.rotate_seed = 9;
+  recipe.candidates = {"Q4_K"};
   return {Registered{2, "tcp://:5556"},
           GrantLease{{"u"}, LeaseEpoch{1}, 30, 7, QuantizeWork{kHash, "Q4_0"}},
+          GrantLease{{"u"}, LeaseEpoch{1}, 30, 7, QuantizeWork{kHash, "GPTQ-4bit-g128", recipe}},
           GrantLease{{"u"}, LeaseEpoch{1}, 30, 7, ReferenceLogitsWork{kHash, "wiki", 0, 4, "f32"}},
           GrantLease{{"u"}, LeaseEpoch{1}, 30, 7, AccuracyWork{kHash, "Q4_0", "int8", "q8_0", "math", 50, 100, {51, 60}, "", 60, 0, "", false, {{kHash, -0.5}}, "lab-vllm", kHash}},
           GrantLease{{"u"}, LeaseEpoch{1}, 30, 7, TimingWork{kHash, "Q4_0", "int8", "q4_0", TimingSpec{}}},

@@ -114,6 +114,43 @@ TEST_CASE("a plan that the fleet cannot answer is refused with the name it lacks
   SECTION("nobody there") { CHECK(expand({"j"}, spec, {}, t0).error().code == Code::kUnreachable); }
 }
 
+TEST_CASE("a recipe goes with its quantize unit, its files by hash, to agents that make its kind of format", "[expand]") {
+  JobSpec spec = plan();
+  FormatRecipe recipe;
+  recipe.name = "gptq";
+  recipe.format = "gptq-4bit-g128";
+  recipe.text = "wiki.txt";
+  recipe.text_sha256 = std::string(64, 'c');
+  spec.formats.push_back("gptq");
+  spec.recipes = {recipe};
+  Register able = agent_on("h1"), unable = agent_on("h1");
+  able.formats.insert(able.formats.end(), {"GPTQ-*", "budget*"});
+  const auto problem = [&](const JobSpec& asked, const Register& agent) { return expand({"j"}, asked, {{agent}}, t0).error().detail; };
+  CHECK_THAT(problem(spec, unable), Catch::Contains("no agent can quantize to \"gptq-4bit-g128\""));
+  const auto units = expanded(spec, {able, unable});
+  const Unit* unit = nullptr;
+  for (const Unit& one : units)
+    if (kind_of(one.work) == "quantize" && one.format == "gptq") unit = &one;
+  REQUIRE(unit);
+  const auto& work = std::get<QuantizeWork>(unit->work);
+  CHECK(work.format == "gptq-4bit-g128");
+  REQUIRE(work.recipe);
+  CHECK(work.recipe->text.empty());
+  CHECK(work.recipe->text_sha256 == recipe.text_sha256);
+  CHECK(why_not(*unit, 0, able).empty());
+  CHECK_THAT(why_not(*unit, 0, unable), Catch::Contains("cannot quantize to gptq"));
+
+  spec.recipes[0].format.clear();
+  spec.recipes[0].budget_bpw = 3.5;
+  CHECK(expand({"j"}, spec, {{able}}, t0).has_value());
+  JobSpec plain = plan();
+  plain.formats.push_back("GPTQ-4bit-g128");
+  CHECK_THAT(problem(plain, able), Catch::Contains("\"GPTQ-4bit-g128\" needs a calibration text: {name: NAME, format: GPTQ-4bit-g128, text: FILE}"));
+  spec.recipes[0].text_sha256.clear();
+  spec.recipes[0].text = "wiki.txt";
+  CHECK_THAT(problem(spec, able), Catch::Contains("names a file without its sha256"));
+}
+
 TEST_CASE("timing waits for an empty host and is not starved for ever", "[scheduler]") {
   auto units = expanded(plan(), {agent_on("h1")});
   const Register one = agent_on("h1"), two = agent_on("h1");

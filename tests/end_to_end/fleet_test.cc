@@ -96,6 +96,37 @@ TEST_CASE("imported and hand-made suites travel with the run, by their hash, to 
   for (const auto& entry : fs::directory_iterator(fleet.root / "one/work")) FAIL("left behind: " << entry.path());
 }
 
+TEST_CASE("a recipe's text and a model that is a folder travel by their hashes; the agent quantizes, and leaves nothing", "[fleet]") {
+  Fleet fleet("recipes");
+  RandomModel shape;
+  REQUIRE(write_random_model(fleet.root / "tiny.gguf", shape).has_value());
+  {
+    Process convert("quantfleet", {"quantize", fleet.root / "tiny.gguf", fleet.root / "folder", "--format", "w8a16"}, fleet.root / "convert.log");
+    REQUIRE(convert.wait() == 0);
+  }
+  std::ofstream text(fleet.root / "text.txt");
+  for (int i = 0; i < 200; ++i) text << i * i << " the ";
+  text.close();
+  std::ofstream(fleet.root / "plan.yaml") << "name: recipes\nmodels: [{name: tiny, path: folder}]\n"
+                                             "formats: [as-is, {name: gptq, format: GPTQ-4bit-g32, text: text.txt, context: 64, chunks: 4}]\nbaseline: as-is\n"
+                                             "suites: [{name: math, limit: 4}]\naccuracy: once\ntiming: off\n";
+  fleet.start_coordinator();
+  fleet.start_agent("one");
+  Process submit("quantfleet", {"submit", fleet.root / "plan.yaml", "--wait", "--state", fleet.root}, fleet.root / "submit.log");
+  const int code = submit.wait();
+  INFO(fleet.logs());
+  REQUIRE(code == 0);
+  const auto run = fleet.results();
+  REQUIRE(run);
+  check_complete(*run);
+  const auto plan = nlohmann::json::parse(run->run.plan_json);
+  CHECK(plan["formats"][1]["text_sha256"].get<std::string>().size() == 64);
+  CHECK(!plan["formats"][1].contains("text"));
+  for (const LeaseRow& lease : run->leases)
+    if (lease.unit.value.find("/accuracy/tiny/gptq/") != std::string::npos) CHECK(lease.provenance.format == "gptq");
+  for (const auto& entry : fs::directory_iterator(fleet.root / "one/work")) FAIL("left behind: " << entry.path());
+}
+
 TEST_CASE("what the fleet's commands print as JSON follows its schema", "[fleet]") {
   Fleet fleet("schemas");
   fleet.start_coordinator();
