@@ -32,7 +32,6 @@ namespace {
 constexpr const char* kBubblewrap = "/usr/bin/bwrap";
 constexpr const char* kLimiter = "/usr/bin/prlimit";
 constexpr const char* kPython = "/usr/bin/python3";
-constexpr int kProgramFd = 3, kStatusFd = 4, kFilterFd = 5;
 constexpr uid_t kNobody = 65534;
 constexpr std::size_t kProgramBytesMax = 1u << 20;
 constexpr auto kTreeLooks = std::chrono::milliseconds(50);  // between looks at the whole tree; most programs end before the first
@@ -91,19 +90,6 @@ struct Pipe {
     return read.get() >= 0 && write.get() >= 0;
   }
 };
-
-std::vector<std::string> command_line(const SandboxLimits& limits) {
-  return {kBubblewrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",
-          "--uid", std::to_string(kNobody), "--gid", std::to_string(kNobody), "--hostname", "sandbox",
-          "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--symlink", "usr/bin", "/bin",
-          "--dev-bind", "/dev/null", "/dev/null", "--dev-bind", "/dev/urandom", "/dev/urandom",
-          "--size", std::to_string(16 * limits.file_bytes), "--tmpfs", "/tmp",
-          "--ro-bind-data", std::to_string(kProgramFd), "/program.py", "--remount-ro", "/", "--chdir", "/tmp",
-          "--json-status-fd", std::to_string(kStatusFd), "--seccomp", std::to_string(kFilterFd), "--",
-          kLimiter, fmt::format("--as={}", limits.memory_bytes), fmt::format("--cpu={}", limits.cpu_seconds),
-          fmt::format("--fsize={}", limits.file_bytes), fmt::format("--nproc={}", limits.processes), "--nofile=64", "--core=0", "--",
-          kPython, "-I", "-S", "/program.py"};
-}
 
 // Between fork and exec: async-signal-safe calls only.
 [[noreturn]] void become_bubblewrap(char* const* arguments, int in, int out, int err, int program, int status, int filter) {
@@ -171,6 +157,19 @@ bool drain(int fd, std::string& text, std::size_t keep, std::size_t& total, bool
 
 }  // namespace
 
+std::vector<std::string> sandbox_command_line(const SandboxLimits& limits) {
+  return {kBubblewrap, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",
+          "--uid", std::to_string(kNobody), "--gid", std::to_string(kNobody), "--hostname", "sandbox",
+          "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--symlink", "usr/bin", "/bin",
+          "--dev-bind", "/dev/null", "/dev/null", "--dev-bind", "/dev/urandom", "/dev/urandom",
+          "--size", std::to_string(16 * limits.file_bytes), "--tmpfs", "/tmp",
+          "--ro-bind-data", std::to_string(kProgramFd), "/program.py", "--remount-ro", "/", "--chdir", "/tmp",
+          "--json-status-fd", std::to_string(kStatusFd), "--seccomp", std::to_string(kFilterFd), "--",
+          kLimiter, fmt::format("--as={}", limits.memory_bytes), fmt::format("--cpu={}", limits.cpu_seconds),
+          fmt::format("--fsize={}", limits.file_bytes), fmt::format("--nproc={}", limits.processes), "--nofile=64", "--core=0", "--",
+          kPython, "-I", "-S", "/program.py"};
+}
+
 Result<CodeRun> Sandbox::run_python(const std::string& program, const std::string& stdin_text) const {
   if (const Status present = programs_present(); !present) return present.error();
   CodeRun run;
@@ -186,7 +185,7 @@ Result<CodeRun> Sandbox::run_python(const std::string& program, const std::strin
   Pipe out, err, status;
   if (!out.open() || !err.open() || !status.open()) return system_failure("pipe");
 
-  std::vector<std::string> words = command_line(limits_);
+  std::vector<std::string> words = sandbox_command_line(limits_);
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace quantfleet {
 
@@ -34,6 +35,11 @@ class Sandbox : public CodeRunner {
  private:
   SandboxLimits limits_;
 };
+
+// How bubblewrap, the limiter and Python are called. The program, bubblewrap's JSON status and the system call filter are read from and
+// written to these descriptors.
+inline constexpr int kProgramFd = 3, kStatusFd = 4, kFilterFd = 5;
+std::vector<std::string> sandbox_command_line(const SandboxLimits& limits);
 
 // Runs a trivial program once. The error (kSandboxUnavailable) says why generated code cannot be isolated on this machine
 // and what to do about it.

@@ -1,14 +1,24 @@
 // What generated code cannot do. Skipped aloud where this machine cannot isolate at all (and there the error explains).
 #include "agent/sandbox/sandbox.h"
+#include "agent/sandbox/seccomp_filter.h"
 
+#include <arpa/inet.h>
 #include <catch2/catch.hpp>
 #include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <string_view>
+#include <vector>
 
 using namespace quantfleet;
 
@@ -93,6 +103,99 @@ open('/tmp/mine', 'w').write('x')
   std::string rest = text;
   if (const std::size_t own = rest.find("kill 1 POSSIBLE"); own != std::string::npos) rest.erase(own, 15);  // its own namespace's 1
   CHECK(rest.find("POSSIBLE") == std::string::npos);
+}
+
+TEST_CASE("the command line asks for every border", "[sandbox]") {
+  const std::vector<std::string> words = sandbox_command_line({});
+  const auto end = std::find(words.begin(), words.end(), "--");
+  REQUIRE(end != words.end());
+  const auto has = [&](std::vector<std::string> wanted) { return std::search(words.begin(), end, wanted.begin(), wanted.end()) != end; };
+  for (const char* word : {"--unshare-all", "--die-with-parent", "--new-session", "--clearenv"}) CHECK(has({word}));
+  CHECK(has({"--cap-drop", "ALL"}));
+  CHECK(has({"--uid", "65534", "--gid", "65534"}));
+  CHECK(has({"--seccomp", std::to_string(kFilterFd)}));
+  CHECK(has({"--remount-ro", "/"}));
+  for (const char* word : {"--share-net", "--bind", "--proc", "--dev", "--cap-add"}) CHECK_FALSE(has({word}));
+  for (const char* limit : {"--as=", "--cpu=", "--fsize=", "--nproc=", "--nofile=64", "--core=0"})
+    CHECK(std::any_of(end, words.end(), [&](const std::string& word) { return word.rfind(limit, 0) == 0; }));
+}
+
+namespace {
+
+// A socket of this machine that takes connections, and the program that tries to reach it.
+struct Listener {
+  Listener() : fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    REQUIRE(::bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0);
+    REQUIRE(::listen(fd, 4) == 0);
+    REQUIRE(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    program = "import socket\ntry:\n    socket.create_connection(('127.0.0.1', " + std::to_string(ntohs(address.sin_port)) +
+              "), 5)\n    print('connected')\nexcept OSError as error: print(type(error).__name__)\n";
+  }
+  ~Listener() { ::close(fd); }
+  int fd;
+  std::string program;
+};
+
+// What `program` prints when bubblewrap is called as the sandbox calls it, but with only some of the layers.
+std::string printed(const std::string& program, bool own_network, bool filtered) {
+  std::vector<std::string> words;
+  for (const std::string& word : sandbox_command_line({})) {
+    if (word == "--") break;
+    words.push_back(word);
+  }
+  const auto drop = [&](const std::string& word) { words.erase(std::find(words.begin(), words.end(), word), std::find(words.begin(), words.end(), word) + 2); };
+  drop("--json-status-fd");
+  if (!filtered) drop("--seccomp");
+  if (!own_network) words.push_back("--share-net");
+  for (const char* word : {"--", "/usr/bin/python3", "-I", "-S", "/program.py"}) words.push_back(word);
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+
+  const std::vector<sock_filter> calls = seccomp_filter();
+  const auto file = [](std::string_view bytes) {
+    const int fd = ::memfd_create("test", 0);
+    REQUIRE(::write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+    ::lseek(fd, 0, SEEK_SET);
+    const int high = ::fcntl(fd, F_DUPFD, 20);  // dup2 in the child must not meet it
+    ::close(fd);
+    return high;
+  };
+  const int program_fd = file(program);
+  const int filter_fd = file({reinterpret_cast<const char*>(calls.data()), calls.size() * sizeof(sock_filter)});
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const int write_end = ::fcntl(ends[1], F_DUPFD_CLOEXEC, 20);
+  ::close(ends[1]);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::dup2(write_end, 1), ::dup2(program_fd, kProgramFd), ::dup2(filter_fd, kFilterFd);
+    if (::geteuid() == 0 && (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0)) ::_exit(126);
+    ::execv(arguments[0], arguments.data());
+    ::_exit(127);
+  }
+  ::close(write_end), ::close(program_fd), ::close(filter_fd);
+  std::string text;
+  char piece[256];
+  for (ssize_t count; (count = ::read(ends[0], piece, sizeof piece)) > 0;) text.append(piece, static_cast<std::size_t>(count));
+  ::close(ends[0]);
+  ::waitpid(child, nullptr, 0);
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("two layers stand before the network, and each of them alone is enough", "[sandbox]") {
+  if (!can_isolate()) return;
+  const Listener listener;
+  CHECK(printed(listener.program, false, false) == "connected\n");  // with neither, so that the others mean something
+  CHECK(printed(listener.program, true, false) == "ConnectionRefusedError\n");  // a loopback of its own, where nobody listens
+  CHECK(printed(listener.program, false, true) == "PermissionError\n");
 }
 
 TEST_CASE("memory, CPU time, files and processes are limited", "[sandbox]") {
