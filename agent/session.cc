@@ -158,7 +158,7 @@ void Session::on(const DrainRequested&, Time now, Decision& decision) {
 void Session::leave_when_drained(Decision& decision) {
   if (!draining_ || lease_ || !outbox_empty_) return;
   gone_ = true;
-  if (registered_) decision.send.push_back(Goodbye{});
+  if (registered_) decision.send.emplace_back(Goodbye{});
   decision.gone = true;
 }
 

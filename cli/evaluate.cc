@@ -176,11 +176,11 @@ Json to_json(const Measured& measured) {
       json["accuracy"] = mean.value;
       json["standard_error"] = mean.standard_error;
     }
-    if (const auto norm = mean_of(measured, "accuracy_norm"); norm.count > 0) json["accuracy_norm"] = norm.value;
   }
   json["aggregates"] = Json::object();
-  for (const reports::Aggregate& one : reports::aggregates_of(rows_of(measured)))
+  for (const reports::Aggregate& one : reports::aggregates_of(rows_of(measured), info.aggregation))
     json["aggregates"][one.name] = {{"value", one.value}, {"standard_error", one.standard_error ? Json(*one.standard_error) : Json(nullptr)}, {"items", one.items}};
+  if (json["aggregates"].contains("accuracy_norm")) json["accuracy_norm"] = json["aggregates"]["accuracy_norm"]["value"];
   json["groups"] = Json::object();
   for (const auto& [group, one] : reports::accuracy_by_group(rows_of(measured)))
     json["groups"][group] = {{"accuracy", one.value}, {"standard_error", *one.standard_error}, {"items", one.items}};
@@ -222,7 +222,7 @@ void print_table(const EngineInfo& info, const std::vector<Measured>& all) {
                measured.seconds > 0 ? fmt::format("{:.1f}", static_cast<double>(measured.rows.size()) / measured.seconds) : "-");
   }
   for (const Measured& measured : all) {
-    const auto aggregates = reports::aggregates_of(rows_of(measured));
+    const auto aggregates = reports::aggregates_of(rows_of(measured), measured.suite->info().aggregation);
     if (!aggregates.empty()) fmt::print("\n{}:", measured.suite->info().name);
     for (const reports::Aggregate& one : aggregates)
       fmt::print(" {} {:.4g}{}", one.name, one.value, one.standard_error ? fmt::format(" ± {:.2g}", *one.standard_error) : "");

@@ -12,16 +12,24 @@ namespace quantfleet::cli {
 namespace {
 
 void print_groups(const reports::RunSummary& summary) {
-  for (const reports::FormatSummary& format : summary.formats)
+  for (const reports::FormatSummary& format : summary.formats) {
+    const auto print_numbers = [&](const std::string& suite, const std::vector<reports::Aggregate>& numbers) {
+      fmt::print("\n{} {} {}, {}:", format.model, format.format, format.activations, suite);
+      for (const reports::Aggregate& one : numbers)
+        fmt::print(" {} {:.4g}{}", one.name, one.value, one.standard_error ? fmt::format(" ± {:.2g}", *one.standard_error) : "");
+    };
     for (const reports::SuiteScore& suite : format.suites) {
       if (suite.aggregates.empty() && suite.groups.empty()) continue;
-      fmt::print("\n{} {} {}, {}:", format.model, format.format, format.activations, suite.suite.name);
-      for (const reports::Aggregate& one : suite.aggregates)
-        fmt::print(" {} {:.4g}{}", one.name, one.value, one.standard_error ? fmt::format(" ± {:.2g}", *one.standard_error) : "");
+      print_numbers(suite.suite.name, suite.aggregates);
       for (const auto& [group, one] : suite.groups)
         fmt::print("\n  {:<44} {:>6}  {:>5.1f} ± {:.1f} %", group, one.items, 100 * one.value, 100 * one.standard_error.value_or(0));
       fmt::print("\n");
     }
+    for (const auto& [text, numbers] : format.texts) {
+      print_numbers(text, numbers);
+      fmt::print("\n");
+    }
+  }
 }
 
 }  // namespace

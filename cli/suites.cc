@@ -82,31 +82,44 @@ std::string shown(const Request& request) {
   return fmt::format("{}\n  up to {} tokens, {} stop strings\n", generate.prompt, generate.tokens_max, generate.stop.size());
 }
 
-// Which other suites a task says it overlaps with.
-std::vector<std::string> overlaps_of(const Options& options, const std::string& name) {
+// The text of a task.yaml that a suite was just made of.
+Task task_of(const Options& options, const std::string& name) {
   std::ifstream file(options.root / name / "task.yaml", std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
-  const auto task = parse_task_yaml(text, name);
-  return task ? task->overlaps : std::vector<std::string>();
+  auto task = parse_task_yaml(text, name);
+  if (!task) throw BadResult(task.error());
+  return std::move(*task);
+}
+
+// "accuracy (mean), perplexity (perplexity)"
+std::string shown(const std::vector<Aggregation>& aggregation) {
+  if (aggregation.empty()) return "all that the marks allow";
+  std::vector<std::string> numbers;
+  for (const Aggregation& one : aggregation) numbers.push_back(fmt::format("{} ({})", one.number, one.function));
+  return fmt::format("{}", fmt::join(numbers, ", "));
 }
 
 int show(const Options& options) {
   const auto suite = find_suite(options.root, options.name);
   if (!suite) throw BadResult(suite.error());
+  const Task task = task_of(options, options.name);
   const SuiteInfo& info = (*suite)->info();
   const auto first = (*suite)->request(0, "");
   if (!first) throw BadResult(first.error());
   if (options.json) {
     Json document = to_json(info);
-    document["overlaps"] = overlaps_of(options, options.name);
+    document["split"] = task.split;
+    document["aggregation"] = Json::object();
+    for (const Aggregation& one : task.aggregation) document["aggregation"][one.number] = one.function;
+    document["overlaps"] = task.overlaps;
     document["folder"] = (options.root / options.name).string();
     document["first_item"] = (*suite)->item_id(0).value;
     document["first_request"] = shown(*first);
     fmt::print("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
     return 0;
   }
-  fmt::print("suite    {} (version {})\narea     {}\nkind     {}\nitems    {}\nchance   {}\nsha256   {}\nfolder   {}\n\nfirst item: {}\n{}", info.name,
-             info.version, info.area, info.kind, info.items, info.kind == "rolling" ? "-" : fmt::format("{:.2f} %", 100 * info.chance), info.sha256,
+  fmt::print("suite    {} (version {})\narea     {}\nkind     {}\nsplit    {}\nitems    {}\nchance   {}\nnumbers  {}\nsha256   {}\nfolder   {}\n\nfirst item: {}\n{}", info.name,
+             info.version, info.area, info.kind, task.split, info.items, info.kind == "rolling" ? "-" : fmt::format("{:.2f} %", 100 * info.chance), shown(task.aggregation), info.sha256,
              (options.root / options.name).string(), (*suite)->item_id(0).value, shown(*first));
   return 0;
 }
@@ -226,6 +239,14 @@ int import_task(const Options& options) {
     if (!imported) throw BadResult(imported.error());
     examples = std::move(*imported);
   }
+  for (const std::filesystem::path& file : items->files) {
+    std::error_code failure;
+    const bool one_file = std::filesystem::is_regular_file(options.from, failure);
+    const std::string named = split_named_by(one_file ? file.filename() : file.lexically_relative(options.from));
+    if (!named.empty() && named != task->split && task->split != "all" && !options.accept)
+      throw BadResult({Code::kBadValue, fmt::format("{}: its name says split {}, {} asks items of split {}; --accept imports them all the same", file.string(), named,
+                                                    options.name, task->split)});
+  }
   const std::string& expected = task->import->sha256;
   const bool same = items->count == task->import->count && (expected.empty() || items->sha256 == expected);
   if (!same && !options.accept)
@@ -239,11 +260,12 @@ int import_task(const Options& options) {
   if (const auto first = (*suite)->request(0, ""); !first) throw BadResult(first.error());
   if (options.json) {
     Json document = to_json((*suite)->info());
+    document["split"] = task->split;
     document["items_sha256"] = items->sha256;
     document["as_expected"] = same;
     fmt::print("{}\n", document.dump(2));
   } else {
-    fmt::print("{}: {} items{} from {} file{}; hash {}{}\n", options.name, items->count, examples ? fmt::format(" and {} examples", examples->count) : "",
+    fmt::print("{}: {} items{}{} from {} file{}; hash {}{}\n", options.name, items->count, task->split == "all" ? "" : fmt::format(" of split {}", task->split), examples ? fmt::format(" and {} examples", examples->count) : "",
                items->files.size(), items->files.size() == 1 ? "" : "s", items->sha256.substr(0, 12), !same ? ": NOT the edition that the task means" : expected.empty() ? ", the published count (no hash is known)" : ", as published");
   }
   return 0;

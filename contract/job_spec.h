@@ -2,6 +2,7 @@
 // The canonical text (JSON, sorted keys, defaults filled in) is hashed, so the same question asked twice is recognised.
 #pragma once
 
+#include "contract/aggregation.h"
 #include "contract/error.h"
 
 #include <cstdint>
@@ -68,6 +69,7 @@ struct SuiteInfo {
   int items = 0;
   double chance = 0;        // the better of 1/choices and the best constant answer
   std::string not_runnable; // why this device cannot run it (no sandbox); empty when it can
+  std::vector<Aggregation> aggregation;  // which numbers its rows become; empty: all that they allow. No part of the hash
 
   bool operator==(const SuiteInfo&) const = default;
 };

@@ -39,6 +39,12 @@ void fields(Io& io, FormatRecipe& recipe) {
   io.texts("candidates", recipe.candidates, 64, 64);
 }
 
+template <class Io>
+void fields(Io& io, Aggregation& aggregation) {
+  io.text("number", aggregation.number, 64, 1);
+  io.text("function", aggregation.function, 64, 1);
+}
+
 // Also part of a registration (message_fields.h).
 template <class Io>
 void fields(Io& io, SuiteInfo& suite) {
@@ -50,6 +56,9 @@ void fields(Io& io, SuiteInfo& suite) {
   io.integer("items", suite.items, 0, 100'000'000);
   io.number("chance", suite.chance, 0, 1);
   io.text("not_runnable", suite.not_runnable, fields_io::kSentence);
+  bool present = !suite.aggregation.empty();
+  if constexpr (Io::kReads) present = io.has("aggregation");
+  if (present) io.list("aggregation", suite.aggregation, kAggregationsMax);
 }
 
 // Also part of a timing lease (message_fields.h).

@@ -22,12 +22,12 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 // Says what data it is, or how it is shown: no request and no score depends on it.
-constexpr std::array<std::string_view, 15> kNoEffect = {"tag", "group", "task_alias", "metadata", "dataset_path", "dataset_name", "dataset_kwargs", "training_split", "validation_split",
-                                                        "test_split", "fewshot_split", "should_decontaminate", "doc_to_decontamination_query", "unsafe_code", "repeats"};
+constexpr std::array<std::string_view, 13> kNoEffect = {"tag", "group", "task_alias", "metadata", "dataset_path", "dataset_name", "dataset_kwargs", "training_split",
+                                                        "fewshot_split", "should_decontaminate", "doc_to_decontamination_query", "unsafe_code", "repeats"};
 
 // What is taken over.
-constexpr std::array<std::string_view, 13> kHonoured = {"task", "output_type", "description", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter", "num_fewshot",
-                                                        "fewshot_delimiter", "fewshot_config", "generation_kwargs", "filter_list", "metric_list"};
+constexpr std::array<std::string_view, 15> kHonoured = {"task", "output_type", "test_split", "validation_split", "description", "doc_to_text", "doc_to_target", "doc_to_choice",
+                                                        "target_delimiter", "num_fewshot", "fewshot_delimiter", "fewshot_config", "generation_kwargs", "filter_list", "metric_list"};
 
 struct Refused {
   Error error;
@@ -76,6 +76,7 @@ class Translation {
     line("kind", choice || word ? "loglikelihood" : generate ? "generate" : "rolling");
     line("description", yaml_text(fmt::format("{} of lm-evaluation-harness", name)));
     line("source", yaml_text(fmt::format("lm-evaluation-harness task {}, data set {} {}", name, text("dataset_path", "unknown"), text("dataset_name", ""))));
+    line("split", split());
     line("licence", yaml_text("that of the data set"));
     if (const std::string description = text("description", ""); !description.empty()) line("preamble", yaml_text(description));
     if (rolling) {
@@ -96,6 +97,7 @@ class Translation {
     for (const YamlEntry& entry : tree_.map)
       if (!read_.contains(entry.key)) task_.no_effect.push_back(entry.key);
     line("scorers", "[" + scorer_ + "]");
+    line("aggregation", fmt::format("{{{}}}", fmt::join(aggregation_, ", ")));
     items(records_, task_.items_jsonl, "item");
     if (!examples_.empty()) items(examples_, task_.fewshot_jsonl, "example");
     task_.count = static_cast<int>(records_.size());
@@ -268,6 +270,7 @@ class Translation {
   void metrics(bool choice, bool generate, bool word) {
     std::string options;
     bool trim_answer = false, any_filter = false;
+    if (choice || generate || word) aggregate("accuracy", "mean");
     if (generate) {
       if (const YamlTree* filters = find("filter_list")) {
         std::vector<std::string> also;
@@ -276,6 +279,7 @@ class Translation {
           if (&filter == &filters->list.front()) options += extract.empty() ? "" : ", extract: {" + extract + "}";
           else if (extract.empty()) refuse("filter_list: a further filter without a regex is not supported");
           else also.push_back(fmt::format("{{name: {}, {}}}", yaml_text(word_of(entry_text(filter, "name"))), extract));
+          if (&filter != &filters->list.front()) aggregate("accuracy_" + word_of(entry_text(filter, "name")), "mean");
         }
         if (!also.empty()) options += fmt::format(", also: [{}]", fmt::join(also, ", "));
       }
@@ -288,13 +292,16 @@ class Translation {
       const bool known = choice ? name == "acc" || name == "acc_norm" : generate ? name == "exact_match" : word ? name == "acc" || name == "perplexity" :
                          name == "word_perplexity" || name == "byte_perplexity" || name == "bits_per_byte";
       if (!known) refuse(fmt::format("metric_list: '{}' is not supported for this output_type", name));
+      const std::string number = name == "acc" || name == "exact_match" ? "accuracy" : name == "acc_norm" ? "accuracy_norm" : name;
+      const auto fitting = functions_of(number);
+      std::string function(fitting.front());
       for (const YamlEntry& entry : metric.map) {
         no_function("metric_list." + name + "." + entry.key, entry.value);
         const Json& value = entry.value.scalar;
         if (entry.key == "metric" || entry.key == "higher_is_better") continue;
         if (entry.key == "aggregation") {
-          const bool fits = value == "mean" || value == name || (word && value == "perplexity") || (!choice && !generate && !word && value == "weighted_perplexity");
-          if (!fits) refuse(fmt::format("metric_list: aggregation {} of '{}' is not supported", value.dump(), name));
+          function = value.is_string() ? value.get<std::string>() : value.dump();
+          if (std::find(fitting.begin(), fitting.end(), function) == fitting.end()) refuse(fmt::format("metric_list: aggregation '{}' of '{}' is not supported", function, name));
         } else if (generate && (entry.key == "ignore_case" || entry.key == "ignore_punctuation") && value.is_boolean()) {
           options += fmt::format(", {}: {}", entry.key, value.get<bool>());
         } else if (generate && entry.key == "ignore_numbers" && value.is_boolean()) {
@@ -310,11 +317,17 @@ class Translation {
           refuse(fmt::format("metric_list: option {} of '{}' is not supported", entry.key, name));
         }
       }
+      aggregate(number, function);
     }
     if (choice) scorer_ = "multiple_choice";
     else if (word) scorer_ = "last_word";
     else if (generate) scorer_ = fmt::format("{{name: exact_match, trim: false{}{}{}}}", trim_answer ? ", trim_answer: true" : "", targets_ ? ", targets: harness_targets" : "", options);
     else scorer_ = fmt::format("{{name: perplexity, original: {}}}", yaml_text(as_template("doc_to_target")));
+  }
+
+  void aggregate(const std::string& number, const std::string& function) {
+    const std::string one = fmt::format("{}: {}", number, function);
+    if (std::find(aggregation_.begin(), aggregation_.end(), one) == aggregation_.end()) aggregation_.push_back(one);
   }
 
   // One filter's steps: at most one regex; remove_whitespace before it, the same for all filters.
@@ -365,6 +378,12 @@ class Translation {
     return word;
   }
 
+  // What the harness asks: its test split, else the validation split.
+  std::string split() {
+    const std::string named = split_named_by(has("test_split") ? text("test_split") : text("validation_split", ""));
+    return named.empty() ? "all" : named;
+  }
+
   // ---- writing ----------------------------------------------------------------------------------------------------------
   void line(std::string_view key, const std::string& value) {
     text_ += fmt::format("{}: {}\n", key, value);
@@ -393,6 +412,7 @@ class Translation {
   std::string area_, text_, scorer_;
   std::set<std::string> read_;
   std::vector<Field> fields_;
+  std::vector<std::string> aggregation_;  // "number: function"
   bool targets_ = false;
   HarnessTask task_;
 };

@@ -353,6 +353,24 @@ std::string as_id(std::string text) {
 
 }  // namespace
 
+std::string split_named_by(const fs::path& path) {
+  constexpr std::pair<std::string_view, std::string_view> kWords[] = {
+      {"train", "train"}, {"test", "test"}, {"dev", "validation"}, {"val", "validation"}, {"valid", "validation"}, {"validation", "validation"}};
+  std::set<std::string> named;
+  std::string word;
+  for (const char c : path.string() + ".") {
+    const char lower = static_cast<char>(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+    if (lower >= 'a' && lower <= 'z') {
+      word += lower;
+      continue;
+    }
+    for (const auto& [known, split] : kWords)
+      if (word == known) named.insert(std::string(split));
+    word.clear();
+  }
+  return named.size() == 1 ? *named.begin() : std::string();
+}
+
 Result<std::vector<ImportRecord>> read_records(std::string_view bytes, const ImportSource& source, std::string_view place) {
   auto text = unpacked(bytes, place);
   if (!text) return text.error();

@@ -24,6 +24,10 @@ struct ImportedItems {
 Result<ImportedItems> import_items(const std::vector<ImportSource>& editions, const std::filesystem::path& from, std::string_view place);
 Result<ImportedItems> import_items(const ImportSource& source, const std::filesystem::path& from, std::string_view place);
 
+// The split that a file's path says: "data/test/law_test.csv" is of "test"; dev, val and valid are the "validation" split. Empty where it
+// says none, or several.
+std::string split_named_by(const std::filesystem::path& path);
+
 // The records of one file as JSON objects, with the line each begins in. `bytes` may be compressed by gzip or bzip2.
 struct ImportRecord {
   nlohmann::json fields;

@@ -19,6 +19,19 @@
 namespace quantfleet {
 namespace {
 
+// Each number of `aggregation` must come out of the marks.
+Status check_numbers(const Task& task, std::vector<std::string> numbers) {
+  for (const Aggregation& wanted : task.aggregation) {
+    const int samples = samples_of_pass_at(wanted.number);
+    if (samples > 0 && samples <= task.sampling.count && task.sampling.count > 1) continue;
+    if (std::find(numbers.begin(), numbers.end(), wanted.number) != numbers.end()) continue;
+    if (task.sampling.count > 1) numbers.push_back(fmt::format("pass@1 to pass@{}", task.sampling.count));
+    return Error{Code::kBadValue, fmt::format("{}:{}: 'aggregation' names '{}', scorer {} gives {}", task.place, task.aggregation_line, wanted.number,
+                                              task.scorers.front().name, fmt::join(numbers, ", "))};
+  }
+  return {};
+}
+
 class TaskSuite : public Suite {
  public:
   static Result<std::shared_ptr<const Suite>> make(Task loaded, const SuiteOptions& options) {
@@ -34,6 +47,8 @@ class TaskSuite : public Suite {
     suite->choice_seed_ = options.choice_seed ? options.choice_seed : task.choice_order.seed;
     if (options.choice_seed && task.choice_order.answer.empty())
       return Error{Code::kUnsupported, fmt::format("{}: its task.yaml has no 'choice_order', so there are no options to put into another order", task.name)};
+
+    if (const Status status = check_numbers(task, suite->scorers_.front()->numbers()); !status) return status.error();
 
     // Every item once: can it be asked and marked, and what does guessing reach.
     ChanceTally tally;
@@ -59,6 +74,7 @@ class TaskSuite : public Suite {
     info.area = task.area;
     info.kind = name_of(task.kind);
     info.items = static_cast<int>(task.items.size()) * task.sampling.count;
+    info.aggregation = task.aggregation;
     info.chance = task.chance ? *task.chance : tally.chance(task.items.size());
     return std::shared_ptr<const Suite>(std::move(suite));
   }

@@ -13,6 +13,7 @@ namespace quantfleet {
 namespace {
 
 constexpr std::array<std::string_view, 7> kAreas = {"reasoning", "coding", "math", "language", "knowledge", "safety", "text"};
+constexpr std::array<std::string_view, 4> kSplits = {"train", "validation", "test", "all"};
 constexpr std::array kKinds = {TaskKind::kLoglikelihood, TaskKind::kGenerate, TaskKind::kCode, TaskKind::kRolling};
 
 bool is_task_name(std::string_view name) {
@@ -186,6 +187,22 @@ std::vector<ScorerSpec> read_scorers(const YamlTree& tree, MapReader& parent) {
   return scorers;
 }
 
+// In file order. That the scorer gives these numbers is checked where the suite is made.
+std::vector<Aggregation> read_aggregation(const YamlTree& tree, MapReader& parent, const std::string& place, bool has_accuracy) {
+  MapReader reader(tree, place, "aggregation.");
+  std::vector<Aggregation> all;
+  for (const YamlEntry& entry : tree.map) {
+    Aggregation& one = all.emplace_back(Aggregation{entry.key, reader.text(entry.key)});
+    const auto fitting = functions_of(one.number);
+    if (std::find(fitting.begin(), fitting.end(), one.function) == fitting.end())
+      reader.fail(entry.line, fmt::format("'aggregation.{}' is '{}', allowed {} {}", one.number, one.function, fitting.size() == 1 ? "is" : "are", fmt::join(fitting, " and ")));
+  }
+  if (all.size() > kAggregationsMax) reader.fail(tree.line, fmt::format("'aggregation' has {} numbers, at most {} are allowed", all.size(), kAggregationsMax));
+  if (has_accuracy && !reader.has("accuracy")) reader.fail(tree.line, "'aggregation' must have 'accuracy: mean', which verdicts rest on");
+  if (const Status status = reader.finish(); !status) parent.fail_with(status.error());
+  return all;
+}
+
 // The rules between keys.
 void check_kind(Task& task, MapReader& reader) {
   const auto only_for = [&](std::string_view key, bool fits, std::string_view kinds) {
@@ -281,6 +298,9 @@ Result<Task> parse_task_yaml(std::string_view yaml, std::string_view place_view)
   task.description = reader.text("description");
   task.source = reader.text("source");
   task.licence = reader.text("licence");
+  task.split = reader.text("split", "all");
+  if (std::find(kSplits.begin(), kSplits.end(), task.split) == kSplits.end())
+    reader.fail(reader.line_of("split"), fmt::format("'split' is '{}', allowed are {}", task.split, fmt::join(kSplits, ", ")));
   if (const YamlTree* reference = reader.child("reference")) {
     MapReader inner(*reference, place, "reference.");
     task.reference_accuracy = inner.number("accuracy", 0, 1);
@@ -326,12 +346,18 @@ Result<Task> parse_task_yaml(std::string_view yaml, std::string_view place_view)
   if (const YamlTree* order = reader.child("choice_order")) task.choice_order = read_choice_order(*order, reader, place);
   if (const YamlTree* scorers = reader.child("scorers")) task.scorers = read_scorers(*scorers, reader);
   else reader.fail(tree->line, "key 'scorers' is missing");
+  if (const YamlTree* aggregation = reader.child("aggregation")) {
+    task.aggregation = read_aggregation(*aggregation, reader, place, task.kind != TaskKind::kRolling);
+    task.aggregation_line = aggregation->line;
+  }
   if (const YamlTree* chance = reader.child("chance");
       chance && !(chance->kind == YamlTree::Kind::kScalar && chance->scalar == "computed"))
     task.chance = reader.number("chance", 0, 1);
   check_kind(task, reader);
   if (const Status status = reader.finish(); !status) return status.error();
-  task.canonical = tree->to_json().dump();
+  nlohmann::json canonical = tree->to_json();
+  for (const char* key : {"split", "aggregation"}) canonical.erase(key);
+  task.canonical = canonical.dump();
   task.sha256 = sha256_of_text(task.canonical);
   return task;
 }

@@ -5,6 +5,7 @@
 // their limits are errors with file and line.  Tests: tests/suites/task_test.cc.  Fuzz: tests/fuzz/fuzz_task_yaml.cc
 #pragma once
 
+#include "contract/aggregation.h"
 #include "contract/error.h"
 #include "contract/yaml_tree.h"
 #include "suites/item_file.h"
@@ -80,6 +81,7 @@ struct ChoiceOrder {
 
 struct Task {
   std::string name, version, area, description, source, licence;
+  std::string split = "all";                 // of the authors' data set: "train", "validation", "test"; "all" where they divide nothing
   std::vector<std::string> overlaps;         // suites with the same items or some of them
   std::optional<double> reference_accuracy;  // a published or measured number to compare a run with
   std::string reference_of;                  // what was measured: "reference model, F16, int8 activations"
@@ -104,11 +106,14 @@ struct Task {
   Sampling sampling;                         // generate, code
   ChoiceOrder choice_order;                  // loglikelihood, generate
   std::vector<ScorerSpec> scorers;
+  std::vector<Aggregation> aggregation;      // which numbers the marks become, in the order shown; none: all that they allow
+  int aggregation_line = 0;
   std::optional<double> chance;              // declared; otherwise computed from the items
 
   std::string items_file;                    // beside task.yaml
   std::optional<ImportSpec> import;          // the items are not in the repository: `suites import` makes their file
-  std::string canonical;                     // task.yaml as JSON with sorted keys: comments and layout do not change the hash
+  std::string canonical;                     // task.yaml as JSON with sorted keys: comments and layout do not change the hash, nor do
+                                             //   split and aggregation: no request and no mark of an item depends on them
   std::string sha256;                        // of the canonical JSON of task.yaml, items and few-shot items
   ItemFile items;                            // in file order
   std::vector<TaskItem> few_shot_items;      // of few_shot.items_file

@@ -62,9 +62,13 @@ Json progress_json(const RunResults& run, double now) {
       problems.push_back({{"unit", unit.id.value}, {"state", unit.state}, {"reason", unit.reason}});
   json["problems"] = std::move(problems);
   Json suites = Json::array();
-  for (const SuiteInfo& suite : run.suites)
+  for (const SuiteInfo& suite : run.suites) {
+    Json aggregation = Json::object();
+    for (const Aggregation& one : suite.aggregation) aggregation[one.number] = one.function;
     suites.push_back({{"name", suite.name}, {"version", suite.version}, {"sha256", suite.sha256}, {"area", suite.area},
-                      {"kind", suite.kind}, {"items", suite.items}, {"chance", suite.chance}, {"not_runnable", suite.not_runnable}});
+                      {"kind", suite.kind}, {"items", suite.items}, {"chance", suite.chance}, {"not_runnable", suite.not_runnable},
+                      {"aggregation", std::move(aggregation)}});
+  }
   json["suites"] = std::move(suites);
   return json;
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numbers>
 #include <set>
 #include <string_view>
@@ -17,7 +18,7 @@ namespace {
 bool is_mean(std::string_view score) {
   return score.starts_with("accuracy_") || score.starts_with("no_answer") || score == "truncated" || score == "refused" || score == "stereotype" || score == "likelihood_difference";
 }
-constexpr int kPassAt[] = {1, 2, 5, 8, 10, 16, 20, 32, 50, 64, 100, 200};
+const std::vector<int> kUsualPassAt = {1, 2, 5, 8, 10, 16, 20, 32, 50, 64, 100, 200};
 
 class Rows {
  public:
@@ -49,6 +50,11 @@ Aggregate mean_of(std::string name, const std::vector<double>& values) {
   return {std::move(name), mean.value, mean.standard_error, static_cast<int>(values.size())};
 }
 
+// How far the marks can be trusted: shown whatever a task names.
+bool is_always_shown(std::string_view number) {
+  return number.starts_with("no_answer") || number == "truncated" || number.starts_with("output_tokens_");
+}
+
 // Of BBQ: how far answers that name somebody lean towards the stereotype, -1 to 1.
 double lean(double biased, double named) { return biased == 0 ? 0 : 2 * biased / named - 1; }
 
@@ -77,7 +83,10 @@ double pass_at_k(int samples, int correct, int k) {
   return 1 - all_fail;
 }
 
-std::vector<Aggregate> aggregates_of(std::span<const ItemResult* const> given) {
+namespace {
+
+// Every number that the rows allow; of pass@k those of the k, or else the usual ones.
+std::vector<Aggregate> all_aggregates(std::span<const ItemResult* const> given, const std::vector<int>& pass_at) {
   const Rows rows(given);
   std::vector<Aggregate> all;
   const auto items = static_cast<int>(rows.all().size());
@@ -94,8 +103,8 @@ std::vector<Aggregate> aggregates_of(std::span<const ItemResult* const> given) {
     ratio("word_perplexity", std::exp(nll / rows.sum("words")));
     ratio("byte_perplexity", std::exp(nll / rows.sum("bytes")));
     ratio("bits_per_byte", nll / (rows.sum("bytes") * std::numbers::ln2));
-    ratio("token_perplexity", std::exp(nll / rows.sum("tokens")));
   }
+  if (rows.sum("tokens") > 0) ratio("token_perplexity", std::exp(rows.sum("nll") / rows.sum("tokens")));
   if (const double count = rows.sum("instructions"); count > 0) {
     ratio("instruction_level_strict", rows.sum("instructions_strict") / count);
     ratio("instruction_level_loose", rows.sum("instructions_loose") / count);
@@ -115,7 +124,7 @@ std::vector<Aggregate> aggregates_of(std::span<const ItemResult* const> given) {
     ++count;
     if (const auto score = row->scores.find("accuracy"); score != row->scores.end()) passed += score->second == 1;
   }
-  for (const int k : kPassAt) {
+  for (const int k : pass_at) {
     std::vector<double> values;
     for (const auto& [item, counts] : samples)
       if (counts.first >= k) values.push_back(pass_at_k(counts.first, counts.second, k));
@@ -129,6 +138,28 @@ std::vector<Aggregate> aggregates_of(std::span<const ItemResult* const> given) {
     ratio("output_tokens_p95", statistics::quantile(lengths, 0.95));
   }
   return all;
+}
+
+}  // namespace
+
+std::vector<Aggregate> aggregates_of(std::span<const ItemResult* const> rows, std::span<const Aggregation> wanted) {
+  if (wanted.empty()) return all_aggregates(rows, kUsualPassAt);
+  std::vector<int> pass_at;
+  for (const Aggregation& one : wanted)
+    if (const int k = samples_of_pass_at(one.number); k > 0) pass_at.push_back(k);
+  const std::vector<Aggregate> all = all_aggregates(rows, pass_at);
+  std::vector<Aggregate> chosen;
+  for (const Aggregation& one : wanted) {
+    if (one.function == "median") {
+      if (const auto values = values_by_item(rows, one.number); !values.empty())
+        chosen.push_back({one.number + "_median", statistics::quantile(values, 0.5), std::nullopt, static_cast<int>(values.size())});
+      continue;
+    }
+    const auto found = std::find_if(all.begin(), all.end(), [&](const Aggregate& a) { return a.name == one.number; });
+    if (found != all.end()) chosen.push_back(*found);
+  }
+  std::copy_if(all.begin(), all.end(), std::back_inserter(chosen), [](const Aggregate& one) { return is_always_shown(one.name); });
+  return chosen;
 }
 
 std::map<std::string, Aggregate> accuracy_by_group(std::span<const ItemResult* const> rows) {

@@ -65,9 +65,13 @@ ordered_json suite_object(const RunSummary& summary, const FormatSummary& f, con
   const auto shown = [](const Aggregate& one) {
     return ordered_json{{"value", one.value}, {"standard_error", one.standard_error ? ordered_json(*one.standard_error) : ordered_json(nullptr)}, {"items", one.items}};
   };
-  object["aggregates"] = object["groups"] = ordered_json::object();
+  object["aggregates"] = object["groups"] = object["texts"] = ordered_json::object();
   for (const Aggregate& one : suite.aggregates) object["aggregates"][one.name] = shown(one);
   for (const auto& [group, one] : suite.groups) object["groups"][group] = shown(one);
+  for (const auto& [text, numbers] : f.texts) {
+    ordered_json& of_text = object["texts"][text] = ordered_json::object();
+    for (const Aggregate& one : numbers) of_text[one.name] = shown(one);
+  }
   return object;
 }
 
@@ -108,7 +112,7 @@ ordered_json results_json(const RunSummary& summary) {
 std::string results_csv(const RunSummary& summary) {
   ordered_json objects = results_json(summary);
   for (ordered_json& object : objects)  // a cell holds one value
-    for (const char* nested : {"aggregates", "groups"}) object.erase(nested);
+    for (const char* nested : {"aggregates", "groups", "texts"}) object.erase(nested);
   std::string out;
   if (objects.empty()) return out;
   const auto line = [&out](const ordered_json& object, auto&& cell) {

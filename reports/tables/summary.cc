@@ -292,10 +292,13 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
     }
     summary.items += suite_score.items;
     summary.errors += suite_score.errors;
-    if (!has_right_answers(suite)) continue;
+    if (!has_right_answers(suite)) {
+      summary.texts[suite.name] = aggregates_of(rows, suite.aggregation);
+      continue;
+    }
     const std::vector<double> values = values_by_item(rows, "accuracy");
     suite_score.accuracy = statistics::mean(values);
-    suite_score.aggregates = aggregates_of(rows);
+    suite_score.aggregates = aggregates_of(rows, suite.aggregation);
     suite_score.groups = accuracy_by_group(rows);
     const bool counts = !is_twin(suite.name) && !is_chosen(results, suite.name);  // they have tables of their own
     if (counts) {

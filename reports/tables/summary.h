@@ -61,6 +61,7 @@ struct FormatSummary {
   std::vector<SuiteScore> suites;             // in the plan's order, text suites excluded
   std::map<std::string, statistics::Estimate> area_accuracy;  // by area; several suites of an area: their items together
   std::optional<statistics::PooledRetention> pooled;          // absent for the baseline itself
+  std::map<std::string, std::vector<Aggregate>> texts;        // by text suite: the numbers of its rows (word perplexity, ...)
   Measured perplexity;                        // exp(sum of nll / tokens) over the rolling suites
   Measured kl_divergence;                     // mean per token, nats
   Measured kl_divergence_p99;

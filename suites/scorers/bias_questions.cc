@@ -71,6 +71,8 @@ class BiasQuestions : public Scorer {
     tally.constant(item.asked.gold < static_cast<int>(kNamed) ? item.asked.target : "unknown");
   }
 
+  std::vector<std::string> numbers() const override { return {"accuracy", "accuracy_ambiguous", "accuracy_disambiguated", "bias_ambiguous", "bias_disambiguated"}; }
+
   Status check(const ScoredItem& item) const override {
     const auto bad = [&](std::string_view what) { return Error{Code::kBadValue, fmt::format("item '{}' (line {}): bias_questions: {}", item.item.id, item.item.line, what)}; };
     const nlohmann::json& fields = item.item.fields;

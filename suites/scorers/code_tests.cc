@@ -40,6 +40,8 @@ class CodeTests : public Scorer {
 
   void tally(const ScoredItem&, ChanceTally&) const override {}
 
+  std::vector<std::string> numbers() const override { return {"accuracy"}; }
+
   Status check(const ScoredItem& item) const override {
     const auto program = assembled(item, "", "");
     if (!program) return program.error();

@@ -72,6 +72,8 @@ class CodeValues : public Scorer {
 
   void tally(const ScoredItem&, ChanceTally&) const override {}
 
+  std::vector<std::string> numbers() const override { return {"accuracy"}; }
+
   Status check(const ScoredItem& item) const override {
     nlohmann::json variables = variables_of(item, "");
     if (const auto program = program_.render(variables); !program) return program.error();

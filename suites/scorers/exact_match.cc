@@ -89,6 +89,12 @@ class ExactMatch : public Scorer {
       for (const std::string& target : std::set<std::string>(targets->begin(), targets->end())) tally.constant(target);
   }
 
+  std::vector<std::string> numbers() const override {
+    std::vector<std::string> names;
+    for (const Filter& filter : options_.filters) names.push_back(filter.name.empty() ? "accuracy" : "accuracy_" + filter.name);
+    return names;
+  }
+
   Status check(const ScoredItem& item) const override {
     const auto targets = targets_of(item);
     if (!targets) return targets.error();

@@ -246,6 +246,8 @@ class Instructions : public Scorer {
 
   void tally(const ScoredItem&, ChanceTally&) const override {}
 
+  std::vector<std::string> numbers() const override { return {"accuracy", "accuracy_loose", "instruction_level_strict", "instruction_level_loose"}; }
+
   Status check(const ScoredItem& item) const override {
     const auto bad = [&](std::string_view what) { return Error{Code::kBadValue, fmt::format("item '{}' (line {}): {}", item.item.id, item.item.line, what)}; };
     const Json& fields = item.item.fields;

@@ -17,6 +17,7 @@ class LastWord : public Scorer {
   }
 
   void tally(const ScoredItem&, ChanceTally&) const override {}
+  std::vector<std::string> numbers() const override { return {"accuracy", "perplexity"}; }
   Status check(const ScoredItem&) const override { return {}; }
 };
 

@@ -176,6 +176,8 @@ class MathAnswer : public Scorer {
     if (const auto right = right_answer(item)) tally.constant(*right);
   }
 
+  std::vector<std::string> numbers() const override { return {"accuracy"}; }
+
   Status check(const ScoredItem& item) const override {
     const auto right = right_answer(item);
     if (!right) return right.error();

@@ -39,6 +39,7 @@ class MultipleChoice : public Scorer {
     tally.constant(item.asked.target);
   }
 
+  std::vector<std::string> numbers() const override { return {"accuracy", "accuracy_norm"}; }
   Status check(const ScoredItem&) const override { return {}; }
 };
 

@@ -68,6 +68,11 @@ class Perplexity : public Scorer {
   }
 
   void tally(const ScoredItem&, ChanceTally&) const override {}
+  std::vector<std::string> numbers() const override {
+    if (!original_) return {"token_perplexity"};
+    return {"word_perplexity", "byte_perplexity", "bits_per_byte", "token_perplexity"};
+  }
+
   Status check(const ScoredItem& item) const override {
     if (!original_) return {};
     if (const auto original = original_->render(item.item.fields); !original) return original.error();

@@ -34,6 +34,8 @@ class ProbabilityMass : public Scorer {
     tally.guess(static_cast<double>(std::count(labels.begin(), labels.end(), 1)) / static_cast<double>(labels.size()));
   }
 
+  std::vector<std::string> numbers() const override { return {"accuracy"}; }
+
   Status check(const ScoredItem& item) const override {
     const auto field = item.item.fields.find(labels_);
     const bool fits = field != item.item.fields.end() && field->is_array() && field->size() == item.asked.choices.size() &&

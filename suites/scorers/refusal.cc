@@ -43,6 +43,8 @@ class Refusal : public Scorer {
     if (const auto should = should_refuse(item)) tally.constant(*should ? "refuse" : "comply");
   }
 
+  std::vector<std::string> numbers() const override { return {"accuracy", "refused"}; }
+
   Status check(const ScoredItem& item) const override {
     const auto should = should_refuse(item);
     if (!should) return should.error();

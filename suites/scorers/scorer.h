@@ -50,6 +50,8 @@ class Scorer {
   virtual void tally(const ScoredItem& item, ChanceTally& tally) const = 0;
   // Whether one item can be marked at all: its fields render to what this scorer expects.
   virtual Status check(const ScoredItem& item) const = 0;
+  // What a task's `aggregation` may name: the numbers that these marks become (contract/aggregation.h).
+  virtual std::vector<std::string> numbers() const = 0;
 };
 
 struct ScorerType {

@@ -21,6 +21,8 @@ class SentencePair : public Scorer {
 
   void tally(const ScoredItem&, ChanceTally& tally) const override { tally.guess(0.5); }
 
+  std::vector<std::string> numbers() const override { return {"accuracy", "stereotype", "likelihood_difference"}; }
+
   Status check(const ScoredItem& item) const override {
     if (item.asked.choices.size() == 2) return {};
     return Error{Code::kBadValue, fmt::format("item '{}' (line {}): sentence_pair needs two choices", item.item.id, item.item.line)};

@@ -60,6 +60,43 @@ TEST_CASE("evaluate prints what its schema says, a row per item", "[cli]") {
   check_schema("evaluate", nlohmann::json::parse(outcome.out));
 }
 
+TEST_CASE("suites import takes the split that the task asks for, suites show says it and the numbers", "[cli]") {
+  const Folder folder;
+  fs::create_directories(folder.path / "suites/quiz");
+  std::ofstream(folder.path / "suites/quiz/task.yaml") << R"(name: quiz
+version: "1"
+area: knowledge
+kind: loglikelihood
+description: d
+source: s
+split: test
+licence: MIT
+items: imported.jsonl
+import:
+  items: {files: [test.jsonl]}
+  count: 1
+prompt: "{{ q }}"
+choices: ["a", "b"]
+target: "{{ right }}"
+scorers: [multiple_choice]
+aggregation: {accuracy: mean, accuracy_norm: median}
+)";
+  for (const char* name : {"train.jsonl", "test.jsonl"}) std::ofstream(folder.path / name) << R"({"q": "Q?", "right": "b"})" << "\n";
+  const std::string import = "suites import quiz --root suites --from ";
+  Outcome outcome = run_in(folder, import + "train.jsonl");
+  CHECK(outcome.code == 2);
+  CHECK(outcome.error == "quantfleet: train.jsonl: its name says split train, quiz asks items of split test; --accept imports them all the same\n");
+  CHECK_FALSE(fs::exists(folder.path / "suites/quiz/imported.jsonl"));
+  CHECK(run_in(folder, import + "train.jsonl --accept").code == 0);
+  outcome = run_in(folder, import + ". --json");
+  INFO(outcome.error);
+  REQUIRE(outcome.code == 0);
+  CHECK(nlohmann::json::parse(outcome.out)["split"] == "test");
+  const auto shown = nlohmann::json::parse(run_in(folder, "suites show quiz --root suites --json").out);
+  CHECK(shown["split"] == "test");
+  CHECK(shown["aggregation"] == nlohmann::json{{"accuracy", "mean"}, {"accuracy_norm", "median"}});
+}
+
 TEST_CASE("gate passes a run against itself, is undecided about one too small, and fails one that is worse", "[cli]") {
   const Folder folder;
   const auto measure = [&](const std::string& name, int limit, const std::string& model = kModel) {

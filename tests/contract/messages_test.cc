@@ -38,8 +38,8 @@ std::vector<AgentMessage> all_agent_messages() {
   registration.device = {"h1", "desk", "x86_64", "EPYC", 2, 1ull << 34, {"avx2", "scalar"}, {{"H200", 1ull << 37}}, "Debian"};
   registration.formats = {"F16", "Q4_K_M"};
   registration.engines = {"native"};
-  registration.suites = {{"math", "1", kHash, "math", "generate", 300, 0.25, ""},
-                         {"coding", "1", kHash, "coding", "code", 300, 0, "bubblewrap is not installed"}};
+  registration.suites = {{"math", "1", kHash, "math", "generate", 300, 0.25, "", {{"accuracy", "mean"}, {"accuracy_norm", "median"}}},
+                         {"coding", "1", kHash, "coding", "code", 300, 0, "bubblewrap is not installed", {}}};
   registration.selftest = {{"Q4_0/int8/prefill67", "ff00"}};
   registration.artifacts = {kHash};
   ResultBatch batch{{"run/accuracy/0"}, LeaseEpoch{3}, 9, {full_row()}};

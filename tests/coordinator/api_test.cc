@@ -42,7 +42,7 @@ struct Lab {
     registration.name = "desk";
     registration.device.host_id = "h";
     registration.formats = {"F16"};
-    registration.suites = {{"math", "1", std::string(64, '1'), "math", "generate", 10, 0, ""}};
+    registration.suites = {{"math", "1", std::string(64, '1'), "math", "generate", 10, 0, "", {{"accuracy", "mean"}, {"pass@10", "mean"}}}};
     store->apply(core.on({std::string(40, 'k')}, registration, false, now).write);
   }
 };
@@ -66,6 +66,7 @@ TEST_CASE("the API takes a plan with the token, shows its run, and cancels it", 
   const auto shown = nlohmann::json::parse(lab.ask("GET", "/api/runs/" + run).body);
   CHECK(shown["status"] == "running");
   CHECK(shown["units"]["leased"] == 1);
+  CHECK(shown["suites"][0]["aggregation"] == nlohmann::json{{"accuracy", "mean"}, {"pass@10", "mean"}});
   CHECK(nlohmann::json::parse(lab.ask("GET", "/api/devices").body)["devices"][0]["state"] == "running");
   CHECK_THAT(lab.ask("GET", "/metrics").body, Catch::Contains("quantfleet_units{state=\"leased\",kind=\"quantize\"} 1"));
   CHECK(nlohmann::json::parse(lab.ask("POST", "/api/runs/" + run + "/cancel").body)["status"] == "cancelled");

@@ -389,7 +389,10 @@ def published(root):
     english += [row[0] for test, _ in data["mmlu"].values() for row in test] + [d["query"] for d in lines("boolq/boolq.jsonl")]
     data["counted"] = COUNTED_TEXTS + [text for text in english[::25] if text.strip()]
     data["cruxeval"] = lines("cruxeval__sample50/cruxeval.jsonl")
-    data["bbh"] = [example for path in sorted(glob.glob(os.path.join(root, "bbh/*.json"))) if "PROVENANCE" not in path for example in json.load(open(path))["examples"]]
+    data["bbh_subtasks"] = {}
+    for path in sorted(glob.glob(os.path.join(root, "bbh/cot-prompts/*.txt"))):
+        subtask = os.path.basename(path)[: -len(".txt")]
+        data["bbh_subtasks"][subtask] = (text(path), json.load(open(os.path.join(root, "bbh", subtask + ".json")))["examples"])
     return data
 
 
@@ -503,10 +506,18 @@ def cases_of(data, generator):
             util = module_of(os.path.join(TASKS, "hendrycks_math/utils.py"))
             gold = lambda d: util.remove_boxed(util.last_boxed_only_string(d["solution"]))
             yield from text_cases(name, harness, data["math"], lambda d: answers(gold(d), generator), {"accuracy": ("none", "exact_match")}, name == "hendrycks_math", edition=1)
+    bbh_answers = lambda d: (template.format(d["target"]) for template in (" So the answer is {}.", " So the answer is {}", " the answer is {}.\nthe answer is 7.", " The answer is {}.", "{}", "", " So the answer is  {} .", " so the answer is {}!"))
     if "bbh" in data:
         harness = Harness("bbh/cot_fewshot/boolean_expressions.yaml", data["bbh"], num_fewshot=0, fewshot_config=None)
-        answers = lambda d: (template.format(d["target"]) for template in (" So the answer is {}.", " So the answer is {}", " the answer is {}.\nthe answer is 7.", " The answer is {}.", "{}", "", " So the answer is  {} .", " so the answer is {}!"))
-        yield from text_cases("bbh_cot", harness, [d | {"subtask": "one", "examples": "none"} for d in data["bbh"]], answers, {"accuracy": ("get-answer", "exact_match")}, False, imported=True)
+        yield from text_cases("bbh_cot", harness, [d | {"subtask": "one", "examples": "none"} for d in data["bbh"]], bbh_answers, {"accuracy": ("get-answer", "exact_match")}, False, imported=True)
+    for subtask, (prompt, examples) in data.get("bbh_subtasks", {}).items():
+        harness = Harness(f"bbh/cot_fewshot/{subtask}.yaml", examples, 3)
+        score = {"accuracy": ("get-answer", "exact_match")}
+        first = lambda d: [next(bbh_answers(d))]
+        others = lambda d: list(bbh_answers(d))[1:]
+        # The whole question once for each item, from the authors' two files; the other answers without it.
+        yield from text_cases("bbh_cot", harness, [d | {"text": prompt} for d in examples], first, score, file=subtask + ".jsonl")
+        yield from text_cases("bbh_cot", harness, [d | {"subtask": subtask, "examples": "none"} for d in examples], others, score, False, imported=True)
     if "ifeval" in data:
         import langdetect
         langdetect.DetectorFactory.seed = 0  # else it answers by chance

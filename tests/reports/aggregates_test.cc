@@ -74,6 +74,34 @@ TEST_CASE("instructions count by instruction, BBQ's biases as its authors define
   CHECK(bias.at("bias_disambiguated").value == Approx(2 * 1.0 / 2 - 1).margin(1e-12));
 }
 
+TEST_CASE("a task's aggregation chooses the numbers, their functions and their order", "[aggregates]") {
+  std::vector<ItemResult> rows = {row_of("a", {{"accuracy", 1}, {"accuracy_norm", 1}, {"likelihood_difference", 1}, {"no_answer", 0}, {"truncated", 0}}),
+                                  row_of("b", {{"accuracy", 0}, {"accuracy_norm", 1}, {"likelihood_difference", 9}, {"no_answer", 1}, {"truncated", 0}}),
+                                  row_of("c", {{"accuracy", 0}, {"accuracy_norm", 1}, {"likelihood_difference", 2}, {"no_answer", 0}, {"truncated", 0}})};
+  std::vector<const ItemResult*> pointers;
+  for (const ItemResult& row : rows) pointers.push_back(&row);
+  const auto names_of = [&](const std::vector<Aggregation>& wanted) {
+    std::vector<std::string> names;
+    for (const Aggregate& one : aggregates_of(pointers, wanted)) names.push_back(one.name);
+    return names;
+  };
+  // Missing and cut answers and lengths are there whatever it names.
+  const std::vector<std::string> trust = {"no_answer", "truncated", "output_tokens_mean", "output_tokens_p50", "output_tokens_p95"};
+  CHECK(names_of({{"accuracy", "mean"}}) == trust);
+  std::vector<std::string> expected = {"likelihood_difference_median", "accuracy_norm"};
+  expected.insert(expected.end(), trust.begin(), trust.end());
+  CHECK(names_of({{"accuracy", "mean"}, {"likelihood_difference", "median"}, {"accuracy_norm", "mean"}, {"stereotype", "mean"}}) == expected);
+  CHECK(aggregates_of(pointers, std::vector<Aggregation>{{"likelihood_difference", "median"}}).front().value == 2);
+  CHECK(aggregates_of(pointers, std::vector<Aggregation>{{"likelihood_difference", "mean"}}).front().value == 4);
+
+  std::vector<ItemResult> samples;
+  for (int i = 0; i < 6; ++i) samples.push_back(row_of("a/sample-" + std::to_string(i), {{"accuracy", i < 2}}));
+  pointers.clear();
+  for (const ItemResult& row : samples) pointers.push_back(&row);
+  CHECK(names_of({{"accuracy", "mean"}, {"pass@3", "mean"}}) == std::vector<std::string>{"pass@3"});
+  CHECK(aggregates_of(pointers, std::vector<Aggregation>{{"pass@3", "mean"}}).front().value == Approx(1 - 4.0 / 20));  // 4 of 20 triples hold none
+}
+
 TEST_CASE("cut answers, missing answers, lengths and groups", "[aggregates]") {
   std::vector<ItemResult> rows = {row_of("a", {{"accuracy", 1}, {"truncated", 0}, {"no_answer", 0}}, "law"), row_of("b", {{"accuracy", 0}, {"truncated", 1}, {"no_answer", 1}}, "law"),
                                   row_of("c", {{"accuracy", 0}, {"truncated", 0}, {"no_answer", 0}}, "art"), row_of("d", {}, "art")};

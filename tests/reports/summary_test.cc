@@ -139,6 +139,7 @@ TEST_CASE("perplexity and divergence are per token over the rolling suites", "[s
   CHECK(*line(summary, "Q4_0").kl_divergence.value == Approx(0.03));
   CHECK(*line(summary, "Q4_0").top1_agreement.value == Approx(0.9));
   CHECK(*line(summary, "Q4_0").delta_p.value == Approx(-0.02));
+  CHECK(results_json(summary)[0]["texts"]["text"]["token_perplexity"]["value"].get<double>() == Approx(std::exp(2.0)));
 }
 
 TEST_CASE("speed is the median of repetitions, and energy that was not measured says why", "[summary]") {
@@ -225,6 +226,11 @@ TEST_CASE("a report says in which order options stood, and counts what was cut a
   CHECK(of_suite["no_answer"]["value"].get<double>() == Approx(0.2));
   CHECK(of_suite["output_tokens_mean"]["value"] == 7);
   CHECK(html_page(summary).find("\"output_tokens_p95\"") != std::string::npos);
+
+  for (Row& row : run.rows) row.result.scores["accuracy_norm"] = 0.5;
+  CHECK(results_json(summarize(run))[0]["aggregates"].contains("accuracy_norm"));
+  run.suites[0].aggregation = {{"accuracy", "mean"}};  // its task asks for no other number
+  CHECK_FALSE(results_json(summarize(run))[0]["aggregates"].contains("accuracy_norm"));
 }
 
 TEST_CASE("samples of one item are one item to intervals", "[summary]") {

@@ -2,6 +2,7 @@
 // are the generator's is checked in tests/models/reference.
 #include "tests/paths.h"
 #include "suites/suite.h"
+#include "suites/task.h"
 
 #include <catch2/catch.hpp>
 
@@ -9,7 +10,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <set>
+#include <string>
 
 namespace quantfleet {
 namespace {
@@ -39,6 +42,29 @@ TEST_CASE("every request of the built-in suites can be made", "[suites][data]") 
     for (int i = 0; i < suite->size(); ++i) REQUIRE(suite->request(i, "").has_value());
   }
   CHECK(kinds == std::set<std::string>{"loglikelihood", "generate", "code", "rolling"});
+}
+
+TEST_CASE("the list of tasks says of each that is imported how far its reader was checked: whole where a hash is known", "[suites][data]") {
+  std::ifstream page(test::source_dir() / "docs/tasks.md");
+  std::map<std::string, std::string> rows;  // by task
+  for (std::string line; std::getline(page, line);) {
+    const std::size_t begin = line.find("| `"), end = line.find("` |");
+    if (begin != std::string::npos && end != std::string::npos) rows[line.substr(begin + 3, end - begin - 3)] = line.substr(end + 2);
+  }
+  int imported = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(kRoot)) {
+    std::ifstream file(entry.path() / "task.yaml");
+    const std::string yaml{std::istreambuf_iterator<char>(file), {}};
+    const Task task = parse_task_yaml(yaml, "task.yaml").value();
+    if (!task.import) continue;
+    INFO(task.name);
+    REQUIRE(rows.contains(task.name));
+    const std::string& row = rows[task.name];
+    CHECK(row.find("| " + task.split + " | ") == 0);
+    CHECK((row.find("| whole") != std::string::npos) == !task.import->sha256.empty());
+    ++imported;
+  }
+  CHECK(imported == static_cast<int>(rows.size()));
 }
 
 TEST_CASE("each built-in suite says what it does not measure", "[suites][data]") {

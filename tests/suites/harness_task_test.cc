@@ -55,8 +55,10 @@ TEST_CASE("multiple choice: a template, a list from an expression, a field as th
   const auto task = translate_harness_task(kChoice, "t.yaml", kRecords, "", "knowledge");
   if (!task) FAIL(task.error().detail);
   CHECK(task->name == "my-task");
-  CHECK(task->no_effect == std::vector<std::string>{"tag", "test_split", "metadata"});
+  CHECK(task->no_effect == std::vector<std::string>{"tag", "metadata"});
+  CHECK_THAT(task->task_yaml, Contains("\nsplit: test\n") && Contains("\naggregation: {accuracy: mean, accuracy_norm: mean}\n"));
   const auto suite = suite_of(*task);
+  CHECK(suite->info().aggregation == std::vector<Aggregation>{{"accuracy", "mean"}, {"accuracy_norm", "mean"}});
   const Request request = suite->request(0, "").value();
   CHECK(std::get<Loglikelihood>(request).context == "About things.\n\nQ: Is it?\nA:");
   CHECK(std::get<Loglikelihood>(request).continuations == std::vector<std::string>{" yes", " no"});
@@ -88,6 +90,7 @@ metric_list:
 )yaml", "t.yaml", kRecords, kRecords, "knowledge");
   if (!task) FAIL(task.error().detail);
   const auto suite = suite_of(*task);
+  CHECK(suite->info().aggregation == std::vector<Aggregation>{{"accuracy", "mean"}, {"accuracy_flexible_extract", "mean"}});
   const Request made = suite->request(0, "").value();
   const auto& request = std::get<Generate>(made);
   CHECK(request.prompt == "Is it? x\nIs it?");
@@ -123,10 +126,12 @@ TEST_CASE("a last word and a rolling text", "[harness]") {
   const Request asked = suite_of(*word)->request(0, "").value();
   CHECK(std::get<Loglikelihood>(asked).context == "a b");
   CHECK(std::get<Loglikelihood>(asked).continuations == std::vector<std::string>{" c"});
+  CHECK(suite_of(*word)->info().aggregation == std::vector<Aggregation>{{"accuracy", "mean"}, {"perplexity", "perplexity"}});
   const auto rolling = translate_harness_task("task: r\noutput_type: loglikelihood_rolling\ndoc_to_text: \"\"\ndoc_to_target: \"{{text}}\"\nmetric_list: [{metric: word_perplexity}]\n", "t.yaml",
                                               kRecords, "", "text");
   if (!rolling) FAIL(rolling.error().detail);
   CHECK(std::get<RollingLoglikelihood>(suite_of(*rolling)->request(0, "").value()).text == "a b c");
+  CHECK(suite_of(*rolling)->info().aggregation == std::vector<Aggregation>{{"word_perplexity", "weighted_perplexity"}});
 }
 
 TEST_CASE("what cannot be honoured is refused by name", "[harness]") {
@@ -140,6 +145,9 @@ TEST_CASE("what cannot be honoured is refused by name", "[harness]") {
   std::string other = choice;
   other.replace(other.find("metric: acc\n"), 11, "metric: f1");
   CHECK_THAT(refusal(other), Contains("metric_list: 'f1'"));
+  other = choice;
+  other.replace(other.find("aggregation: mean"), 17, "aggregation: median");
+  CHECK_THAT(refusal(other), Contains("aggregation 'median' of 'acc' is not supported"));
   const std::string generate = "task: g\ndoc_to_text: q\ndoc_to_target: q\nmetric_list: [{metric: exact_match}]\n";
   CHECK(refusal(generate).empty());
   CHECK_THAT(refusal(generate + "generation_kwargs: {num_beams: 4}\n"), Contains("generation_kwargs.num_beams"));

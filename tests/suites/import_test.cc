@@ -198,9 +198,7 @@ ImportedItems import_and_ask(const std::string& name, const fs::path& data) {
   }
   const auto suite = load_suite(folder.path / name);
   if (!suite) FAIL(suite.error().detail);
-  int asked = 0;
-  for (int i = 0; i < (*suite)->size(); ++i) asked += (*suite)->request(i, "").has_value();
-  CHECK(asked == (*suite)->size());
+  for (int i = 0; i < (*suite)->size(); i += 20) REQUIRE((*suite)->request(i, "").has_value());  // load_suite renders every question
   CHECK((*suite)->size() % items->count == 0);  // several samples of each, where the task asks for them
   return *items;
 }
@@ -282,6 +280,13 @@ TEST_CASE("a question that brings no question mark, or a quotation mark behind i
   CHECK_THAT(items->jsonl, Contains(R"("question":"Who? Question: me"})"));
   CHECK_THAT(items->jsonl, Contains(R"("question":"Why was it not staged"})"));
   CHECK_THAT(items->jsonl, Contains(R"("question":"\"What is a \"\"hat\"\"?\""})"));
+}
+
+TEST_CASE("a file's name may say of which split it is", "[import]") {
+  for (const char* name : {"data/test/law_test.csv", "ARC-Challenge-Test.jsonl", "wiki.test.raw", "Test.txt"}) CHECK(split_named_by(name) == "test");
+  for (const char* name : {"dev_rand_split.jsonl", "hellaswag_val.jsonl", "NQ-open.dev.jsonl", "validation-00000.jsonl", "valid.csv"}) CHECK(split_named_by(name) == "validation");
+  CHECK(split_named_by("train.jsonl.gz") == "train");
+  for (const char* name : {"piqa.jsonl", "contest.csv", "train_and_test.csv", "latest.json", ""}) CHECK(split_named_by(name) == "");
 }
 
 TEST_CASE("side by side: files whose records belong together", "[import]") {

@@ -109,7 +109,30 @@ TEST_CASE("every mistake in task.yaml is named with its line", "[task]") {
   CHECK(yaml_error(head("x", "generate") + "prompt: p\nscorers: []\ntokens_max: 4\n") == "task.yaml:9: 'scorers' must be a list of at least one name or map");
   CHECK(yaml_error(head("x", "poem") + "prompt: p\nscorers: [exact_match]\n") ==
         "task.yaml:4: 'kind' is 'poem', allowed are loglikelihood, generate, code, rolling");
+  CHECK(yaml_error(kChoice + "split: tset\n") == "task.yaml:12: 'split' is 'tset', allowed are train, validation, test, all");
+  CHECK(yaml_error(kChoice + "aggregation: {accuracy: median}\n") == "task.yaml:12: 'aggregation.accuracy' is 'median', allowed is mean");
+  CHECK(yaml_error(kChoice + "aggregation: {accuracy: mean, accuracy_norm: mode}\n") == "task.yaml:12: 'aggregation.accuracy_norm' is 'mode', allowed are mean and median");
+  CHECK(yaml_error(kChoice + "aggregation: {accuracy_norm: mean}\n") == "task.yaml:12: 'aggregation' must have 'accuracy: mean', which verdicts rest on");
+  CHECK(yaml_error(kChoice + "aggregation: [accuracy]\n") == "task.yaml:12: aggregation: expected a map, found a list");
   CHECK(parse_task_yaml(kChoice, "task.yaml").has_value());
+}
+
+TEST_CASE("a task says which numbers its marks become, and of which split its items are", "[task]") {
+  const Folder folder;
+  const auto info_of = [&](const std::string& more) {
+    const auto suite = load_suite(folder.task("capitals", kChoice + more, kCities));
+    if (!suite) FAIL(suite.error().detail);
+    return (*suite)->info();
+  };
+  const auto refused = [&](const std::string& more) { return load_suite(folder.task("capitals", kChoice + more, kCities)).error().detail; };
+  CHECK(info_of("").aggregation.empty());
+  const SuiteInfo info = info_of("split: test\naggregation: {accuracy: mean, accuracy_norm: median}\n");
+  CHECK(info.aggregation == std::vector<Aggregation>{{"accuracy", "mean"}, {"accuracy_norm", "median"}});
+  CHECK(info.sha256 == info_of("").sha256);  // no request and no mark depends on either: earlier runs stay comparable
+  CHECK(parse_task_yaml(kChoice + "split: validation\n", "t").value().split == "validation");
+  CHECK(parse_task_yaml(kChoice, "t").value().split == "all");
+  CHECK_THAT(refused("aggregation: {accuracy: mean, acuracy_norm: mean}\n"), Catch::EndsWith("task.yaml:12: 'aggregation' names 'acuracy_norm', scorer multiple_choice gives accuracy, accuracy_norm"));
+  CHECK_THAT(refused("aggregation: {accuracy: mean, \"pass@1\": mean}\n"), Catch::EndsWith("names 'pass@1', scorer multiple_choice gives accuracy, accuracy_norm"));
 }
 
 TEST_CASE("a broken line of items is named", "[task]") {
@@ -325,6 +348,21 @@ TEST_CASE("a suite is found by name, and an unknown name lists the known ones", 
   const auto all = load_suites(folder.root);
   REQUIRE(all.has_error());
   CHECK(all.error().detail.find("'name' is 'capitals', expected the folder's name 'broken'") != std::string::npos);
+}
+
+TEST_CASE("every task of the repository states its split and its numbers", "[task]") {
+  int tasks = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(test::source_dir() / "suites/tasks")) {
+    INFO(entry.path().string());
+    std::ifstream file(entry.path() / "task.yaml");
+    const std::string yaml{std::istreambuf_iterator<char>(file), {}};
+    const auto task = parse_task_yaml(yaml, "task.yaml");
+    if (!task) FAIL(task.error().detail);
+    CHECK(yaml.find("\nsplit: ") != std::string::npos);
+    CHECK_FALSE(task->aggregation.empty());
+    ++tasks;
+  }
+  CHECK(tasks >= 49);
 }
 
 TEST_CASE("the built-in suites load, cover six areas and every request is well-formed", "[suite]") {

@@ -180,11 +180,12 @@ class SqliteReader : public ResultsReader {
     while (devices.next()) results.devices.push_back(device_of(devices));
 
     Query suites = db_.query(
-        "SELECT name, version, sha256, area, kind, items, chance, not_runnable FROM run_suites WHERE run_id = ? ORDER BY position");
+        "SELECT name, version, sha256, area, kind, items, chance, not_runnable, aggregation FROM run_suites WHERE run_id = ? ORDER BY position");
     suites.bind(run);
     while (suites.next()) {
       results.suites.push_back({suites.text(0), suites.text(1), suites.text(2), suites.text(3), suites.text(4),
-                                static_cast<int>(suites.integer(5)), suites.number(6), suites.text(7)});
+                                static_cast<int>(suites.integer(5)), suites.number(6), suites.text(7), {}});
+      if (auto aggregation = decode_aggregations(suites.text(8))) results.suites.back().aggregation = std::move(*aggregation);
     }
 
     Query units = db_.query(

@@ -15,6 +15,8 @@ constexpr const char* kMigrations[] = {
 #include "0003_evidence.inc"
     ,
 #include "0004_adapters.inc"
+    ,
+#include "0005_aggregation.inc"
 };
 static_assert(std::size(kMigrations) == kSchemaVersion);
 

@@ -6,7 +6,7 @@
 namespace quantfleet::coordinator::sqlite {
 
 inline constexpr int kApplicationId = 0x71666c74;  // "qflt": says whose database it is
-inline constexpr int kSchemaVersion = 4;
+inline constexpr int kSchemaVersion = 5;
 
 Status migrate(Connection& connection);               // creates or upgrades
 Result<int> schema_version(Connection& connection);  // 1 to kSchemaVersion, else an error

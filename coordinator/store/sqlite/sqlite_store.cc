@@ -100,9 +100,9 @@ class SqliteStore : public Store {
         .run();
     int position = 0;
     for (const SuiteInfo& suite : w.job.suites) {
-      db_.query("INSERT INTO run_suites VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      db_.query("INSERT INTO run_suites VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
           .bind(w.job.id.value, position++, suite.name, suite.version, suite.sha256, suite.area, suite.kind, suite.items,
-                suite.chance, suite.not_runnable)
+                suite.chance, suite.not_runnable, encode(suite.aggregation))
           .run();
     }
     for (const Unit& unit : w.units) insert_unit(unit, w.job.submitted_at);
@@ -234,11 +234,14 @@ class SqliteStore : public Store {
       Result<JobSpec> spec = job_spec_from_json(runs.text(1), "run " + runs.text(0));
       if (!spec) throw StoreFailure(spec.error());
       Job& job = snapshot.jobs.emplace_back(Job{{runs.text(0)}, *spec, time_of(runs.number(2)), runs.integer(3) != 0, {}});
-      Query suites = db_.query("SELECT name, version, sha256, area, kind, items, chance, not_runnable FROM run_suites WHERE run_id = ? ORDER BY position");
+      Query suites = db_.query("SELECT name, version, sha256, area, kind, items, chance, not_runnable, aggregation FROM run_suites WHERE run_id = ? ORDER BY position");
       suites.bind(job.id.value);
-      while (suites.next())
+      while (suites.next()) {
+        auto aggregation = decode_aggregations(suites.text(8));
+        if (!aggregation) throw StoreFailure(at("run " + job.id.value, aggregation.error()));
         job.suites.push_back({suites.text(0), suites.text(1), suites.text(2), suites.text(3), suites.text(4), static_cast<int>(suites.integer(5)),
-                              suites.number(6), suites.text(7)});
+                              suites.number(6), suites.text(7), std::move(*aggregation)});
+      }
     }
   }
 
