@@ -14,8 +14,11 @@
 #include <cctype>
 #include <chrono>
 #include <fstream>
+#include <future>
 #include <iterator>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace quantfleet {
 namespace {
@@ -54,8 +57,8 @@ class Watched : public CodeRunner {
   Sandbox sandbox_;
 };
 
-// The mark that `scorer` gives the answer `program`.
-double mark(const std::string& scorer, const std::string& program, const Watched& runner) {
+// The row of the answer `program` under `scorer`. Asserts nothing, so that threads may call it.
+ItemResult row_of(const std::string& scorer, const std::string& program, const Watched& runner) {
   runner.runs = 0;
   const Task task = parse_task_yaml("name: double\nversion: \"1\"\narea: coding\nkind: code\ndescription: doubling\nsource: here\nlicence: Apache-2.0\n"
                                     "prompt: \"# double\\n\"\ntokens_max: 100\nscorers: [" + scorer + "]\n", "task.yaml").value();
@@ -69,6 +72,12 @@ double mark(const std::string& scorer, const std::string& program, const Watched
   response.answer = GenerateAnswer{program, {}, GenerateAnswer::Stop::kEndOfText};
   ItemResult row;
   scorers.front()->score({item, asked}, response, &runner, row);
+  return row;
+}
+
+// The mark that `scorer` gives the answer `program`.
+double mark(const std::string& scorer, const std::string& program, const Watched& runner) {
+  const ItemResult row = row_of(scorer, program, runner);
   INFO((row.error ? row.error->detail : std::string()));
   REQUIRE_FALSE(row.error.has_value());
   return row.scores.at("accuracy");
@@ -156,36 +165,42 @@ TEST_CASE("deeds against the machine do not work, and score nothing", "[sandbox]
 
 TEST_CASE("programs that use up a resource are ended, and score nothing", "[sandbox][hostile]") {
   if (!can_isolate()) return;
-  const Watched runner(small_limits());
-  const auto score = [&](const std::string& program) { return mark("code_tests", program + "\n" + kHonest, runner); };
-  SECTION("a fork bomb") {
-    CHECK(score("import os\nwhile True: os.fork()") == 0);
-    CHECK_FALSE(runner.first.timed_out);
-  }
-  SECTION("a fork bomb that shrugs off errors uses up the tree's CPU time") {
-    CHECK(score("import os\nwhile True:\n    try: os.fork()\n    except OSError: pass") == 0);
-    CHECK((runner.first.ended_by == "CPU time" || runner.first.exit_code != 0));
-    CHECK_FALSE(runner.first.timed_out);
-  }
-  SECTION("threads without end") { CHECK(score("import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(2,)).start()") == 0); }
-  SECTION("memory of one process") { CHECK(score("x = bytearray(1 << 30)") == 0); }
-  SECTION("memory of many processes together") {
-    CHECK(score("import os, time\nfor i in range(8):\n    if os.fork() == 0:\n        x = bytearray(b'x') * (100 << 20)\n        time.sleep(100)\ntime.sleep(100)") == 0);
-    CHECK(runner.first.ended_by == "memory");
-  }
-  SECTION("output without end") {
-    CHECK(score("while True: print('x' * 10000)") == 0);
-    CHECK(runner.first.ended_by == "output");
-  }
-  SECTION("output without end from a grandchild") {
-    CHECK(score("import os\nif os.fork() == 0 and os.fork() == 0:\n    os.setsid()\n    while True: os.write(2, b'x' * 10000)\nos.wait()\nwhile True: os.read(0, 1) or __import__('time').sleep(1)") == 0);
-    CHECK(runner.first.ended_by == "output");
-  }
-  SECTION("a full disk") { CHECK(score("for i in range(1000): open(f'/tmp/{i}', 'wb').write(b'x' * 500_000)") == 0); }
-  SECTION("a stack without end") { CHECK(score("import sys\nsys.setrecursionlimit(1 << 30)\ndef g(): g()\ng()") == 0); }
-  SECTION("an endless loop that ignores signals") {
-    CHECK(score("import signal\nfor s in range(1, 32):\n    try: signal.signal(s, signal.SIG_IGN)\n    except OSError: pass\nwhile True: pass") == 0);
-    CHECK_FALSE(runner.first.timed_out);
+  struct Glutton {
+    const char *name, *program;
+    std::string ended_by;  // the limit that the sandbox itself watches; "": the kernel's are enough
+  };
+  const std::vector<Glutton> gluttons = {
+      {"a fork bomb", "import os\nwhile True: os.fork()", ""},
+      {"a fork bomb that shrugs off errors", "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass", ""},
+      {"threads without end", "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(0.2,)).start()", ""},
+      {"memory of one process", "x = bytearray(1 << 30)", ""},
+      {"memory of many processes together",
+       "import os, time\nfor i in range(8):\n    if os.fork() == 0:\n        x = bytearray(b'x') * (100 << 20)\n        time.sleep(100)\ntime.sleep(100)", "memory"},
+      {"output without end", "while True: print('x' * 10000)", "output"},
+      {"output without end from a grandchild",
+       "import os\nif os.fork() == 0 and os.fork() == 0:\n    os.setsid()\n    while True: os.write(2, b'x' * 10000)\nos.wait()\nwhile True: os.read(0, 1) or __import__('time').sleep(1)", "output"},
+      {"a full disk", "for i in range(1000): open(f'/tmp/{i}', 'wb').write(b'x' * 500_000)", ""},
+      {"a stack without end", "import sys\nsys.setrecursionlimit(1 << 30)\ndef g(): g()\ng()", ""},
+      {"an endless loop that ignores signals",
+       "import signal\nfor s in range(1, 32):\n    try: signal.signal(s, signal.SIG_IGN)\n    except OSError: pass\nwhile True: pass", ""},
+  };
+  // Side by side: most of the time is waiting for a limit.
+  struct Outcome { ItemResult row; CodeRun run; };
+  std::vector<std::future<Outcome>> running;
+  for (const Glutton& glutton : gluttons)
+    running.push_back(std::async(std::launch::async, [&glutton] {
+      const Watched runner(small_limits());
+      ItemResult row = row_of("code_tests", std::string(glutton.program) + "\n" + kHonest, runner);
+      return Outcome{std::move(row), runner.first};
+    }));
+  for (std::size_t i = 0; i < gluttons.size(); ++i) {
+    const Outcome outcome = running[i].get();
+    INFO(gluttons[i].name << ": ended by '" << outcome.run.ended_by << "', exit code " << outcome.run.exit_code);
+    REQUIRE_FALSE(outcome.row.error.has_value());
+    CHECK(outcome.row.scores.at("accuracy") == 0);
+    CHECK_FALSE(outcome.run.timed_out);
+    CHECK(outcome.run.exit_code != 0);
+    if (!gluttons[i].ended_by.empty()) CHECK(outcome.run.ended_by == gluttons[i].ended_by);
   }
 }
 
