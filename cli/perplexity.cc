@@ -186,7 +186,7 @@ std::function<int()> add_perplexity(CLI::App& app) {
       const double p99_error = (quantile(sorted, 0.99 + rank_error) - quantile(sorted, 0.99 - rank_error)) / 2;
       const double agreement = d.top1_agreement_sum / n, agreement_error = n > 1 ? std::sqrt(agreement * (1 - agreement) / (n - 1)) : 0;
       const double delta = d.delta_p_sum / n, delta_error = mean_error(d.delta_p_sum, d.delta_p_squared_sum, n);
-      const double estimate_error = std::sqrt(d.kl_variance_sum) / n;
+      const double estimate_error = estimation_error(d.kl_variance_sum, n);
       const double difference = answer.nll_sum - d.reference_nll_sum;
       const double ratio = std::exp(difference / n), ratio_error = ratio * mean_error(difference, d.nll_difference_squared_sum, n);
       document.update(nlohmann::ordered_json{

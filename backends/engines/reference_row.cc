@@ -135,6 +135,8 @@ bool decode(std::span<const std::byte, kReferenceRowBytes> bytes, std::size_t vo
   return mass <= 1.001;  // rounding and single-precision log-softmax stay far below
 }
 
+double estimation_error(double kl_variance_sum, double rows) { return std::sqrt(kl_variance_sum) / rows; }
+
 RowDivergence divergence(const ReferenceRow& reference, std::span<const float> model, std::int32_t target) {
   RowDivergence result;
   double s = 0;

@@ -114,6 +114,7 @@ TEST_CASE("the 95 % interval of the difference covers the truth about as often a
   // Truth: an item is lost with probability 0.08 and gained with 0.05. 120 experiments of two areas with 150 items.
   Random random(42);
   int covered = 0;
+  double width = 0;
   constexpr int kExperiments = 120;
   for (int e = 0; e < kExperiments; ++e) {
     std::vector<PairedArea> areas;
@@ -126,15 +127,22 @@ TEST_CASE("the 95 % interval of the difference covers the truth about as often a
       }
       areas.push_back(area_with(name, 0, 80, lost, gained, 150 - 80 - lost - gained));
     }
-    covered += compare(areas, 1 + e).difference_interval.contains(-0.03);
+    const Interval interval = compare(areas, 1 + e).difference_interval;
+    covered += interval.contains(-0.03);
+    width += (interval.high - interval.low) / kExperiments;
   }
   // Binomial(120, 0.95): fewer than 106 happens once in 700; percentile intervals run slightly short.
   CHECK(covered >= 106);
+  // Nor may it cover by being wide: the normal interval of 300 pairs, 8 % lost and 5 % gained.
+  const double normal = 2 * 1.96 * std::sqrt((0.08 + 0.05 - 0.03 * 0.03) / 300);
+  CHECK(width < 1.1 * normal);
+  CHECK(width > 0.9 * normal);
 }
 
 TEST_CASE("the interval for few flips covers the truth at least as often as it says", "[exact]") {
   Random random(43);
-  int covered = 0;
+  int covered = 0, exact = 0;
+  double width = 0;
   constexpr int kExperiments = 400;
   for (int e = 0; e < kExperiments; ++e) {
     int lost = 0, gained = 0;
@@ -148,7 +156,14 @@ TEST_CASE("the interval for few flips covers the truth at least as often as it s
       continue;
     }
     const std::vector<PairedArea> areas = {area_with("a", 0, 200, lost, gained, 100 - lost - gained)};
-    covered += compare(areas, 1).difference_interval.contains(-0.002);
+    const Interval interval = compare(areas, 1).difference_interval;
+    covered += interval.contains(-0.002);
+    width += interval.high - interval.low;
+    ++exact;
   }
   CHECK(covered >= 0.95 * kExperiments);
+  // Nor by being wide: for Poisson counts of 1.8 and 1.2 two exact intervals that share the error are 2.05 times the normal one.
+  const double normal = 2 * 1.96 * std::sqrt((0.006 + 0.004) / 300);
+  CHECK(width / exact < 2.2 * normal);
+  CHECK(width / exact > 1.9 * normal);
 }

@@ -108,6 +108,33 @@ TEST_CASE("the estimate is unbiased, its lower bound holds and its scatter is as
   }
 }
 
+TEST_CASE("the stated error of a text's mean is what estimates really scatter by, neither half nor twice", "[engines][reference_logits]") {
+  constexpr int kRows = 60, kTexts = 200;  // of the same rows, drawn anew
+  std::vector<Pair> pairs;
+  double exact = 0;
+  for (int i = 0; i < kRows; ++i) {
+    pairs.push_back(random_pair(300, 2.5, 0.5, static_cast<unsigned>(500 + i)));
+    exact += divergence(std::span<const float>(pairs.back().p), pairs.back().q, 0).kl / kRows;
+  }
+  double squares = 0;
+  int within_four = 0;
+  for (int text = 0; text < kTexts; ++text) {
+    double mean = 0, variance = 0;
+    for (int i = 0; i < kRows; ++i) {
+      const Pair& pair = pairs[static_cast<std::size_t>(i)];
+      const RowDivergence row = divergence(stored(pair.p, 0, static_cast<std::uint64_t>(text * kRows + i)), pair.q, 0);
+      mean += row.kl / kRows, variance += row.kl_variance;
+    }
+    const double in_errors = (mean - exact) / estimation_error(variance, kRows);
+    squares += in_errors * in_errors / kTexts;
+    within_four += std::abs(in_errors) < 4;
+  }
+  CAPTURE(squares);
+  CHECK(std::sqrt(squares) < 1.45);
+  CHECK(std::sqrt(squares) > 0.7);
+  CHECK(within_four >= 0.937 * kTexts);
+}
+
 TEST_CASE("over many positions the estimate is within the stated error", "[engines][reference_logits]") {
   double exact = 0, brief = 0, variance = 0, lower = 0;
   const int n = 1500;
