@@ -165,9 +165,9 @@ class LocalRun {
 
   void deliver() {
     while (!inbox_.empty()) {
-      CoordinatorMessage message = std::move(inbox_.front());
+      const agent::Received received{std::move(inbox_.front())};
       inbox_.pop_front();
-      perform(session_.on(agent::Received{std::move(message)}, monotonic_now()));
+      perform(session_.on(received, monotonic_now()));
     }
   }
 

@@ -222,9 +222,11 @@ int import_task(const Options& options) {
   const std::filesystem::path folder = options.root / options.name;
   const bool plain = !options.name.empty() && options.name[0] != '.' && options.name.find('/') == std::string::npos;
   std::ifstream yaml(folder / "task.yaml", std::ios::binary);
-  if (!plain || !yaml)
-    throw BadResult({Code::kUnknownName, fmt::format("no task '{}' in {}; to import there are {}", options.name, options.root.string(),
-                                                     fmt::join(names_of_not_imported(options.root), ", "))});
+  if (!plain || !yaml) {
+    const std::vector<std::string> names = names_of_not_imported(options.root);
+    throw BadResult({Code::kUnknownName, fmt::format("no task '{}' in {}; to import there {}: {}", options.name, options.root.string(), names.size() == 1 ? "is" : "are",
+                                                     names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", ")))});
+  }
   const std::string text{std::istreambuf_iterator<char>(yaml), {}};
   const auto task = parse_task_yaml(text, (folder / "task.yaml").string());
   if (!task) throw BadResult(task.error());
