@@ -62,6 +62,7 @@ class TaskSuite : public Suite {
         if (const Status status = scorer->check({*item, *asked}); !status)
           return Error{status.error().code, fmt::format("{}: {}", task.place, status.error().detail)};
       suite->scorers_.front()->tally({*item, *asked}, tally);
+      if (task.items.size() <= kRemembered) suite->remember(i, std::make_shared<const Read>(Read{*item, *asked}));
     }
     for (const TaskItem& example : task.few_shot_items)
       if (auto asked = suite->prompts_.ask(example); !asked) return asked.error();
@@ -86,16 +87,19 @@ class TaskSuite : public Suite {
 
   Result<Request> request(int index, const std::string& chat_template) const override {
     if (index < 0 || index >= size()) return outside(index);
-    auto read = this->read(at(index));
-    if (!read) return read.error();
-    const std::shared_ptr<const Read> held = std::make_shared<const Read>(std::move(*read));
+    std::shared_ptr<const Read> held = remembered(at(index));
+    if (!held) {
+      auto read = this->read(at(index));
+      if (!read) return read.error();
+      held = std::make_shared<const Read>(std::move(*read));
+      remember(at(index), held);
+    }
     const TaskItem* const item = &held->item;
     const AskedItem* const asked = &held->asked;
     bool used_chat = false;
     const int number = static_cast<int>(at(index));
     auto prompt = prompts_.prompt(number, *item, asked->question, chat_template, used_chat);
     if (!prompt) return prompt.error();
-    remember(at(index), held);
     switch (task_.kind) {
       case TaskKind::kLoglikelihood: {
         Loglikelihood request{std::move(*prompt), {}, {}};
@@ -175,7 +179,8 @@ class TaskSuite : public Suite {
     return Read{std::move(*item), std::move(*asked)};
   }
 
-  // What was asked lately is marked next: short items are kept until then, so that they are not read and rendered twice.
+  // A small suite's items were read when it was loaded, and what was asked lately is marked next: short items are kept until then, so that
+  // they are not read and rendered twice.
   void remember(std::size_t number, const std::shared_ptr<const Read>& read) const {
     if (read->asked.question.size() > kRememberedBytesMax) return;
     const std::lock_guard lock(mutex_);
