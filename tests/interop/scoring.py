@@ -500,6 +500,9 @@ def cases_of(data, generator):
         harness = Harness("nq_open/nq_open.yaml", data["nq_open"])
         yield from text_cases("nq_open", harness, data["nq_open"], lambda d: alias_answers(d["answer"], generator), {"accuracy": ("remove_whitespace", "exact_match")})
     if "math" in data:
+        minerva = module_of(os.path.join(TASKS, "minerva_math/utils.py"))
+        five_seconds = minerva.timeout  # by the clock on the wall: on a busy machine equal answers would count as wrong
+        minerva.timeout = lambda seconds: five_seconds(seconds=600)
         for name, path, answers in (("hendrycks_math", "hendrycks_math/hendrycks_math_algebra.yaml", math_answers), ("minerva_math", "minerva_math/minerva_math_algebra.yaml", minerva_answers)):
             harness = Harness(path, data["math"], fewshot_config=None, num_fewshot=0)
             boxed = {d["problem"]: module_of(os.path.join(TASKS, "hendrycks_math/utils.py")) for d in data["math"]}
@@ -515,8 +518,9 @@ def cases_of(data, generator):
         score = {"accuracy": ("get-answer", "exact_match")}
         first = lambda d: [next(bbh_answers(d))]
         others = lambda d: list(bbh_answers(d))[1:]
-        # The whole question once for each item, from the authors' two files; the other answers without it.
-        yield from text_cases("bbh_cot", harness, [d | {"text": prompt} for d in examples], first, score, file=subtask + ".jsonl")
+        # The whole question once for each item, from the authors' two files; the other answers without it. In one subtask the harness has
+        # put a newline behind the examples' "step by step." where the authors' file has a space.
+        yield from text_cases("bbh_cot", harness, [d | {"text": prompt} for d in examples], first, score, subtask != "sports_understanding", file=subtask + ".jsonl")
         yield from text_cases("bbh_cot", harness, [d | {"subtask": subtask, "examples": "none"} for d in examples], others, score, False, imported=True)
     if "ifeval" in data:
         import langdetect
