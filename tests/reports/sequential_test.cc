@@ -100,7 +100,7 @@ TEST_CASE("the interval covers the true difference at all times", "[statistics][
   CHECK(nothing.high == Approx(1));
   const auto x = pairs(1, 3000, 0.08, 0.04);
   const Interval narrow = sequential_interval(x, 0.05);
-  CHECK(narrow.high - narrow.low < 0.06);
+  CHECK(narrow.high - narrow.low < 0.04);  // 0.035: 1.4 times the normal interval for a fixed number of pairs
 }
 
 TEST_CASE("asked pair by pair, the rule says what the whole series says", "[statistics][sequential]") {
