@@ -83,6 +83,24 @@ int threads_of(const Options& options) {
 
 void print(const nlohmann::ordered_json& json) { fmt::print("{}\n", json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)); }
 
+// What every way of quantizing is told; then make(settings), with its progress shown.
+template <class Settings, class Make>
+auto carry_out(const Options& options, Settings& settings, std::string_view doing, const char* unit, const Make& make) {
+  Progress progress(std::string(doing), unit);
+  settings.rotation = options.rotation();
+  settings.threads = threads_of(options);
+  settings.program_version = std::string(program_version());
+  settings.progress = [&](std::uint64_t done, std::uint64_t total) { return progress.update(done, total), !interrupted(); };
+  return make(settings).value();
+}
+
+// One line, or all of it as JSON.
+int tell(const Options& options, const QuantizeReport& report) {
+  if (options.json) return print(to_json(report)), 0;
+  fmt::print("{}: {} bytes from {}, {:.4f} bits per weight, {} tensors, {:.2f} s\n", options.out, report.output_bytes, report.input_bytes, report.bits_per_weight, report.tensors.size(), report.seconds);
+  return 0;
+}
+
 // A Hugging Face folder in a format that needs no calibration.
 int quantize_folder(const Options& options, const LinearQuantizer& format) {
   catch_interrupts();
@@ -90,19 +108,9 @@ int quantize_folder(const Options& options, const LinearQuantizer& format) {
   settings.format = format.name;
   settings.group_size = options.group_size;
   settings.importance_matrix = options.importance_matrix;
-  settings.rotation = options.rotation();
-  settings.threads = threads_of(options);
-  settings.program_version = std::string(program_version());
-  QuantizeReport report;
-  {
-    Progress progress("quantizing", "bytes");
-    settings.progress = [&](std::uint64_t done, std::uint64_t total) { return progress.update(done, total), !interrupted(); };
-    report = quantize_checkpoint(options.in, options.out, settings).value();
-  }
+  const QuantizeReport report = carry_out(options, settings, "quantizing", "bytes", [&](const auto& all) { return quantize_checkpoint(options.in, options.out, all); });
   if (format.only_here) fmt::print(stderr, "quantfleet: {} is this program's own format: no other engine loads {}\n", format.name, options.out);
-  if (options.json) print(to_json(report));
-  else fmt::print("{}: {} bytes from {}, {:.4f} bits per weight, {} tensors, {:.2f} s\n", options.out, report.output_bytes, report.input_bytes, report.bits_per_weight, report.tensors.size(), report.seconds);
-  return 0;
+  return tell(options, report);
 }
 
 // A Hugging Face folder whose codes depend on a calibration text.
@@ -117,25 +125,14 @@ int quantize_calibrated(const Options& options) {
   if (options.smoothing > 0 && settings.format.method != CalibratedFormat::Method::kInt8) throw BadResult({Code::kUsage, "--smoothquant is for w8a8-static"});
   const bool exl2 = settings.format.method == CalibratedFormat::Method::kExl2;
   if (exl2 != (options.bits_per_weight > 0)) throw BadResult({Code::kUsage, exl2 ? "--format exl2 needs the bits per weight (--bpw BITS)" : "--bpw is for exl2; --budget-bpw is for GGUF files"});
-  CalibratedReport report;
-  {
-    Progress progress("quantizing", "weights");
-    settings.text = options.text;
-    settings.damping = options.damping;
-    settings.smoothing = options.smoothing;
-    settings.bits_per_weight = options.bits_per_weight;
-    settings.error_feedback = !options.round_to_nearest;
-    settings.search_grid = options.search_grid;
-    settings.rotation = options.rotation();
-    settings.threads = threads_of(options);
-    settings.kernels = options.kernels;
-    settings.program_version = std::string(program_version());
-    settings.progress = [&](std::uint64_t done, std::uint64_t total) {
-      progress.update(done, total);
-      return !interrupted();
-    };
-    report = quantize_checkpoint(options.in, options.out, settings).value();
-  }
+  settings.text = options.text;
+  settings.damping = options.damping;
+  settings.smoothing = options.smoothing;
+  settings.bits_per_weight = options.bits_per_weight;
+  settings.error_feedback = !options.round_to_nearest;
+  settings.search_grid = options.search_grid;
+  settings.kernels = options.kernels;
+  const CalibratedReport report = carry_out(options, settings, "quantizing", "weights", [&](const auto& all) { return quantize_checkpoint(options.in, options.out, all); });
   if (options.json) print(to_json(report, options));
   else
     fmt::print("{}: {} bytes from {}, {:.4f} bits per weight, {} tensors, {} of {} windows of {} tokens, {:.2f} s\n", options.out, report.output_bytes,
@@ -147,25 +144,14 @@ int quantize_calibrated(const Options& options) {
 int quantize_mixed(const Options& options) {
   catch_interrupts();
   if (options.text.path.empty()) throw BadResult({Code::kUsage, "a budget needs a calibration text (--text FILE)"});
-  MixedReport report;
-  {
-    Progress progress("measuring", "tensors");
-    BudgetOptions settings;
-    settings.bits_per_weight = options.budget_bits;
-    settings.file_bytes = options.budget_bytes;
-    settings.text = options.text;
-    settings.probe_windows = options.probe_windows;
-    settings.formats = options.candidates;
-    settings.rotation = options.rotation();
-    settings.threads = threads_of(options);
-    settings.kernels = options.kernels;
-    settings.program_version = std::string(program_version());
-    settings.progress = [&](std::uint64_t done, std::uint64_t total) {
-      progress.update(done, total);
-      return !interrupted();
-    };
-    report = quantize_to_budget(options.in, options.out, settings).value();
-  }
+  BudgetOptions settings;
+  settings.bits_per_weight = options.budget_bits;
+  settings.file_bytes = options.budget_bytes;
+  settings.text = options.text;
+  settings.probe_windows = options.probe_windows;
+  settings.formats = options.candidates;
+  settings.kernels = options.kernels;
+  const MixedReport report = carry_out(options, settings, "measuring", "tensors", [&](const auto& all) { return quantize_to_budget(options.in, options.out, all); });
   if (options.json) {
     nlohmann::ordered_json json = to_json(report.written);
     json["calibration"] = calibration_json(options, report.text.sha256, static_cast<std::int64_t>(report.text.windows.size()), report.text.windows_in_text);
@@ -188,28 +174,10 @@ int quantize_mixed(const Options& options) {
 
 int quantize(const Options& options, std::string_view label) {
   catch_interrupts();
-  QuantizeReport report;
-  {
-    Progress progress(std::string(label), "bytes");
-    QuantizeOptions settings;
-    settings.format = options.format;
-    settings.importance_matrix = options.importance_matrix;
-    settings.rotation = options.rotation();
-    settings.threads = threads_of(options);
-    settings.program_version = std::string(program_version());
-    settings.progress = [&](std::uint64_t done, std::uint64_t total) {
-      progress.update(done, total);
-      return !interrupted();
-    };
-    report = quantize_model(options.in, options.out, settings).value();
-  }
-  if (options.json) {
-    print(to_json(report));
-    return 0;
-  }
-  fmt::print("{}: {} bytes from {}, {:.4f} bits per weight, {} tensors, {:.2f} s\n", options.out, report.output_bytes,
-             report.input_bytes, report.bits_per_weight, report.tensors.size(), report.seconds);
-  return 0;
+  QuantizeOptions settings;
+  settings.format = options.format;
+  settings.importance_matrix = options.importance_matrix;
+  return tell(options, carry_out(options, settings, label, "bytes", [&](const auto& all) { return quantize_model(options.in, options.out, all); }));
 }
 
 void add_common(CLI::App& app, const std::shared_ptr<Options>& options) {
@@ -237,6 +205,7 @@ int convert_adapter(const Options& options) {
 }
 
 int convert(const Options& options) {
+  if (!options.base.empty() && !options.rotate.empty()) throw BadResult({Code::kUsage, "--rotate turns a model; an adapter (--base) goes with the model that it was trained on"});
   if (!options.base.empty()) return convert_adapter(options);
   const std::string format = lower(options.format);
   if (format != "f32" && format != "f16" && format != "bf16") {

@@ -51,12 +51,8 @@ class Quantization {
       });
     ImportanceMatrix importance;
     if (!task_.text.empty()) {
-      ImportanceOptions collecting;
+      auto collecting = over_the_text<ImportanceOptions>();
       collecting.model = task_.model;
-      collecting.text = text();
-      collecting.threads = task_.threads;
-      collecting.kernels = task_.kernels;
-      collecting.progress = progress();
       auto collected = collect_importance(collecting);
       if (!collected) return collected.error();
       importance = std::move(collected->matrix);
@@ -77,37 +73,37 @@ class Quantization {
 
   std::optional<Rotation> rotation() const { return recipe_.rotate ? std::optional<Rotation>(Rotation{recipe_.rotate_seed}) : std::nullopt; }
 
-  // The text's file is named by its hash on every machine.
-  CalibrationTextOptions text() const { return {task_.text, recipe_.context, recipe_.chunks, recipe_.seed}; }
-
-  Result<Made> to_budget() {
-    BudgetOptions options;
-    options.bits_per_weight = recipe_.budget_bpw;
-    options.text = text();
-    options.formats = recipe_.candidates;
+  // What runs the model over the recipe's text. The text's file is named by its hash on every machine.
+  template <class Options>
+  Options over_the_text() const {
+    Options options;
+    options.text = {task_.text, recipe_.context, recipe_.chunks, recipe_.seed};
     options.threads = task_.threads;
     options.kernels = task_.kernels;
     options.progress = progress();
+    return options;
+  }
+
+  Result<Made> to_budget() {
+    auto options = over_the_text<BudgetOptions>();
+    options.bits_per_weight = recipe_.budget_bpw;
+    options.formats = recipe_.candidates;
     const auto made = quantize_to_budget(task_.model, task_.output, options);
     if (!made) return made.error();
     return made_of(made->written);
   }
 
   Result<Made> calibrated(const fs::path& folder) {
-    CalibratedOptions options;
+    auto options = over_the_text<CalibratedOptions>();
     auto format = parse_calibrated_format(work_.format);
     if (!format) return format.error();
     options.format = *format;
-    options.text = text();
     options.damping = recipe_.damping;
     options.search_grid = recipe_.mse;
     options.error_feedback = !recipe_.round_to_nearest;
     options.bits_per_weight = recipe_.bpw;
     options.smoothing = recipe_.smoothquant;
     options.rotation = rotation();
-    options.threads = task_.threads;
-    options.kernels = task_.kernels;
-    options.progress = progress();
     const auto made = quantize_checkpoint(task_.model, folder, options);
     if (!made) return made.error();
     return made_of(*made);

@@ -71,8 +71,11 @@ class AwqLayer {
       const bool makes_scores = matrix.is("attn_q") || matrix.is("attn_k") || matrix.is("attn_qkv");
       if (scales_pay_ && !makes_scores && moments.columns > 0)
         clip_groups(matrix.values, matrix.rows(), moments.second, moments.columns, options(moments.columns), quantization_.gemm(), quantization_.pool());
-      const auto codes = round_matrix(quantization_, matrix);
-      if (Status status = store_codes(quantization_, matrix, codes, scaled, moments); !status) return status;
+      const auto module = quantization_.writer().module_name(*matrix.tensor, matrix.expert);
+      if (!module) return module.error();
+      const auto arrays = pack_codes(quantization_, matrix, *module, round_matrix(quantization_, matrix));
+      if (!arrays) return arrays.error();
+      if (Status status = quantization_.store(matrix, *arrays, matrix.values, scaled, moments); !status) return status;
       matrix.values = {};
     }
     return {};

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+#include <memory>
 
 namespace quantfleet {
 
@@ -17,25 +17,16 @@ constexpr std::int64_t kSampleRows = 128;  // of a matrix, evenly spaced: what o
 std::string name_of(const LayerMatrix& matrix) { return fmt::format("{} {}", matrix.tensor->name, matrix.expert); }
 
 Result<ErrorFeedback> feedback_of(LayerQuantization& quantization, const SubLayer& sub_layer) {
-  const LayerMatrix& first = sub_layer.matrices.front();
   for (const LayerMatrix& matrix : sub_layer.matrices)
     if (matrix.rows() % 32 != 0 || matrix.columns() % 32 != 0)
       return Error{Code::kBadShape, fmt::format("tensor {}: {} outputs and {} inputs; EXL2 has multiples of 32", matrix.tensor->name, matrix.rows(), matrix.columns())};
-  const std::int64_t K = first.columns();
-  std::vector<float> equal;  // inputs of an expert that no token met: all alike
-  if (sub_layer.moments.columns == 0) {
-    equal.resize(static_cast<std::size_t>(K * K));
-    for (std::int64_t k = 0; k < K; ++k) equal[static_cast<std::size_t>(k * K + k)] = 1;
-  }
-  auto feedback = ErrorFeedback::create(equal.empty() ? std::span<const float>(sub_layer.moments.second) : equal, K, true, quantization.options().damping, quantization.gemm());
-  if (!feedback) return at("tensor " + first.tensor->name, feedback.error());
-  return feedback;
+  return quantization.feedback_of(sub_layer, true);
 }
 
 }  // namespace
 
 Status Exl2Plan::measure_layer(LayerQuantization& quantization, int layer) {
-  const auto measure = [&](SubLayer& sub_layer) -> Status {
+  return quantization.visit(layer, false, [&](SubLayer& sub_layer) -> Status {
     const auto feedback = feedback_of(quantization, sub_layer);
     if (!feedback) return feedback.error();
     for (const LayerMatrix& matrix : sub_layer.matrices) {
@@ -60,10 +51,7 @@ Status Exl2Plan::measure_layer(LayerQuantization& quantization, int layer) {
       if (Status status = quantization.measured(matrix.values.size()); !status) return status;
     }
     return {};
-  };
-  for (const ProductInput input : kAllLayerInputs)
-    if (Status status = quantization.visit(layer, input, false, measure); !status) return status;
-  return {};
+  });
 }
 
 Status Exl2Plan::choose(double bits_per_weight) {
@@ -76,27 +64,17 @@ Status Exl2Plan::choose(double bits_per_weight) {
 }
 
 Status Exl2Plan::quantize_layer(LayerQuantization& quantization, int layer) const {
-  const auto quantize = [&](SubLayer& sub_layer) -> Status {
-    const auto feedback = feedback_of(quantization, sub_layer);
-    if (!feedback) return feedback.error();
-    for (LayerMatrix& matrix : sub_layer.matrices) {
-      const std::vector<float> original = matrix.values;
+  return quantization.quantize_in_order(layer, [&](const SubLayer& sub_layer) -> Result<LayerQuantization::MatrixQuantizer> {
+    auto made = feedback_of(quantization, sub_layer);
+    if (!made) return made.error();
+    const auto feedback = std::make_shared<const ErrorFeedback>(std::move(*made));
+    return [this, &quantization, feedback](LayerMatrix& matrix, const std::string& module) -> Result<std::vector<huggingface::StoredArray>> {
       const Exl2Option& option = exl2_options()[chosen_[places_.at(name_of(matrix))]];
       const huggingface::Exl2Codes codes = quantize_exl2(matrix.values, matrix.rows(), *feedback, option, quantization.gemm(), quantization.pool());
-      for (const float maximum : codes.maxima)
-        if (!std::isfinite(maximum)) return Error{Code::kBadValue, fmt::format("tensor {}: its weights are too large for scales of binary16", matrix.tensor->name)};
-      auto module = quantization.writer().module_name(*matrix.tensor, matrix.expert);
-      if (!module) return module.error();
-      const auto arrays = huggingface::pack_exl2(*module, codes);
-      if (!arrays) return arrays.error();
-      if (Status status = quantization.store(matrix, *arrays, matrix.values, original, sub_layer.moments); !status) return status;
-      if (Status status = quantization.replace(matrix, matrix.values); !status) return status;
-    }
-    return {};
-  };
-  for (const ProductInput input : kAllLayerInputs)
-    if (Status status = quantization.visit(layer, input, true, quantize); !status) return status;
-  return {};
+      if (Status status = check_scales(matrix, codes.maxima); !status) return status.error();
+      return huggingface::pack_exl2(module, codes);
+    };
+  });
 }
 
 }  // namespace quantfleet

@@ -1,33 +1,28 @@
 // GPTQ of a layer, sub-layer by sub-layer: what reads the same input is quantized together, what follows sees it quantized.
 #include "backends/calibration/grouped_codes.h"
-#include "backends/quantizers/gptq.h"
+
+#include <memory>
 
 namespace quantfleet {
 
 Status quantize_layer_gptq(LayerQuantization& quantization, int layer) {
-  const CalibratedOptions& options = quantization.options();
-  const CalibratedFormat& format = options.format;
-  const auto quantize = [&](SubLayer& sub_layer) -> Status {
+  return quantization.quantize_in_order(layer, [&](const SubLayer& sub_layer) -> Result<LayerQuantization::MatrixQuantizer> {
+    const CalibratedOptions& options = quantization.options();
+    const CalibratedFormat& format = options.format;
     const InputMoments& moments = sub_layer.moments;
-    const std::string& first = sub_layer.matrices.front().tensor->name;
-    std::optional<GptqSolver> solver;
-    if (Status status = check_groups(sub_layer.matrices.front(), format); !status) return status;
+    const LayerMatrix& first = sub_layer.matrices.front();
+    if (Status status = check_groups(first, format); !status) return status.error();
+    std::shared_ptr<const GptqSolver> solver;
     if (options.error_feedback && moments.columns > 0) {  // an expert that no token met is rounded
       auto made = GptqSolver::create(moments.second, moments.columns, {format.bits, format.group_size, format.symmetric, format.act_order, options.damping, options.search_grid}, quantization.gemm());
-      if (!made) return at("tensor " + first, made.error());
-      solver = std::move(*made);
+      if (!made) return at("tensor " + first.tensor->name, made.error());
+      solver = std::make_shared<const GptqSolver>(std::move(*made));
     }
-    for (LayerMatrix& matrix : sub_layer.matrices) {
-      const std::vector<float> original = matrix.values;
+    return [&quantization, solver](LayerMatrix& matrix, const std::string& module) {
       const auto codes = solver ? solver->quantize(matrix.values, matrix.rows(), quantization.gemm(), quantization.pool()) : round_matrix(quantization, matrix);
-      if (Status status = store_codes(quantization, matrix, codes, original, moments); !status) return status;
-      if (Status status = quantization.replace(matrix, matrix.values); !status) return status;
-    }
-    return {};
-  };
-  for (const ProductInput input : kAllLayerInputs)
-    if (Status status = quantization.visit(layer, input, true, quantize); !status) return status;
-  return {};
+      return pack_codes(quantization, matrix, module, codes);
+    };
+  });
 }
 
 }  // namespace quantfleet

@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 namespace quantfleet {
 
 Status check_groups(const LayerMatrix& matrix, const CalibratedFormat& format) {
@@ -19,15 +17,10 @@ huggingface::GroupedCodes round_matrix(LayerQuantization& quantization, LayerMat
   return round_groups(matrix.values, matrix.rows(), matrix.columns(), format.bits, group, format.symmetric, quantization.pool(), quantization.options().search_grid);
 }
 
-Status store_codes(LayerQuantization& quantization, const LayerMatrix& matrix, const huggingface::GroupedCodes& codes, std::span<const float> original, const InputMoments& moments) {
-  for (const float scale : codes.scales)
-    if (!std::isfinite(scale)) return Error{Code::kBadValue, fmt::format("tensor {}: its weights are too large for scales of binary16", matrix.tensor->name)};
-  auto module = quantization.writer().module_name(*matrix.tensor, matrix.expert);
-  if (!module) return module.error();
-  const bool awq = quantization.options().format.method == CalibratedFormat::Method::kAwq;
-  auto arrays = awq ? huggingface::pack_awq(*module, codes) : huggingface::pack_gptq(*module, codes, false);
-  if (!arrays) return arrays.error();
-  return quantization.store(matrix, *arrays, matrix.values, original, moments);
+Result<std::vector<huggingface::StoredArray>> pack_codes(const LayerQuantization& quantization, const LayerMatrix& matrix, const std::string& module, const huggingface::GroupedCodes& codes) {
+  if (Status status = check_scales(matrix, codes.scales); !status) return status.error();
+  if (quantization.options().format.method == CalibratedFormat::Method::kAwq) return huggingface::pack_awq(module, codes);
+  return huggingface::pack_gptq(module, codes, false);
 }
 
 }  // namespace quantfleet

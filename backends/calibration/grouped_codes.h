@@ -1,4 +1,4 @@
-// Matrices of GPTQ and AWQ: codes under group scales, rounded, checked and packed as the format has them.
+// Matrices of GPTQ and AWQ: codes under group scales, rounded and packed as the format has them.
 #pragma once
 
 #include "backends/calibration/layer_quantization.h"
@@ -11,7 +11,7 @@ namespace quantfleet {
 Status check_groups(const LayerMatrix& matrix, const CalibratedFormat& format);
 // Round to nearest; the values become those of the codes.
 huggingface::GroupedCodes round_matrix(LayerQuantization& quantization, LayerMatrix& matrix);
-// original: what matrix.values stand for.
-Status store_codes(LayerQuantization& quantization, const LayerMatrix& matrix, const huggingface::GroupedCodes& codes, std::span<const float> original, const InputMoments& moments);
+// The arrays of a module in the method's packing. Error: kBadValue where a scale is beyond binary16.
+Result<std::vector<huggingface::StoredArray>> pack_codes(const LayerQuantization& quantization, const LayerMatrix& matrix, const std::string& module, const huggingface::GroupedCodes& codes);
 
 }  // namespace quantfleet

@@ -1,7 +1,5 @@
 #include "backends/calibration/layer_quantization.h"
 
-#include "backends/quantizers/gptq.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -102,6 +100,51 @@ Status LayerQuantization::visit(int layer, ProductInput input, bool quantized, c
     }
   }
   return {};
+}
+
+Status LayerQuantization::visit(int layer, bool quantized, const std::function<Status(SubLayer&)>& body) {
+  for (const ProductInput input : kAllLayerInputs)
+    if (Status status = visit(layer, input, quantized, body); !status) return status;
+  return {};
+}
+
+Status LayerQuantization::quantize_in_order(int layer, const std::function<Result<MatrixQuantizer>(const SubLayer&)>& prepare) {
+  return visit(layer, true, [&](SubLayer& sub_layer) -> Status {
+    const auto quantize = prepare(sub_layer);
+    if (!quantize) return quantize.error();
+    for (LayerMatrix& matrix : sub_layer.matrices) {
+      const std::vector<float> original = matrix.values;
+      const auto module = writer_->module_name(*matrix.tensor, matrix.expert);
+      if (!module) return module.error();
+      const auto arrays = (*quantize)(matrix, *module);
+      if (!arrays) return arrays.error();
+      if (Status status = store(matrix, *arrays, matrix.values, original, sub_layer.moments); !status) return status;
+      if (Status status = replace(matrix, matrix.values); !status) return status;
+    }
+    return {};
+  });
+}
+
+Result<ErrorFeedback> LayerQuantization::feedback_of(const SubLayer& sub_layer, bool by_importance) {
+  const LayerMatrix& first = sub_layer.matrices.front();
+  const std::int64_t K = first.columns();
+  const InputMoments& moments = sub_layer.moments;
+  std::vector<float> diagonal;
+  if (moments.columns == 0 || !options_.error_feedback) {
+    diagonal.resize(static_cast<std::size_t>(K * K));
+    for (std::int64_t k = 0; k < K; ++k) {
+      const auto at = static_cast<std::size_t>(k * K + k);
+      diagonal[at] = moments.columns == 0 ? 1.0f : moments.second[at];
+    }
+  }
+  auto feedback = ErrorFeedback::create(diagonal.empty() ? std::span<const float>(moments.second) : diagonal, K, by_importance, options_.damping, gemm_);
+  if (!feedback) return at("tensor " + first.tensor->name, feedback.error());
+  return feedback;
+}
+
+Status check_scales(const LayerMatrix& matrix, std::span<const float> scales) {
+  if (std::ranges::all_of(scales, [](float scale) { return std::isfinite(scale); })) return {};
+  return Error{Code::kBadValue, fmt::format("tensor {}: its weights are too large for scales of binary16", matrix.tensor->name)};
 }
 
 Status LayerQuantization::store(const LayerMatrix& matrix, std::span<const huggingface::StoredArray> arrays, std::span<const float> values, std::span<const float> original,

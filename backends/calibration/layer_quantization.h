@@ -9,6 +9,7 @@
 #include "backends/calibration/replaced_tensors.h"
 #include "backends/huggingface/checkpoint_writer.h"
 #include "backends/quantizers/exl2.h"
+#include "backends/quantizers/gptq.h"
 
 #include <functional>
 #include <map>
@@ -51,8 +52,17 @@ class LayerQuantization {
   // The sub-layers that multiply `input`, one, or one for each expert (several at a time: their moments share 1 GiB); none where the layer has no
   // such product. quantized: inputs are those behind what was replaced so far.
   Status visit(int layer, ProductInput input, bool quantized, const std::function<Status(SubLayer&)>& body);
+  // The same, all inputs in the order of the forward pass.
+  Status visit(int layer, bool quantized, const std::function<Status(SubLayer&)>& body);
   // The same, experts `first` .. first + count - 1.
   Result<std::vector<SubLayer>> observe(int layer, ProductInput input, std::int64_t first, std::int64_t count, bool quantized);
+
+  // Quantizes one matrix of a sub-layer: its values become those of the codes that are returned, packed for the module of that name.
+  using MatrixQuantizer = std::function<Result<std::vector<huggingface::StoredArray>>(LayerMatrix&, const std::string& module)>;
+  // Each sub-layer of a layer by what `prepare` makes of it, behind the quantized ones before it.
+  Status quantize_in_order(int layer, const std::function<Result<MatrixQuantizer>(const SubLayer&)>& prepare);
+  // Of a sub-layer's input. Nothing is passed on where no token met it, or with --round-to-nearest. Errors: those of ErrorFeedback, with the tensor.
+  Result<ErrorFeedback> feedback_of(const SubLayer& sub_layer, bool by_importance);
 
   // Progress of measuring; kInterrupted.
   Status measured(std::size_t weights);
@@ -103,6 +113,9 @@ class LayerQuantization {
 // In the order of the forward pass.
 inline constexpr ProductInput kAllLayerInputs[] = {ProductInput::kQkv,          ProductInput::kAttentionOutput, ProductInput::kGateUp,       ProductInput::kDown,
                                                    ProductInput::kExpertGateUp, ProductInput::kExpertDown,      ProductInput::kSharedGateUp, ProductInput::kSharedDown};
+// Error: kBadValue where a scale is beyond binary16.
+Status check_scales(const LayerMatrix& matrix, std::span<const float> scales);
+
 inline bool is_of_experts(ProductInput input) { return input == ProductInput::kExpertGateUp || input == ProductInput::kExpertDown; }
 
 Status quantize_layer_gptq(LayerQuantization& quantization, int layer);  // gptq_layer.cc

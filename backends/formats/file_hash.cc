@@ -1,6 +1,8 @@
 // SHA-256 by OpenSSL (FIPS 180-4).
 #include "backends/formats/file_hash.h"
 
+#include "backends/formats/file_error.h"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/evp.h>
@@ -10,7 +12,6 @@
 #include <cstring>
 #include <memory>
 #include <new>
-#include <system_error>
 #include <vector>
 
 namespace quantfleet {
@@ -38,18 +39,11 @@ class Sha256 {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
 };
 
-Error system_error(const std::filesystem::path& path, std::string_view doing, int error) {
-  const Code code = error == ENOENT || error == ENOTDIR  ? Code::kNotFound
-                    : error == EACCES || error == EPERM ? Code::kPermission
-                                                        : Code::kIo;
-  return Error{code, fmt::format("{}: {} failed: {}", path.string(), doing, std::generic_category().message(error))};
-}
-
 }  // namespace
 
 Result<std::string> sha256_of_file(const std::filesystem::path& path) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return system_error(path, "opening", errno);
+  if (file < 0) return file_error(path, "opening", errno);
   Sha256 hash;
   std::vector<std::byte> buffer(1 << 20);
   for (;;) {
@@ -58,7 +52,7 @@ Result<std::string> sha256_of_file(const std::filesystem::path& path) {
     if (count < 0) {
       const int error = errno;
       ::close(file);
-      return system_error(path, "reading", error);
+      return file_error(path, "reading", error);
     }
     if (count == 0) break;
     hash.add(buffer.data(), static_cast<std::size_t>(count));

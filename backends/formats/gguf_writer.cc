@@ -1,6 +1,7 @@
 // The GGUF writer: temporary file beside the target, space reserved first, sync, rename. A full disk is found before hours
 // of work where the file system can reserve, and nothing half-written carries the target's name.
 #include "backends/formats/gguf.h"
+#include "backends/formats/output_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -12,23 +13,12 @@
 #include <cstring>
 #include <limits>
 #include <set>
-#include <system_error>
 
 namespace quantfleet {
 
 namespace {
 
 using Type = GgufValue::Type;
-constexpr std::size_t kBufferBytes = 1 << 20;
-
-Error system_error(const std::filesystem::path& path, std::string_view doing, int error) {
-  const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-  const Code code = full                                  ? Code::kDiskFull
-                    : error == ENOENT || error == ENOTDIR ? Code::kNotFound
-                    : error == EACCES || error == EPERM || error == EROFS ? Code::kPermission
-                                                                          : Code::kIo;
-  return Error{code, fmt::format("{}: {} failed: {}", path.string(), doing, std::generic_category().message(error))};
-}
 
 template <class T>
 void append(std::string& out, T value) {
@@ -183,52 +173,46 @@ Result<Layout> lay_out(const std::vector<std::pair<std::string, GgufValue>>& met
 class FileWriter final : public GgufWriter {
  public:
   FileWriter(std::filesystem::path path, Layout layout, std::vector<std::string> names)
-      : path_(std::move(path)), layout_(std::move(layout)), names_(std::move(names)) {
-    buffer_.reserve(kBufferBytes);
-  }
+      : file_(std::move(path)), layout_(std::move(layout)), names_(std::move(names)) {}
 
   ~FileWriter() override {
-    if (file_ >= 0) ::close(file_);
     if (!temporary_.empty()) ::unlink(temporary_.c_str());
   }
 
   Status begin() {
-    std::string name = path_.string() + ".XXXXXX.tmp";
-    file_ = ::mkostemps(name.data(), 4, O_CLOEXEC);
-    if (file_ < 0) return system_error(path_, "creating a temporary file beside it", errno);
+    std::string name = file_.path().string() + ".XXXXXX.tmp";
+    if (Status status = file_.take(::mkostemps(name.data(), 4, O_CLOEXEC), "creating a temporary file beside it"); !status) return status;
     temporary_ = name;
     const mode_t mask = ::umask(0);
     ::umask(mask);
-    ::fchmod(file_, 0666 & ~mask);
+    ::fchmod(file_.descriptor(), 0666 & ~mask);
     // Where the file system cannot reserve space, a full disk shows itself while writing.
-    if (::fallocate(file_, 0, 0, static_cast<off_t>(layout_.total_bytes)) != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
-      return system_error(path_, fmt::format("reserving {} bytes", layout_.total_bytes), errno);
-    return put(layout_.header.data(), layout_.header.size());
+    if (::fallocate(file_.descriptor(), 0, 0, static_cast<off_t>(layout_.total_bytes)) != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+      return file_.failed(fmt::format("reserving {} bytes", layout_.total_bytes));
+    return file_.put(layout_.header.data(), layout_.header.size());
   }
 
   Status write(std::span<const std::byte> bytes) override {
     if (bytes.empty()) return {};
     if (tensor_ >= layout_.size_bytes.size() || bytes.size() > layout_.size_bytes[tensor_] - written_)
-      return Error{Code::kBadShape, fmt::format("{}: {} bytes are more than tensor {} has left", path_.string(), bytes.size(),
+      return Error{Code::kBadShape, fmt::format("{}: {} bytes are more than tensor {} has left", file_.path().string(), bytes.size(),
                                                 tensor_ < names_.size() ? names_[tensor_] : "(none)")};
-    if (Status status = put(bytes.data(), bytes.size()); !status) return status;
+    if (Status status = file_.put(bytes.data(), bytes.size()); !status) return status;
     written_ += bytes.size();
     if (written_ < layout_.size_bytes[tensor_]) return {};
     const std::string zeros(padded(written_, layout_.alignment) - written_, '\0');
     ++tensor_;
     written_ = 0;
-    return put(zeros.data(), zeros.size());
+    return file_.put(zeros.data(), zeros.size());
   }
 
   Status finish() override {
     if (tensor_ != layout_.size_bytes.size())
-      return Error{Code::kBadShape, fmt::format("{}: tensor {} was not written completely", path_.string(), names_[tensor_])};
-    if (Status status = flush(); !status) return status;
-    if (::fsync(file_) != 0) return system_error(path_, "syncing", errno);
-    if (::close(std::exchange(file_, -1)) != 0) return system_error(path_, "closing", errno);
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) return system_error(path_, "renaming the finished file", errno);
+      return Error{Code::kBadShape, fmt::format("{}: tensor {} was not written completely", file_.path().string(), names_[tensor_])};
+    if (Status status = file_.finish(); !status) return status;
+    if (::rename(temporary_.c_str(), file_.path().c_str()) != 0) return file_.failed("renaming the finished file");
     temporary_.clear();
-    const std::filesystem::path parent = path_.has_parent_path() ? path_.parent_path() : ".";
+    const std::filesystem::path parent = file_.path().has_parent_path() ? file_.path().parent_path() : ".";
     if (const int directory = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); directory >= 0) {
       ::fsync(directory);  // makes the rename durable; not every file system can
       ::close(directory);
@@ -237,40 +221,12 @@ class FileWriter final : public GgufWriter {
   }
 
  private:
-  Status put(const void* data, std::size_t size) {
-    if (buffer_.size() + size > kBufferBytes)
-      if (Status status = flush(); !status) return status;
-    if (size > kBufferBytes) return write_out(static_cast<const char*>(data), size);
-    buffer_.append(static_cast<const char*>(data), size);
-    return {};
-  }
-
-  Status flush() {
-    Status status = write_out(buffer_.data(), buffer_.size());
-    buffer_.clear();
-    return status;
-  }
-
-  Status write_out(const char* data, std::size_t size) {
-    while (size > 0) {
-      const ssize_t count = ::write(file_, data, size);
-      if (count < 0 && errno == EINTR) continue;
-      if (count <= 0) return system_error(path_, "writing", count < 0 ? errno : EIO);
-      data += count;
-      size -= static_cast<std::size_t>(count);
-    }
-    ::sync_file_range(file_, 0, 0, SYNC_FILE_RANGE_WRITE);  // the disk begins now, not at the sync; failure changes only the speed
-    return {};
-  }
-
-  std::filesystem::path path_;
+  OutputFile file_;
   std::string temporary_;
   Layout layout_;
   std::vector<std::string> names_;
-  std::string buffer_;
   std::size_t tensor_ = 0;
   std::uint64_t written_ = 0;
-  int file_ = -1;
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "backends/formats/mapped_file.h"
 
+#include "backends/formats/file_error.h"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -8,28 +10,17 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <system_error>
 
 namespace quantfleet {
-namespace {
-
-Error system_error(const std::filesystem::path& path, std::string_view doing, int error) {
-  const Code code = error == ENOENT || error == ENOTDIR ? Code::kNotFound
-                    : error == EACCES || error == EPERM ? Code::kPermission
-                                                        : Code::kIo;
-  return Error{code, fmt::format("{}: {} failed: {}", path.string(), doing, std::generic_category().message(error))};
-}
-
-}  // namespace
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path, std::string_view expected) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return system_error(path, "opening", errno);
+  if (file < 0) return file_error(path, "opening", errno);
   struct stat status {};
   if (::fstat(file, &status) != 0) {
     const int error = errno;
     ::close(file);
-    return system_error(path, "reading its size", error);
+    return file_error(path, "reading its size", error);
   }
   if (!S_ISREG(status.st_mode)) {
     ::close(file);
@@ -40,7 +31,7 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path, std::stri
     void* address = ::mmap(nullptr, static_cast<std::size_t>(status.st_size), PROT_READ, MAP_PRIVATE, file, 0);
     const int error = errno;
     ::close(file);
-    if (address == MAP_FAILED) return system_error(path, "mapping", error);
+    if (address == MAP_FAILED) return file_error(path, "mapping", error);
     mapping.bytes_ = {static_cast<const std::byte*>(address), static_cast<std::size_t>(status.st_size)};
   } else {
     ::close(file);

@@ -12,8 +12,23 @@
 namespace quantfleet {
 
 namespace {
+
 constexpr std::int64_t kBlock = 128;  // columns between two updates of all that follow
+
+// move(copy of a row, row) for every row [K].
+template <class Move>
+void for_each_row(std::span<float> weights, std::int64_t rows, std::int64_t K, ThreadPool& pool, const Move& move) {
+  pool.parallel_for(rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
+    std::vector<float> copy(static_cast<std::size_t>(K));
+    for (std::int64_t row = begin; row < end; ++row) {
+      float* w = &weights[static_cast<std::size_t>(row * K)];
+      std::copy(w, w + K, copy.begin());
+      move(copy.data(), w);
+    }
+  });
 }
+
+}  // namespace
 
 Result<ErrorFeedback> ErrorFeedback::create(std::span<const float> hessian, std::int64_t columns, bool by_importance, double damping, GemmF32& gemm) {
   ErrorFeedback feedback;
@@ -47,29 +62,14 @@ Result<ErrorFeedback> ErrorFeedback::create(std::span<const float> hessian, std:
 }
 
 void ErrorFeedback::reorder(std::span<float> weights, std::int64_t rows, ThreadPool& pool) const {
-  const std::int64_t K = columns();
-  pool.parallel_for(rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
-    std::vector<float> copy(static_cast<std::size_t>(K));
-    for (std::int64_t row = begin; row < end; ++row) {
-      float* w = &weights[static_cast<std::size_t>(row * K)];
-      std::copy(w, w + K, copy.begin());
-      for (std::int64_t i = 0; i < K; ++i) {
-        const auto column = static_cast<std::size_t>(order[static_cast<std::size_t>(i)]);
-        w[i] = dead[column] ? 0.0f : copy[column];
-      }
-    }
+  for_each_row(weights, rows, columns(), pool, [&](const float* in_place, float* ordered) {
+    for (std::size_t i = 0; i < order.size(); ++i) ordered[i] = dead[static_cast<std::size_t>(order[i])] ? 0.0f : in_place[order[i]];
   });
 }
 
 void ErrorFeedback::restore(std::span<float> weights, std::int64_t rows, ThreadPool& pool) const {
-  const std::int64_t K = columns();
-  pool.parallel_for(rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
-    std::vector<float> copy(static_cast<std::size_t>(K));
-    for (std::int64_t row = begin; row < end; ++row) {
-      float* w = &weights[static_cast<std::size_t>(row * K)];
-      std::copy(w, w + K, copy.begin());
-      for (std::int64_t i = 0; i < K; ++i) w[order[static_cast<std::size_t>(i)]] = copy[static_cast<std::size_t>(i)];
-    }
+  for_each_row(weights, rows, columns(), pool, [&](const float* ordered, float* in_place) {
+    for (std::size_t i = 0; i < order.size(); ++i) in_place[order[i]] = ordered[i];
   });
 }
 

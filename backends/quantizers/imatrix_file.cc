@@ -1,6 +1,7 @@
 #include "backends/quantizers/imatrix_file.h"
 
 #include "backends/formats/catalog.h"
+#include "backends/formats/file_error.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -10,7 +11,6 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
-#include <system_error>
 
 namespace quantfleet {
 
@@ -163,14 +163,6 @@ void append(std::string& out, T value) {
   out.append(reinterpret_cast<const char*>(&value), sizeof value);
 }
 
-Error system_error(const std::filesystem::path& path, std::string_view doing, int error) {
-  const Code code = error == ENOSPC || error == EDQUOT ? Code::kDiskFull
-                    : error == ENOENT                  ? Code::kNotFound
-                    : error == EACCES                  ? Code::kPermission
-                                                       : Code::kIo;
-  return Error{code, fmt::format("{}: {} failed: {}", path.string(), doing, std::generic_category().message(error))};
-}
-
 }  // namespace
 
 Result<ImportanceMatrix> parse_importance_matrix(std::span<const std::byte> bytes, std::string_view place) {
@@ -185,13 +177,13 @@ Result<ImportanceMatrix> parse_importance_matrix(std::span<const std::byte> byte
 Result<ImportanceMatrix> read_importance_matrix(const std::filesystem::path& path) {
   std::error_code error;
   const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) return system_error(path, "opening", error.value());
+  if (error) return file_error(path, "opening", error.value());
   if (size > std::uintmax_t{1} << 32)
     return Error{Code::kTooLarge, fmt::format("{}: {} bytes are too many for an importance matrix", path.string(), size)};
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (!file) return system_error(path, "opening", errno);
+  if (!file) return file_error(path, "opening", errno);
   std::vector<std::byte> bytes(size);
-  if (std::fread(bytes.data(), 1, bytes.size(), file.get()) != bytes.size()) return system_error(path, "reading", EIO);
+  if (std::fread(bytes.data(), 1, bytes.size(), file.get()) != bytes.size()) return file_error(path, "reading", EIO);
   return parse_importance_matrix(bytes, path.string());
 }
 
@@ -213,14 +205,14 @@ Status write_importance_matrix(const std::filesystem::path& path, const Importan
 
   const std::string temporary = fmt::format("{}.{}.tmp", path.string(), ::getpid());
   std::FILE* file = std::fopen(temporary.c_str(), "wb");
-  if (!file) return system_error(path, "creating a temporary file beside it", errno);
+  if (!file) return file_error(path, "creating a temporary file beside it", errno);
   bool written = std::fwrite(out.data(), 1, out.size(), file) == out.size() && std::fflush(file) == 0 && ::fsync(::fileno(file)) == 0;
   int error = errno;
   if (std::fclose(file) != 0 && written) written = false, error = errno;
   if (written && std::rename(temporary.c_str(), path.c_str()) != 0) written = false, error = errno;
   if (written) return {};
   std::remove(temporary.c_str());
-  return system_error(path, "writing", error);
+  return file_error(path, "writing", error);
 }
 
 Status check_importance_of(const ImportanceMatrix& matrix, const GgufFile& model) {
