@@ -152,7 +152,7 @@ Result<std::vector<StoredArray>> quantize_llm_int8(const LinearInput& weight, st
       float largest = 0;
       for (std::int64_t k = 0; k < weight.columns; ++k) largest = std::max(largest, std::fabs(row[k]));
       absmax[static_cast<std::size_t>(n)] = largest;
-      const float inverse = largest > 1e-36f ? 127.0f / largest : 0.0f;
+      const float inverse = largest > 1e-36f ? 127.0f * (1.0f / largest) : 0.0f;  // both rounded, as torch's 127 / absmax
       for (std::int64_t k = 0; k < weight.columns; ++k) codes[static_cast<std::size_t>(n * weight.columns + k)] = static_cast<std::int8_t>(__builtin_rintf(row[k] * inverse));
     }
   });

@@ -92,8 +92,7 @@ FORMATS = {
     "w4a16": lambda w: compressed(w, 4, "group", True), "w4a16-asym": lambda w: compressed(w, 4, "group", False), "w8a8": lambda w: compressed(w, 8, "channel", True),
 }
 GROUPED = ("hqq", "w4a16")
-# Sums in another order; of LLM.int8 the factor, which torch takes as 127 (1 / absmax), the package's CUDA kernel and we as 127 / absmax.
-INEXACT = ("bnb-nf4-dq", "hqq", "bnb-int8")
+INEXACT = ("bnb-nf4-dq", "hqq")  # sums in another order
 
 
 def bytes_of(array):

@@ -132,6 +132,16 @@ TEST_CASE("arrays equal those of bitsandbytes, compressed-tensors, torch and hqq
   CHECK(compared >= 40);
 }
 
+TEST_CASE("LLM.int8 rounds the inverse of the largest magnitude before it multiplies, as torch does", "[quantizers][folders]") {
+  std::vector<float> row(32, 0.0f);
+  row[0] = 0x1.01f424p+1f;  // 127 / row[0] is another number, with which the others would be 2, 3 and 5
+  row[1] = 0x1.44fb24p-5f, row[2] = 0x1.c6f93p-5f, row[3] = 0x1.657aa6p-4f;
+  ThreadPool pool(1);
+  const auto arrays = find_linear_quantizer("bnb-int8")->quantize({"m", 1, 32, row, {}}, 64, pool).value();
+  const std::vector<int> expected = {127, 3, 4, 6, 0};
+  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(static_cast<int>(arrays[0].bytes[i]) == expected[i]);
+}
+
 TEST_CASE("hqq's own arrays decode to the values that hqq gives", "[quantizers][folders]") {
   const auto golden = SafetensorsFile::open(test::source_dir() / "tests/golden/quantizers.safetensors").value();
   std::map<std::string, const SafetensorsArray*> arrays;
