@@ -225,7 +225,8 @@ TEST_CASE("imatrix writes what quantize reads, and says what it was made of", "[
 
 TEST_CASE("quantize with a calibration text writes folders and mixes, and says what it was made of", "[cli][calibration]") {
   write("calibration.txt", std::string(500, 'x') + " the text " + std::string(300, 'y'));
-  const std::string in = "quantize " + (folder() / "tiny.gguf") + " ", text = " --text " + (folder() / "calibration.txt") + " --context 64 --json";
+  REQUIRE(std::system((kBin + "make_random_model " + (folder() / "small.gguf") + " --format F16 --width 128 --layers 1 --feed-forward 128 --heads 4 --kv-heads 2 --vocabulary 300 --context 96").c_str()) == 0);
+  const std::string in = "quantize " + (folder() / "small.gguf") + " ", text = " --text " + (folder() / "calibration.txt") + " --context 64 --json";
   struct Case {
     std::string format, more, read_as;
   };
@@ -248,7 +249,7 @@ TEST_CASE("quantize with a calibration text writes folders and mixes, and says w
     REQUIRE(read.code == 0);
     CHECK(nlohmann::json::parse(read.out)["format"].get<std::string>().starts_with(read_as));
   }
-  const Outcome mixed = run(in + (folder() / "mixed.gguf") + " --budget-bpw 5 --candidates Q3_K,Q4_K,Q8_0" + text);
+  const Outcome mixed = run(in + (folder() / "mixed.gguf") + " --budget-bpw 5 --candidates Q4_0,Q5_0,Q8_0" + text);
   CAPTURE(mixed.error);
   REQUIRE(mixed.code == 0);
   const auto json = nlohmann::json::parse(mixed.out);
@@ -263,7 +264,7 @@ TEST_CASE("quantize with a calibration text writes folders and mixes, and says w
                                             std::pair("--format GPTQ-4bit --smoothquant 0.5" + text, "--smoothquant is for w8a8-static"),
                                             std::pair("--format exl2" + text, "--format exl2 needs the bits per weight"),
                                             std::pair("--format GPTQ-5bit" + text, "no format is called GPTQ-5bit"),
-                                            std::pair("--format GPTQ-4bit-g96" + text, "256 inputs do not divide into groups of 96")}) {
+                                            std::pair("--format GPTQ-4bit-g96" + text, "128 inputs do not divide into groups of 96")}) {
     const Outcome refused = run(in + (folder() / "refused") + " " + arguments);
     CAPTURE(refused.error);
     CHECK(refused.code == 2);
@@ -272,9 +273,29 @@ TEST_CASE("quantize with a calibration text writes folders and mixes, and says w
   }
 }
 
+TEST_CASE("convert --rotate writes the model turned, which answers as before", "[cli][rotation]") {
+  write("turned.txt", std::string(40, 'a') + " the river and the mill; 12 boats wait (there) " + std::string(50, 'q'));
+  const std::string tiny = folder() / "tiny.gguf", turned = folder() / "turned.gguf", other = folder() / "other.gguf";
+  REQUIRE(run("convert " + tiny + " " + other + " --format f32").code == 0);
+  const Outcome made = run("convert " + tiny + " " + turned + " --format f32 --rotate hadamard --rotate-seed 5 --json");
+  CAPTURE(made.error);
+  REQUIRE(made.code == 0);
+  CHECK(nlohmann::json::parse(made.out)["tensors"].size() == 2 * 9 + 3);
+  CHECK(contents(turned) != contents(other));
+  CHECK(run("inspect " + turned).out.find("hadamard, seed 5") != std::string::npos);
+  const Outcome compared = run("perplexity " + turned + " --reference " + tiny + " --text " + (folder() / "turned.txt") + " --context 64 --json");
+  CAPTURE(compared.error);
+  REQUIRE(compared.code == 0);
+  const auto json = nlohmann::json::parse(compared.out);
+  CHECK(json["mean_kl_divergence"].get<double>() < 1e-9);
+  CHECK(json["top1_agreement"] == 1);
+  CHECK(run("convert " + tiny + " " + other + " --format f32 --rotate fourier").code == 2);
+}
+
 TEST_CASE("formats measures one model in the formats asked for, and says which it cannot be stored in", "[cli]") {
-  const std::string command = "formats " + (folder() / "tiny.gguf") + " --context 64 -p 16 -n 4 -r 1 ";
   write("calibration.txt", std::string(40, 'a') + " the river and the mill; 12 boats wait (there) " + std::string(150, 'q'));
+  write("measured.txt", std::string(100, 'z') + " 12 boats wait (there), and the river; the mill " + std::string(160, 'b'));
+  const std::string whole = "formats " + (folder() / "tiny.gguf") + " --context 64 -p 16 -n 4 -r 1 ", command = whole + "--text " + (folder() / "measured.txt") + " ";
   const Outcome made = run(command + "--formats F32,Q8_0,Q2_K,IQ2_XS,bnb-nf4,GPTQ-4bit-g32 --calibration " + (folder() / "calibration.txt") + " --json");
   CAPTURE(made.error);
   REQUIRE(made.code == 0);
@@ -292,7 +313,14 @@ TEST_CASE("formats measures one model in the formats asked for, and says which i
     CHECK(formats[folder_format]["rmse"] < formats[2]["rmse"].get<double>());
     CHECK(formats[folder_format]["mean_kl_divergence"] > formats[1]["mean_kl_divergence"].get<double>());
   }
-  CHECK(run(command + "--formats Q8_0 --markdown").out.starts_with("| format | act."));
+  // Without --text the built-in suite `text`, here one of a single short item.
+  fs::create_directories(folder().path / "suites/text");
+  fs::copy_file(test::source_dir() / "suites/tasks/text/task.yaml", folder().path / "suites/text/task.yaml", fs::copy_options::overwrite_existing);
+  write("suites/text/items.jsonl", "{\"id\": \"text-00\", \"text\": \"" + contents(folder() / "measured.txt") + "\"}\n");
+  const Outcome suite = run(whole + "--formats Q8_0 --markdown", "QUANTFLEET_SUITES=" + (folder() / "suites"));
+  CAPTURE(suite.error);
+  CHECK(suite.out.starts_with("| format | act."));
+  CHECK(suite.out.find(fmt::format("| {:.5f} |", formats[1]["mean_kl_divergence"].get<double>())) != std::string::npos);
   const Outcome unknown = run(command + "--formats Q9_Z");
   CHECK(unknown.code == 2);
   CHECK(unknown.error.find("Q9_Z") != std::string::npos);

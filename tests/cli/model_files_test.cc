@@ -84,7 +84,8 @@ TEST_CASE("bad input is one sentence and exit code 2", "[cli]") {
   const std::string bad = "'" + (folder.path / "bad.gguf").string() + "'";
   for (const std::string& arguments :
        {std::string("inspect /no/such/file"), "inspect " + bad, "quantize " + bad + out + " --format Q4_K_M",
-        "quantize " + kModel + out + " --format Q9_X", "quantize " + kModel + out + " --format Q4_0 --rotate hadamard", "convert " + kModel + out + " --format q4_0",
+        "quantize " + kModel + out + " --format Q9_X", "quantize " + kModel + out + " --format Q4_0 --rotate hadamard", "convert " + kModel + out + " --format f32 --rotate hadamard",
+        "convert " + kModel + out + " --base " + kModel + " --rotate hadamard", "convert " + kModel + out + " --format q4_0",
         "convert '" + folder.path.string() + "'" + out + " --format f16"}) {
     const Outcome outcome = run(folder, arguments);
     CAPTURE(arguments, outcome.err);

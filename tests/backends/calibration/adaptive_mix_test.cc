@@ -77,17 +77,17 @@ TEST_CASE("an allocation keeps to its budget and is nearly the best there is", "
 TEST_CASE("a budget gives the same file for any thread count and instruction set, and keeps to it", "[calibration][budget]") {
   const Folder folder;
   const fs::path model = folder.path / "model.gguf", text = folder.path / "text.txt";
-  REQUIRE(test::write_random_model(model, {.width = 256, .layers = 1, .feed_forward = 256}).has_value());
+  REQUIRE(test::write_random_model(model, {.layers = 1}).has_value());
   std::ofstream(text) << std::string(150, 'a') + " the river and the mill; 12 boats wait (there) " + std::string(50, 'q');
   BudgetOptions options;
-  options.bits_per_weight = 4.2;
+  options.bits_per_weight = 6;
   options.text = {text, 32, 0, 0};
   options.probe_windows = 1;
   options.threads = 2;
-  options.formats = {"Q2_K", "Q4_K", "Q8_0"};
+  options.formats = {"Q4_0", "IQ4_NL", "Q5_1", "Q8_0"};
   const auto report = quantize_to_budget(model, folder.path / "a.gguf", options).value();
-  CHECK(report.written.bits_per_weight <= 4.2);
-  CHECK(report.written.bits_per_weight > 4.0);
+  CHECK(report.written.bits_per_weight <= 6);
+  CHECK(report.written.bits_per_weight > 5.7);
   CHECK(report.tensors.size() == 7 + 2);
   options.threads = 3;
   options.kernels = "scalar";
@@ -95,10 +95,10 @@ TEST_CASE("a budget gives the same file for any thread count and instruction set
   CHECK(contents(folder.path / "a.gguf") == contents(folder.path / "b.gguf"));
 
   options.bits_per_weight = 0;
-  options.file_bytes = fs::file_size(folder.path / "a.gguf") - 20000;
+  options.file_bytes = fs::file_size(folder.path / "a.gguf") - 3000;
   REQUIRE(quantize_to_budget(model, folder.path / "c.gguf", options).has_value());
   CHECK(fs::file_size(folder.path / "c.gguf") <= options.file_bytes);
-  CHECK(fs::file_size(folder.path / "c.gguf") > options.file_bytes - 30000);
+  CHECK(fs::file_size(folder.path / "c.gguf") > options.file_bytes - 5000);
 
   options.file_bytes = 0;
   options.bits_per_weight = 2;
@@ -116,10 +116,10 @@ TEST_CASE("a budget measures every expert of a mixture", "[calibration][budget][
   const fs::path model = test::unpacked("oracle/models/arch/mixtral_like.gguf.zst");
   BudgetOptions options;
   options.bits_per_weight = 6;
-  options.text = {test::shared_root() / "oracle/text/calib_visible.txt", 64, 6, 0};
+  options.text = {test::shared_root() / "oracle/text/calib_visible.txt", 32, 4, 0};
   options.threads = 2;
-  options.probe_windows = 2;
-  options.formats = {"Q4_0", "Q5_0", "Q8_0"};
+  options.probe_windows = 1;
+  options.formats = {"Q4_0", "Q8_0"};
   const auto report = quantize_to_budget(model, folder.path / "a.gguf", options).value();
   CHECK(report.written.bits_per_weight <= 6);
   int experts = 0;
@@ -132,9 +132,8 @@ TEST_CASE("a budget measures every expert of a mixture", "[calibration][budget][
     }
   const auto file = open_model_file(folder.path / "a.gguf").value();
   CHECK(experts == 3 * static_cast<int>(read_model_config(*file).value().layers));
-  CHECK(file->string_or("quantfleet.calibration_windows", "").value() == "6");
+  CHECK(file->string_or("quantfleet.calibration_windows", "").value() == "4");
   options.threads = 1;
-  options.kernels = "scalar";
   REQUIRE(quantize_to_budget(model, folder.path / "b.gguf", options).has_value());
   CHECK((contents(folder.path / "a.gguf") == contents(folder.path / "b.gguf")));
 }

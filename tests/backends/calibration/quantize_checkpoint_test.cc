@@ -6,6 +6,7 @@
 #include "backends/formats/row_int8.h"
 #include "backends/formats/safetensors.h"
 #include "backends/huggingface/checkpoint.h"
+#include "backends/quantizers/gptq.h"
 #include "tests/backends/calibration/divergence.h"
 #include "tests/random_model.h"
 #include "tests/shared_data.h"
@@ -141,6 +142,49 @@ TEST_CASE("each expert's inputs are those of the tokens that met it", "[calibrat
   }
 }
 
+// What a method minimises is the error over the inputs behind what it quantized before: those of the model that it writes. Rows of q and k have
+// another order in folders than in GGUF files, so this fails, too, where the walk sees them in the wrong one.
+TEST_CASE("each matrix is quantized for the inputs that the written model gives it", "[calibration]") {
+  const Folder folder;
+  const fs::path model = folder.path / "model.gguf", text = folder.path / "text.txt", out = folder.path / "out";
+  REQUIRE(test::write_random_model(model, {.layers = 2}).has_value());
+  write_text(text, 300);
+  const std::string format = GENERATE("GPTQ-3bit-g32", "SparseGPT-4bit-g32", "exl2");
+  CalibratedOptions options = options_for(format, text, 48);
+  options.bits_per_weight = 4;
+  const auto report = quantize_checkpoint(model, out, options).value();
+  std::map<std::string, double> reported;
+  for (const CalibratedTensor& tensor : report.tensors) reported[tensor.name] = tensor.output_error;
+
+  const auto original = open_model_file(model).value(), written = open_model_file(out).value();
+  ThreadPool pool(2);
+  GemmF32 gemm(pool, *find_gemm_f32_kernel("auto"));
+  LayerWalk walk(*find_kernels("").value(), pool, gemm);
+  REQUIRE(walk.start(written, read_calibration_text(*Tokenizer::from_gguf(*original).value(), options.text).value()).has_value());
+  const auto values_of = [](const GgufFile& file, const std::string& name) {
+    const GgufTensor& tensor = *file.find_tensor(name);
+    std::vector<float> values(static_cast<std::size_t>(tensor.count_values()));
+    std::vector<std::byte> buffer;
+    tensor.format->decode(file.rows(tensor, 0, tensor.rows(), buffer).data(), tensor.count_values() / tensor.format->values_per_block, values.data());
+    return values;
+  };
+  for (int layer = 0; layer < 2; ++layer) {
+    for (const ProductInput input : {ProductInput::kQkv, ProductInput::kAttentionOutput, ProductInput::kGateUp, ProductInput::kDown}) {
+      const auto moments = walk.observe(written, layer, input, {}).value();
+      for (const std::string& name : weights_behind(*original, layer, input)) {
+        const std::vector<float> before = values_of(*original, name);
+        std::vector<float> difference = values_of(*written, name);
+        for (std::size_t i = 0; i < before.size(); ++i) difference[i] -= before[i];
+        const auto rows = static_cast<std::int64_t>(before.size()) / moments.columns;
+        const double error = output_error(difference, moments.second, rows, moments.columns, gemm) / output_error(before, moments.second, rows, moments.columns, gemm);
+        CAPTURE(format, name);
+        CHECK(error == Approx(reported.at(name)).epsilon(1e-4));
+      }
+    }
+    REQUIRE(walk.advance(written, layer, {}).has_value());
+  }
+}
+
 TEST_CASE("calibrated methods write the same folder for any thread count and instruction set", "[calibration]") {
   const Folder folder;
   const fs::path model = folder.path / "model.gguf", text = folder.path / "text.txt";
@@ -153,21 +197,20 @@ TEST_CASE("calibrated methods write the same folder for any thread count and ins
   options.bits_per_weight = 4.5;
   options.text.count_windows = 3;
   options.text.seed = 9;
+  options.threads = 3;
   const auto report = quantize_checkpoint(model, folder.path / "first", options).value();
   CHECK(report.windows == 3);
   CHECK(report.windows_in_text > 6);
   const auto first = files_of(folder.path / "first");
-  for (const auto& [threads, kernels] : {std::pair(1, "scalar"), std::pair(3, "")}) {
-    if (!find_kernels(kernels)) continue;
-    options.threads = threads;
-    options.kernels = kernels;
-    REQUIRE(quantize_checkpoint(model, folder.path / "again", options).has_value());
-    CHECK((files_of(folder.path / "again") == first));
-    fs::remove_all(folder.path / "again");
+  options.threads = 1;
+  options.kernels = "scalar";
+  REQUIRE(quantize_checkpoint(model, folder.path / "again", options).has_value());
+  CHECK((files_of(folder.path / "again") == first));
+  if (format == "GPTQ-4bit-g32") {  // the windows are chosen before the method has a say
+    options.text.seed = 10;
+    REQUIRE(quantize_checkpoint(model, folder.path / "other", options).has_value());
+    CHECK((files_of(folder.path / "other") != first));
   }
-  options.text.seed = 10;
-  REQUIRE(quantize_checkpoint(model, folder.path / "other", options).has_value());
-  CHECK((files_of(folder.path / "other") != first));
   // The artifact says what it is made of.
   const auto meta = nlohmann::json::parse(first.at("config.json"))["quantization_config"]["meta"];
   CHECK(meta["calibration_sha256"] == report.text_sha256);
@@ -184,16 +227,17 @@ TEST_CASE("calibrated methods write the same folder for any thread count and ins
 
 TEST_CASE("GPTQ and AWQ beat rounding on the oracle's model, in outputs and in divergence", "[calibration][oracle]") {
   if (!test::has_shared("oracle/models/main/imatrix.dat")) return;
-  const bool show = std::getenv("QUANTFLEET_SHOW");  // the table of docs/formats/quantizers.md, from more windows
+  const bool show = std::getenv("QUANTFLEET_SHOW");  // the table of docs/formats/quantizers.md, from more and longer windows
   const Folder folder;
   const fs::path model = test::unpacked("oracle/models/main/llama256.f32.gguf.zst"), text = test::shared_root() / "oracle/text/calib_visible.txt";
   const auto tokenizer = Tokenizer::from_gguf(*open_model_file(model).value()).value();
-  const auto evaluation = read_calibration_text(*tokenizer, {test::shared_root() / "oracle/text/eval_visible.txt", 256, show ? 12 : 4, 0}).value();
+  const auto evaluation = read_calibration_text(*tokenizer, {test::shared_root() / "oracle/text/eval_visible.txt", show ? 256 : 128, show ? 12 : 4, 0}).value();
   const std::vector<float> reference = test::logits_of(model, evaluation.windows);
   const std::size_t vocabulary = 512;
   for (const char* format : {"GPTQ-4bit-g128", "GPTQ-3bit-g128-asym-actorder", "GPTQ-2bit-g64-asym", "AWQ-4bit-g128"}) {
-    CalibratedOptions options = options_for(format, text, 256);
-    options.text.count_windows = show ? 24 : 12;
+    if (!show && std::string_view(format) == "GPTQ-2bit-g64-asym") continue;
+    CalibratedOptions options = options_for(format, text, show ? 256 : 128);
+    options.text.count_windows = show ? 24 : 6;
     double errors[2], divergences[2];
     for (const bool feedback : {false, true}) {
       options.error_feedback = feedback;
@@ -242,15 +286,22 @@ TEST_CASE("static int8 activations run, and SmoothQuant saves a model with outli
   CHECK(divergence[{true, 0.0}] > 4 * divergence[{true, 0.5}]);
 }
 
-TEST_CASE("EXL2 meets its bits, and more of them are closer to the model", "[calibration][oracle]") {
-  if (!test::has_shared("oracle/models/main/imatrix.dat")) return;
-  const bool show = std::getenv("QUANTFLEET_SHOW");
+TEST_CASE("EXL2 meets its bits, and more of them are closer to the model", "[calibration]") {
+  const bool show = std::getenv("QUANTFLEET_SHOW") && test::has_shared("oracle/models/main/imatrix.dat");  // on the oracle's model in place of a small random one
   const Folder folder;
-  const fs::path model = test::unpacked("oracle/models/main/llama256.f32.gguf.zst"), text = test::shared_root() / "oracle/text/calib_visible.txt";
+  fs::path model = folder.path / "model.gguf", text = folder.path / "text.txt", evaluated = text;
+  if (show) {
+    model = test::unpacked("oracle/models/main/llama256.f32.gguf.zst");
+    text = test::shared_root() / "oracle/text/calib_visible.txt", evaluated = test::shared_root() / "oracle/text/eval_visible.txt";
+  } else {
+    REQUIRE(test::write_random_model(model, {.width = 128, .layers = 1}).has_value());
+    write_text(text, 400);
+  }
   const auto tokenizer = Tokenizer::from_gguf(*open_model_file(model).value()).value();
-  const auto evaluation = read_calibration_text(*tokenizer, {test::shared_root() / "oracle/text/eval_visible.txt", 256, show ? 12 : 2, 0}).value();
+  const auto evaluation = read_calibration_text(*tokenizer, {evaluated, show ? 256 : 64, show ? 12 : 2, 0}).value();
   const std::vector<float> reference = test::logits_of(model, evaluation.windows);
-  CalibratedOptions options = options_for("exl2", text, show ? 256 : 128);
+  const std::size_t vocabulary = show ? 512 : 300;
+  CalibratedOptions options = options_for("exl2", text, show ? 256 : 96);
   options.text.count_windows = show ? 24 : 4;
   double last = 1;
   for (const double bits : show ? std::vector<double>{2.5, 3, 3.5, 4, 5, 6} : std::vector<double>{3, 4.5}) {
@@ -265,7 +316,7 @@ TEST_CASE("EXL2 meets its bits, and more of them are closer to the model", "[cal
       if (tensor.format == "exl2") weights += static_cast<double>(tensor.count_values);
     CHECK(stored / weights <= bits);
     CHECK(stored / weights > bits - 0.15);
-    const double divergence = test::mean_divergence(reference, test::logits_of(out, evaluation.windows), 512);
+    const double divergence = test::mean_divergence(reference, test::logits_of(out, evaluation.windows), vocabulary);
     if (show) std::printf("exl2 of %.1f bits, stored %.3f: mean KL divergence %.5f, output error %.5f\n", bits, stored / weights, divergence, mean_output_error(report));
     CHECK(divergence < 0.5 * last);
     last = divergence;
@@ -284,7 +335,8 @@ TEST_CASE("SparseGPT beats Wanda on the oracle's model", "[calibration][oracle]"
   const auto evaluation = read_calibration_text(*tokenizer, {test::shared_root() / "oracle/text/eval_visible.txt", 256, show ? 12 : 2, 0}).value();
   const std::vector<float> reference = test::logits_of(model, evaluation.windows);
   for (const char* format : {"SparseGPT-8bit-g128", "SparseGPT-4bit-g64"}) {
-    CalibratedOptions options = options_for(format, text, 256);
+    if (!show && std::string_view(format) == "SparseGPT-8bit-g128") continue;
+    CalibratedOptions options = options_for(format, text, show ? 256 : 128);
     options.text.count_windows = show ? 24 : 6;
     double errors[2], divergences[2];
     for (const bool feedback : {false, true}) {
@@ -316,7 +368,7 @@ TEST_CASE("mixtures of experts: every method's folder opens, and is close to the
     if (name == "qwen2moe" && (format == "exl2" || format == "AWQ-4bit-g32")) continue;  // for speed
     CAPTURE(name, format);
     CalibratedOptions options = options_for(format, text, 64);
-    options.text.count_windows = 3;
+    options.text.count_windows = 2;
     options.bits_per_weight = 8;
     const auto report = quantize_checkpoint(model, folder.path / format, options).value();
     const auto written = open_model_file(folder.path / format).value();

@@ -1,5 +1,6 @@
 // GPTQ, AWQ, SparseGPT and SmoothQuant against an independent implementation in double (tests/interop/calibrated.py, whose cases are in
 // tests/golden/calibrated.json), and the same bits for any thread count and instruction set.
+#include "backends/formats/half_float.h"
 #include "backends/formats/safetensors.h"
 #include "backends/huggingface/linear_format.h"
 #include "backends/quantizers/awq.h"
@@ -15,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fstream>
 
@@ -285,6 +287,69 @@ TEST_CASE("SparseGPT chooses the weights of the implementation in double, and be
     CHECK(relative_error(one, rounded, machine) == Approx(golden["wanda_error"].get<double>()).epsilon(0.02));
     CHECK(read_back(huggingface::pack_sparse("m", codes).value(), huggingface::kSparse, {{"bits", bits}}) == values);
   }
+}
+
+// The goldens have 32 inputs; from the second block of 128 on errors arrive by another way.
+TEST_CASE("errors are passed on beyond a block of 128: a plain loop over all inputs chooses the same", "[quantizers][gptq][sparse]") {
+  constexpr std::int64_t rows = 16, K = 320, tokens = 400, group = 32;
+  const std::vector<float> x = noise(tokens * K, 11), w = noise(rows * K, 12);
+  Machine machine(2, "auto");
+  std::vector<float> second(static_cast<std::size_t>(K * K));
+  machine.gemm.run({x.data(), 1, K}, {x.data(), K, 1}, K, K, tokens, second.data(), K, false);
+  const ErrorFeedback feedback = ErrorFeedback::create(second, K, false, 0.01, machine.gemm).value();
+  // Inputs one after the other, in double; value_of(weights from here on, input, the row's memory) is what a weight becomes.
+  const auto plain = [&](const auto& value_of) {
+    std::vector<double> values(w.begin(), w.end());
+    for (std::int64_t n = 0; n < rows; ++n) {
+      double* v = &values[static_cast<std::size_t>(n * K)];
+      std::array<double, 2> memory = {};
+      for (std::int64_t k = 0; k < K; ++k) {
+        const float* u = &feedback.inverse[static_cast<std::size_t>(k * K)];
+        const double value = value_of(v + k, k, memory), error = (v[k] - value) / u[k];
+        v[k] = value;
+        for (std::int64_t j = k + 1; j < K; ++j) v[j] -= error * u[j];
+      }
+    }
+    return values;
+  };
+  const auto same_behind_128 = [&](const std::vector<float>& ours, const std::vector<double>& expected) {
+    int same = 0, count = 0;
+    for (std::size_t i = 0; i < ours.size(); ++i)
+      if (static_cast<std::int64_t>(i) % K >= 128) ++count, same += std::fabs(ours[i] - expected[i]) < 1e-3;
+    return same / double(count);
+  };
+  const auto round_to = [](double w, double scale) { return std::clamp(std::nearbyint(w / scale), -8.0, 7.0) * scale; };
+  const auto scale_of = [](double largest) { return double(half_to_float(float_to_half(static_cast<float>(largest / 7.5)))); };
+  std::vector<float> gptq = w, sparse = w;
+  GptqSolver::create(second, K, {4, group, true, false, 0.01}, machine.gemm).value().quantize(gptq, rows, machine.gemm, machine.pool);
+  CHECK(same_behind_128(gptq, plain([&](const double* v, std::int64_t k, std::array<double, 2>& scale) {
+          double largest = 0;
+          for (std::int64_t i = 0; i < group; ++i) largest = std::max(largest, std::fabs(v[i]));
+          if (k % group == 0) scale[0] = scale_of(largest);
+          return round_to(v[0], scale[0]);
+        })) > 0.97);
+  // Two of four stay: memory holds the scale, and the sum of 2^i over those that stay of these four.
+  const auto kept = [&](const double* v, std::int64_t k) {
+    int bits = 0;
+    for (int i = 0; i < 4; ++i) {
+      int better = 0;
+      const auto score = [&](int j) { return std::fabs(v[j]) / feedback.inverse[static_cast<std::size_t>((k + j) * K + k + j)]; };
+      for (int j = 0; j < 4; ++j) better += j != i && score(j) > score(i);
+      bits |= (better < 2) << i;
+    }
+    return bits;
+  };
+  prune_and_quantize(sparse, rows, feedback, 4, group, machine.gemm, machine.pool);
+  CHECK(same_behind_128(sparse, plain([&](const double* v, std::int64_t k, std::array<double, 2>& memory) {
+          if (k % group == 0) {
+            double largest = 0;
+            for (std::int64_t i = 0; i < group; ++i)
+              if (kept(v + i / 4 * 4, k + i / 4 * 4) >> (i % 4) & 1) largest = std::max(largest, std::fabs(v[i]));
+            memory[0] = scale_of(largest);
+          }
+          if (k % 4 == 0) memory[1] = kept(v, k);
+          return static_cast<int>(memory[1]) >> (k % 4) & 1 ? round_to(v[0], memory[0]) : 0.0;
+        })) > 0.97);
 }
 
 TEST_CASE("SmoothQuant's scales are the formula's", "[quantizers][smoothquant]") {

@@ -2,6 +2,7 @@
 #include "tests/paths.h"
 #include "backends/formats/catalog.h"
 #include "backends/formats/file_hash.h"
+#include "backends/formats/half_float.h"
 #include "backends/quantizers/catalog.h"
 #include "backends/quantizers/quantize_model.h"
 #include "tests/golden/seeded_row.h"
@@ -175,7 +176,7 @@ TEST_CASE("importance makes important columns better", "[quantizers]") {
   test::SeededRow row = test::seeded_row();
   for (float& weight : row.importance) weight = weight * weight * weight * weight;  // spread over decades, as in real models
   std::vector<float> rows;  // the seeded row and its rotations, so that one block's luck does not decide
-  for (std::ptrdiff_t turn = 0; turn < 64; ++turn) {
+  for (std::ptrdiff_t turn = 0; turn < 12; ++turn) {
     rows.insert(rows.end(), row.values.begin() + turn, row.values.end());
     rows.insert(rows.end(), row.values.begin(), row.values.begin() + turn);
   }
@@ -207,6 +208,69 @@ TEST_CASE("Q8_0 rounds halves away from zero; Q4_0 takes its scale from the firs
     const auto decoded = decode(kQ4_0, encode(kQ4_0, row, 32, nullptr));
     CHECK(decoded[5] == first);            // code 0
     CHECK(decoded[20] == -first / 8 * 7);  // code 15, the last one
+  }
+}
+
+// Where values share a scale by ggml's rule and there is no reference data: the rule and the search of codes once more, by trying everything.
+struct PlainFormat {
+  const BlockFormat* format;
+  std::size_t together;  // values that share a scale
+  std::vector<float> codes;
+  float (*scale_of)(std::span<const float> x, std::span<const float> scales);
+  std::vector<float> scales;  // ascending
+  double beside_best;         // what the rule's scales cost at most: RMSE as a share of that under the best scale of each group
+};
+
+TEST_CASE("MXFP4, NVFP4, Q1_0 and Q2_0, for which there is no reference data, lose what an exhaustive search under the rule's scales loses", "[quantizers]") {
+  const auto largest = [](std::span<const float> x) {
+    float most = 0;
+    for (const float value : x) most = std::max(most, std::fabs(value));
+    return most;
+  };
+  static const auto kLargest = largest;
+  static const auto kNearest = [](float wanted, std::span<const float> scales) {
+    return *std::min_element(scales.begin(), scales.end(), [&](float a, float b) { return std::fabs(a - wanted) < std::fabs(b - wanted); });
+  };
+  std::vector<float> powers, ue4m3, halves;
+  for (int e = -40; e < 20; ++e) powers.push_back(std::ldexp(1.0f, e));
+  for (int code = 1; code < 127; ++code) ue4m3.push_back(code < 8 ? std::ldexp(static_cast<float>(code), -9) : std::ldexp(1 + static_cast<float>(code & 7) / 8, (code >> 3) - 7));
+  for (int bits = 0x2000; bits < 0x5000; ++bits) halves.push_back(half_to_float(static_cast<std::uint16_t>(bits)));  // 2^-7 to 32
+  const std::vector<float> e2m1 = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+  const PlainFormat formats[] = {
+      {&kMXFP4, 32, e2m1, [](std::span<const float> x, std::span<const float>) { return std::ldexp(1.0f, static_cast<int>(std::floor(std::log2(kLargest(x)))) - 2); }, powers, 1.1},
+      {&kNVFP4, 16, e2m1, [](std::span<const float> x, std::span<const float> scales) { return kNearest(kLargest(x) / 6, scales); }, ue4m3, 1.2},
+      {&kQ1_0, 128, {1, -1}, [](std::span<const float> x, std::span<const float> scales) {
+         double sum = 0;
+         for (const float value : x) sum += std::fabs(value);
+         return kNearest(static_cast<float>(sum / static_cast<double>(x.size())), scales);
+       }, halves, 1.0001},
+      {&kQ2_0, 64, {-1, 0, 1, 2}, [](std::span<const float> x, std::span<const float> scales) { return kNearest(kLargest(x), scales); }, halves, 2},
+  };
+  std::vector<float> row;
+  for (const float value : test::seeded_row().values) row.push_back(value * 16);
+  for (const PlainFormat& plain : formats) {
+    CAPTURE(plain.format->name);
+    const auto error_under = [&](std::span<const float> x, float scale) {
+      double sum = 0;
+      for (const float value : x) {
+        float least = 1e30f;
+        for (const float code : plain.codes) least = std::min(least, std::fabs(value - scale * code));
+        sum += double(least) * least;
+      }
+      return sum;
+    };
+    double by_rule = 0, best = 0;
+    for (std::size_t at = 0; at < row.size(); at += plain.together) {
+      const std::span<const float> x(&row[at], plain.together);
+      by_rule += error_under(x, plain.scale_of(x, plain.scales));
+      double least = 1e30;
+      for (const float scale : plain.scales) least = std::min(least, error_under(x, scale));
+      best += least;
+    }
+    const double ours = rmse(decode(*plain.format, encode(*plain.format, row, 256, nullptr)), row), rule = std::sqrt(by_rule / 256), exhaustive = std::sqrt(best / 256);
+    if (std::getenv("QUANTFLEET_SHOW")) fmt::print("{} {:.5f}, by the rule {:.5f}, under the best scales {:.5f}: {:.3f}\n", plain.format->name, ours, rule, exhaustive, ours / exhaustive);
+    CHECK(ours == Approx(rule).epsilon(1e-4));
+    CHECK(ours <= plain.beside_best * exhaustive);
   }
 }
 
