@@ -16,7 +16,7 @@
 namespace quantfleet::cli {
 namespace {
 
-// Of all layers' matrices; attention itself is left out (small for prompts much shorter than the width times the layers).
+// Attention itself is left out (small for prompts much shorter than the width times the layers).
 double multiply_adds_per_token(const ModelConfig& config) {
   const double C = config.width, D = config.head_width;
   const double F = config.experts > 0 ? config.experts_used * config.expert_feed_forward + config.shared_feed_forward : config.feed_forward;
@@ -33,6 +33,12 @@ double unread_bytes_per_token(const Model& model) {
           for (const StackedMatrix::Part& part : expert.parts) bytes += static_cast<double>(part.matrix.size_bytes());
   const ModelConfig& config = model.config;
   return config.experts > 0 ? bytes * (config.experts - config.experts_used) / config.experts : 0;
+}
+
+// A decode step reads every matrix once, whatever the batch, and of a mixture the experts of one token; of the embedding one row a text.
+PassCost cost_of_pass(const Model& model, const EngineInfo& info) {
+  return {multiply_adds_per_token(model.config), static_cast<double>(info.vocabulary_tokens) * model.config.width,
+          static_cast<double>(info.weights_bytes - model.embedding->size_bytes()) - unread_bytes_per_token(model)};
 }
 
 // Joules that the CPU packages have used, by Linux' powercap interface; counters wrap at their range.
@@ -103,9 +109,9 @@ std::function<int()> add_bench(CLI::App& app) {
   app.add_option("--seed", options->seed, "of the synthetic tokens")->capture_default_str();
   app.add_flag("--json", options->json, "one JSON document on stdout");
   auto* suite = app.add_flag("--suite", options->suite,
-                             "instead: items per second of a synthetic suite, all requests together against one at a time; -p and -n are the generations'");
+                             "instead: items per second of a synthetic suite, all requests together against one request at a time; -p and -n are the generations'");
   app.add_option("--items", options->work.items, "multiple-choice items of --suite")->check(CLI::Range(1, 1 << 16))->capture_default_str()->needs(suite);
-  app.add_option("--items-alone", options->work.items_alone, "of these, answered one at a time")->check(CLI::Range(1, 1 << 16))->capture_default_str()->needs(suite);
+  app.add_option("--items-alone", options->work.items_alone, "of these, answered one request and one item at a time")->check(CLI::Range(1, 1 << 16))->capture_default_str()->needs(suite);
   app.add_option("--header-tokens", options->work.header_tokens, "tokens in front of every question")->check(CLI::Range(1, 1 << 20))->capture_default_str()->needs(suite);
   app.add_option("--sequences", options->work.sequences, "texts that --suite generates together")->check(CLI::Range(1, 1024))->capture_default_str()->needs(suite);
   return [options, &app] {
@@ -114,14 +120,11 @@ std::function<int()> add_bench(CLI::App& app) {
       if (app.count("-p") > 0) options->work.prompt_tokens = options->prompt;
       if (app.count("-n") > 0) options->work.generated_tokens = options->generated;
       if (app.count("-r") > 0) options->work.repetitions = options->repetitions;
-      return bench_suite(*engine, options->work, options->json);
+      return bench_suite(*engine, options->work, cost_of_pass(engine->model(), engine->info()), options->json);
     }
     const EngineInfo& info = engine->info();
-    const double layer_macs = multiply_adds_per_token(engine->model().config);
-    const double output_macs = static_cast<double>(info.vocabulary_tokens) * engine->model().config.width;
-    const double prompt_macs = layer_macs + output_macs / options->prompt;  // a token; the output layer works for the last one
-    // A decode step reads every matrix once, whatever the batch, and of a mixture the experts of one token; of the embedding one row a text.
-    const double step_bytes = static_cast<double>(info.weights_bytes - engine->model().embedding->size_bytes()) - unread_bytes_per_token(engine->model());
+    const PassCost cost = cost_of_pass(engine->model(), info);
+    const double prompt_macs = cost.layer_macs + cost.output_macs / options->prompt;  // a token; the output layer works for the last one
     const bool int8 = info.activations == "int8";
     std::vector<double> prefill, decode, first, prefill_share, decode_share, int8_macs, f32_fmas, read_bytes;
     std::uint64_t peak_memory = 0;
@@ -150,7 +153,7 @@ std::function<int()> add_bench(CLI::App& app) {
           f32_fmas.push_back(ceilings.f32_fmas_per_s);
           read_bytes.push_back(ceilings.read_bytes_per_s);
           prefill_share.push_back(prefill.back() * prompt_macs / (int8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s));
-          decode_share.push_back(decode.back() / options->batch * step_bytes / ceilings.read_bytes_per_s);
+          decode_share.push_back(decode.back() / options->batch * cost.bytes / ceilings.read_bytes_per_s);
         }
         progress.show((repetition + 2.0) / (options->repetitions + 1));
       }

@@ -181,27 +181,40 @@ bool NativeEngine::Evaluation::step() {
 }
 
 Status NativeEngine::Evaluation::forward() {
-  for (const Transformer::Segment& segment : segments_) engine_.tokens_read_ += static_cast<std::int64_t>(segment.tokens.size());
-  return engine_.transformer_->forward(segments_, [this](std::size_t segment, std::int64_t token, std::span<const float> logits) {
-    see_row(segment, token, logits);
-  });
+  facts_.assign(segments_.size(), {});
+  for (std::size_t s = 0; s < segments_.size(); ++s) {
+    const auto count = static_cast<std::int64_t>(segments_[s].tokens.size());
+    engine_.tokens_read_ += count;
+    if (parts_[s].node >= 0) facts_[s].resize(static_cast<std::size_t>(count - std::clamp<std::int64_t>(segments_[s].first_wanted, 0, count)));
+  }
+  const auto see = [this](std::size_t segment, std::int64_t token, std::span<const float> logits) { see_row(segment, token, logits); };
+  const auto read = [this](std::size_t segment, std::int64_t token, std::span<const float> logits) { read_row(segment, token, logits); };
+  return engine_.transformer_->forward(segments_, see, read);
 }
 
-void NativeEngine::Evaluation::see_row(std::size_t segment, std::int64_t token, std::span<const float> logits) {
+// A text has one row in a batch, so nobody else touches it.
+void NativeEngine::Evaluation::read_row(std::size_t segment, std::int64_t token, std::span<const float> logits) {
   const Part& part = parts_[segment];
   if (part.node < 0) {
     if (Text& text = texts_[part.text]; text.chosen < 0) choose(text, logits);
     return;
   }
+  RowFacts& facts = facts_of(segment, token);
+  const auto count = static_cast<std::int64_t>(logits.size());
+  facts.sum = engine_.transformer_->model().family->log_sum_exp(logits.data(), count);
+  facts.best = argmax(logits.data(), count);
+  SHA256(reinterpret_cast<const unsigned char*>(logits.data()), logits.size_bytes(), facts.digest.data());
+}
+
+void NativeEngine::Evaluation::see_row(std::size_t segment, std::int64_t token, std::span<const float> logits) {
+  const Part& part = parts_[segment];
+  if (part.node < 0) return;
   const PrefixTree::Node& node = node_of(part.node);
   NodeState& state = state_of(part.node);
   const std::int64_t depth = part.before + token;
   if (depth < state.scored) return;  // seen already, before a part beside it failed
   state.scored = depth + 1;
-  const auto count = static_cast<std::int64_t>(logits.size());
-  std::optional<LogSumExp> sum;
-  std::int64_t best = 0;
-  RowDigest digest;
+  const RowFacts& facts = facts_of(segment, token);
   for (std::size_t place = node.path_begin; place < node.path_end; ++place) {
     const Path& one = path(place);
     if (depth < one.tokens.first_wanted) continue;
@@ -210,12 +223,7 @@ void NativeEngine::Evaluation::see_row(std::size_t segment, std::int64_t token, 
       choose(born_.back(), logits);
       continue;
     }
-    if (!sum) {
-      sum = engine_.transformer_->model().family->log_sum_exp(logits.data(), count);
-      best = argmax(logits.data(), count);
-      SHA256(reinterpret_cast<const unsigned char*>(logits.data()), logits.size_bytes(), digest.data());
-    }
-    score(one, depth, logits, *sum, best, digest);
+    score(one, depth, logits, facts);
   }
 }
 

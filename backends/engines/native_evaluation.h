@@ -12,6 +12,7 @@
 #include "backends/engines/native.h"
 #include "backends/engines/prefix_tree.h"
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <functional>
@@ -77,6 +78,12 @@ class NativeEngine::Evaluation {
     bool begun = false;                                 // has been taken from its parent
     bool read = false;                                  // completely, once
   };
+  // What scoring needs of a row.
+  struct RowFacts {
+    LogSumExp sum = {};
+    std::int64_t best = 0;
+    RowDigest digest = {};
+  };
   // Part of a batch.
   struct Part {
     int node = -1;                                      // or a text
@@ -87,8 +94,7 @@ class NativeEngine::Evaluation {
 
   // native_loglikelihood.cc
   Status plan(const Loglikelihood& request, std::size_t index);
-  void score(const Path& path, std::int64_t depth, std::span<const float> logits, const LogSumExp& sum, std::int64_t best,
-             const RowDigest& digest);
+  void score(const Path& path, std::int64_t depth, std::span<const float> logits, const RowFacts& facts);
   void finish(Item& item);
   // native_generate.cc
   Status plan(const Generate& request, std::size_t index);
@@ -102,7 +108,11 @@ class NativeEngine::Evaluation {
   bool begin(int node, bool force);
   void add_part(int node, std::int64_t& rows);
   Status forward();
-  void see_row(std::size_t segment, std::int64_t token, std::span<const float> logits);
+  void read_row(std::size_t segment, std::int64_t token, std::span<const float> logits);  // for rows of a batch in any order, side by side
+  void see_row(std::size_t segment, std::int64_t token, std::span<const float> logits);   // then in order
+  RowFacts& facts_of(std::size_t segment, std::int64_t token) {
+    return facts_[segment][static_cast<std::size_t>(token - std::max<std::int64_t>(0, segments_[segment].first_wanted))];
+  }
   void complete(int node);
   void fail(int node, const Error& error);
   bool fits(std::int64_t pages) const;
@@ -130,6 +140,7 @@ class NativeEngine::Evaluation {
   std::vector<Text> born_;                              // of the current batch
   std::vector<Part> parts_;
   std::vector<Transformer::Segment> segments_;
+  std::vector<std::vector<RowFacts>> facts_;            // per segment that is a node: of its wanted rows
 };
 
 }  // namespace quantfleet

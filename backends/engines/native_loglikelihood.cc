@@ -43,14 +43,13 @@ Status NativeEngine::Evaluation::plan(const Loglikelihood& request, std::size_t 
   return {};
 }
 
-void NativeEngine::Evaluation::score(const Path& path, std::int64_t depth, std::span<const float> logits, const LogSumExp& sum,
-                                     std::int64_t best, const RowDigest& digest) {
+void NativeEngine::Evaluation::score(const Path& path, std::int64_t depth, std::span<const float> logits, const RowFacts& facts) {
   Item& item = items_[static_cast<std::size_t>(path.item)];
   const std::int32_t target = path.own[static_cast<std::size_t>(depth - path.tokens.first_wanted)];
   ContinuationScore& result = item.answer.continuations[path.continuation];
-  result.loglikelihood += static_cast<double>((logits[static_cast<std::size_t>(target)] - sum.max) - sum.log_sum);
-  result.is_greedy = result.is_greedy && best == target;
-  item.rows[path.continuation].push_back(digest);
+  result.loglikelihood += static_cast<double>((logits[static_cast<std::size_t>(target)] - facts.sum.max) - facts.sum.log_sum);
+  result.is_greedy = result.is_greedy && facts.best == target;
+  item.rows[path.continuation].push_back(facts.digest);
   if (!item.first_score_ms) item.first_score_ms = delivery_.elapsed_ms();
 }
 

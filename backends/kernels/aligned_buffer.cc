@@ -10,7 +10,8 @@ namespace quantfleet {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t(1) << 21;
-constexpr std::size_t kMapFrom = std::size_t(1) << 20;  // bytes; below, the heap serves better
+// Bytes; below, the heap serves better. Buffers that grow beside pages of the KV cache would leave it full of holes.
+constexpr std::size_t kMapFrom = std::size_t(1) << 18;
 
 // 4 KiB, or 16 or 64 KiB on some aarch64 systems (Raspberry Pi 5): what lies outside is given back in whole pages.
 std::size_t page_bytes() {

@@ -48,6 +48,7 @@ constexpr KernelFamily kAvx512Vnni = {
     .log_sum_exp = avx512::log_sum_exp,
     .uses_panels = true,
     .token_groups = true,
+    .float_groups = true,
     .quantize_activations = avx512::quantize_activations,
     .matmul_f32 = avx512::matmul_f32,
     .matmul_int8 = avx512::matmul_int8,

@@ -152,7 +152,7 @@ struct MatmulDriver {
     const std::int64_t scratch_bytes = kMatmulScratchBytes + decoded_bytes;
     auto* tiles = reinterpret_cast<unsigned char*>(scratch.tiles.reserve(static_cast<std::size_t>(pool.threads() * scratch_bytes)));
     if (kind == ActivationKind::kInt8) quantize(family, all, tokens, pool, scratch);
-    else if ((w.panels_ || decoded) && family.token_groups && tokens > kGroupTokens) group_floats(all, tokens, pool, scratch);
+    else if ((w.panels_ || decoded) && family.float_groups && tokens > kGroupTokens) group_floats(all, tokens, pool, scratch);
     const auto multiply = kind == ActivationKind::kF32 ? family.matmul_f32 : own ? family.matmul_int8 : scalar::matmul_int8;
 
     // Enough pieces to keep every thread busy: panels first, then groups of tokens.

@@ -107,7 +107,7 @@ void Transformer::prepare_rotary(std::int64_t longest) {
   if (!model_->windowed_rotary_frequencies.empty()) windowed_rotary_ = RotaryTable(model_->windowed_rotary_frequencies, positions);
 }
 
-Status Transformer::forward(std::span<const Segment> segments, const Sink& sink) {
+Status Transformer::forward(std::span<const Segment> segments, const Sink& sink, const Sink& beside) {
   const ModelConfig& config = model_->config;
   std::int64_t longest = 0;
   for (const Segment& segment : segments) {
@@ -137,12 +137,12 @@ Status Transformer::forward(std::span<const Segment> segments, const Sink& sink)
                         begin + i >= segment.first_wanted, nullptr});
       begin += take;
       if (static_cast<std::int64_t>(rows.size()) == chunk_rows_) {
-        if (auto status = run_chunk(rows, sink); !status) return status;
+        if (auto status = run_chunk(rows, sink, beside); !status) return status;
         rows.clear();
       }
     }
   }
-  return rows.empty() ? Status{} : run_chunk(rows, sink);
+  return rows.empty() ? Status{} : run_chunk(rows, sink, beside);
 }
 
 void Transformer::embed(std::span<const std::int32_t> tokens, std::int64_t position, std::span<float> states) {
@@ -162,12 +162,12 @@ Status Transformer::forward_states(KvSequence& sequence, std::span<float> states
     sequence.extend(end - begin);
     std::vector<Row> rows;
     for (std::int64_t i = begin; i < end; ++i) rows.push_back({&sequence, 0, first + i, 0, i, i >= first_wanted, &states[static_cast<std::size_t>(i * C)]});
-    if (auto status = run_chunk(rows, sink); !status) return status;
+    if (auto status = run_chunk(rows, sink, {}); !status) return status;
   }
   return {};
 }
 
-Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
+Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink, const Sink& beside) {
   const Model& model = *model_;
   const ModelConfig& config = model.config;
   const KernelFamily& kernels = *model.family;
@@ -300,21 +300,25 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink) {
   if (stops(config.layers, ProductInput::kOutput, normed_.data(), active, C, C)) return {};
   const std::int64_t at_once = std::clamp<std::int64_t>(kLogitsAtOnce / V, 16, std::max<std::int64_t>(16, active));
   room(logits_, std::min(at_once, active) * V);
+  std::vector<unsigned char> finite(static_cast<std::size_t>(std::min(at_once, active)));
   for (std::int64_t begin = 0; begin < active; begin += at_once) {
     const std::int64_t end = std::min(active, begin + at_once);
     multiply(model.output, &normed_[begin * C], end - begin, C, logits_.data());
+    const auto row_of = [&](std::int64_t i) -> const Row& { return rows[static_cast<std::size_t>(wanted[static_cast<std::size_t>(begin + i)])]; };
+    const auto logits_of = [&](std::int64_t i) { return std::span<const float>(&logits_[i * V], static_cast<std::size_t>(V)); };
     for_rows(end - begin, V, [&](std::int64_t i) {
       float* logits = &logits_[i * V];
       add_bias(model.output_bias, logits);
       if (config.logit_softcap > 0)
         for (std::int64_t v = 0; v < V; ++v) logits[v] = config.logit_softcap * elementary::tanh(logits[v] / config.logit_softcap);
+      finite[static_cast<std::size_t>(i)] = all_finite(logits_of(i));
+      if (beside && finite[static_cast<std::size_t>(i)]) beside(row_of(i).segment, row_of(i).index, logits_of(i));
     });
-    for (std::int64_t i = begin; i < end; ++i) {
-      const Row& row = rows[static_cast<std::size_t>(wanted[static_cast<std::size_t>(i)])];
-      const std::span<const float> logits(&logits_[(i - begin) * V], static_cast<std::size_t>(V));
-      if (!all_finite(logits))
+    for (std::int64_t i = 0; i < end - begin; ++i) {
+      const Row& row = row_of(i);
+      if (!finite[static_cast<std::size_t>(i)])
         return Error{Code::kNonFinite, fmt::format("the logits behind token {} at position {} are not finite numbers", row.token, row.position)};
-      sink(row.segment, row.index, logits);
+      sink(row.segment, row.index, logits_of(i));
     }
   }
   return {};

@@ -52,7 +52,8 @@ class Transformer {
 
   // Extends every sequence by its tokens. Errors: kBadValue for a token outside the vocabulary, kTooLarge for a position
   // beyond the context (nothing is evaluated then); kNonFinite where logits are not finite numbers.
-  Status forward(std::span<const Segment> segments, const Sink& sink);
+  // `beside`: called for every wanted row of finite numbers before the sink is, in any order, by several threads at once.
+  Status forward(std::span<const Segment> segments, const Sink& sink, const Sink& beside = {});
 
   // The states of tokens in front of the first layer, [tokens, C]; position: of the first.
   void embed(std::span<const std::int32_t> tokens, std::int64_t position, std::span<float> states);
@@ -80,7 +81,7 @@ class Transformer {
     float* state;         // [C] in place of the token's embedding; nullptr: none
   };
   void prepare_rotary(std::int64_t longest);
-  Status run_chunk(std::span<const Row> rows, const Sink& sink);
+  Status run_chunk(std::span<const Row> rows, const Sink& sink, const Sink& beside);
   void attend(int layer, std::int64_t queries, const KvCache& cache);
   void normalize(const NormWeights& weights, const float* x, float* y);  // one row; y = x without weights; y may be x
   void multiply(const StackedMatrix& w, const float* x, std::int64_t rows, std::int64_t x_stride, float* y);  // y [rows, w.rows]

@@ -1,5 +1,5 @@
-// Shares of this machine's ceilings that weight products reach on the shapes of a 1B Llama: prompts (256 tokens) as a share of
-// int8 or F32 arithmetic, decoding (1 token) as a share of the read bandwidth. The ceilings are measured around each product,
+// Shares of this machine's ceilings that weight products reach on the shapes of a 1B Llama: prompts (256 tokens) and a step of 16
+// texts as shares of int8 or F32 arithmetic, decoding (1 token) as a share of the read bandwidth. The ceilings are measured around each product,
 // because shared machines drift; medians of the shares are printed. Nothing is asserted.
 // Run: bench_kernels [FORMAT[,FORMAT...]] [int8|f32|both] [threads] [repetitions] [KERNELS]
 #include "backends/kernels/ceilings.h"
@@ -45,7 +45,7 @@ void measure(const KernelFamily& family, const BlockFormat& format, ActivationKi
     for (float& v : x) v = static_cast<float>(random() >> 8) * 0x1p-23f - 1.0f;
     MatmulScratch scratch;
     const double macs = double(shape.rows) * double(shape.columns) * 256;
-    std::vector<double> prompt_share, prompt_rate, decode_share, decode_rate;
+    std::vector<double> prompt_share, prompt_rate, few_share, few_rate, decode_share, decode_rate;
     for (int i = 0; i < repetitions; ++i) {
       const Ceilings before = meter.measure();
       matmul(weights[0], x.data(), 16, shape.columns, kind, y.data(), shape.rows, pool, scratch);  // warm
@@ -53,17 +53,21 @@ void measure(const KernelFamily& family, const BlockFormat& format, ActivationKi
       matmul(weights[0], x.data(), 256, shape.columns, kind, y.data(), shape.rows, pool, scratch);
       prompt_rate.push_back(macs / (seconds() - begin));
       begin = seconds();
+      for (const WeightMatrix& w : weights) matmul(w, x.data(), 16, shape.columns, kind, y.data(), shape.rows, pool, scratch);
+      few_rate.push_back(macs / 16 * copies / (seconds() - begin));
+      begin = seconds();
       for (const WeightMatrix& w : weights)
         matmul(w, x.data(), 1, shape.columns, kind, y.data(), shape.rows, pool, scratch);
       decode_rate.push_back(double(size) * copies / (seconds() - begin));
       const Ceilings ceilings = larger(before, meter.measure());
-      prompt_share.push_back(prompt_rate.back() /
-                             (kind == ActivationKind::kInt8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s));
+      const double peak = kind == ActivationKind::kInt8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s;
+      prompt_share.push_back(prompt_rate.back() / peak);
+      few_share.push_back(few_rate.back() / peak);
       decode_share.push_back(decode_rate.back() / ceilings.read_bytes_per_s);
     }
-    fmt::print("{:<12} {:<5} {:<4} {} thr {:>5}x{:<5} prompt {:6.1f} GMAC/s = {:4.2f} of peak   decode {:5.1f} GB/s = {:4.2f} of read\n",
-               family.name, format.name, kind == ActivationKind::kInt8 ? "int8" : "f32", pool.threads(), shape.rows,
-               shape.columns, median(prompt_rate) / 1e9, median(prompt_share), median(decode_rate) / 1e9, median(decode_share));
+    fmt::print("{:<12} {:<5} {:<4} {} thr {:>5}x{:<5} prompt {:6.1f} GMAC/s = {:4.2f} of peak   16 tokens {:4.2f}   "
+               "decode {:5.1f} GB/s = {:4.2f} of read\n", family.name, format.name, kind == ActivationKind::kInt8 ? "int8" : "f32", pool.threads(), shape.rows,
+               shape.columns, median(prompt_rate) / 1e9, median(prompt_share), median(few_share), median(decode_rate) / 1e9, median(decode_share));
     std::fflush(stdout);
   }
 }

@@ -1,5 +1,6 @@
 // Real processes: a run over encrypted sockets finishes, survives kill -9 of either side, and refuses strangers in a sentence.
-#include "tests/paths.h"
+#include "backends/formats/file_hash.h"
+#include "backends/formats/gguf.h"
 #include "tests/end_to_end/fleet.h"
 #include "tests/json_schema.h"
 
@@ -41,7 +42,7 @@ TEST_CASE("a coordinator and two agents finish a run, every item once", "[fleet]
   }
 }
 
-TEST_CASE("imported and hand-made suites travel with the run, by their hash, to an agent that never saw them", "[fleet]") {
+TEST_CASE("imported and hand-made suites, and a model's adapter, travel with the run, by their hash, to an agent that never saw them", "[fleet]") {
   Fleet fleet("imported");
   const fs::path suite = fleet.root / "suites/letters";
   fs::create_directories(suite);
@@ -62,7 +63,15 @@ TEST_CASE("imported and hand-made suites travel with the run, by their hash, to 
   RandomModel shape;
   shape.width = 128, shape.layers = 2, shape.feed_forward = 256, shape.context = 256;
   REQUIRE(write_random_model(fleet.root / "tiny.gguf", shape).has_value());
-  std::ofstream(fleet.root / "plan.yaml") << "name: data\nmodels: [{name: tiny, path: tiny.gguf}]\nformats: [as-is]\nsuites: [letters, capitals]\n"
+  const std::vector<std::pair<std::string, GgufValue>> adapter = {{"general.type", gguf_string("adapter")}, {"general.architecture", gguf_string("llama")},
+                                                                  {"adapter.type", gguf_string("lora")}};
+  auto writer = GgufWriter::create(fleet.root / "adapter.gguf", adapter, {{"blk.0.attn_q.weight.lora_a", find_format("F32"), {128, 2}},
+                                                                          {"blk.0.attn_q.weight.lora_b", find_format("F32"), {2, 128}}}).value();
+  const std::vector<float> values(256, 0.25f);
+  for (int matrix = 0; matrix < 2; ++matrix) REQUIRE(writer->write(std::as_bytes(std::span(values))).has_value());
+  REQUIRE(writer->finish().has_value());
+  const std::string lora = sha256_of_file(fleet.root / "adapter.gguf").value();
+  std::ofstream(fleet.root / "plan.yaml") << "name: data\nmodels: [{name: tiny, path: tiny.gguf, lora: {path: adapter.gguf, scale: 0.5}}]\nformats: [as-is]\nsuites: [letters, capitals]\n"
                                              "accuracy: once\ntiming: off\nlimits: {unit_items: 8}\n";
   fleet.start_coordinator();
   fleet.start_agent("one");
@@ -86,13 +95,15 @@ TEST_CASE("imported and hand-made suites travel with the run, by their hash, to 
     const auto& own = plan["suites"][lease.provenance.suite == "letters" ? 0 : 1];
     CHECK(lease.provenance.suite == own["name"]);
     CHECK(lease.provenance.suite_sha256 == own["info"]["sha256"]);
+    CHECK(lease.provenance.lora == lora + ":0.5");
   }
-  for (const auto& wanted : plan["suites"]) {  // under its hash, in the coordinator's artifacts
-    const std::string bundle = wanted["bundle_sha256"];
-    bool stored = false;
-    for (const auto& entry : fs::recursive_directory_iterator(fleet.root / "artifacts")) stored = stored || entry.path().filename() == bundle;
-    CHECK(stored);
-  }
+  const auto is_artifact = [&](const std::string& sha256) {  // under its hash, with the coordinator
+    for (const auto& entry : fs::recursive_directory_iterator(fleet.root / "artifacts"))
+      if (entry.path().filename() == sha256) return true;
+    return false;
+  };
+  for (const auto& wanted : plan["suites"]) CHECK(is_artifact(wanted["bundle_sha256"]));
+  CHECK(is_artifact(lora));
   for (const auto& entry : fs::directory_iterator(fleet.root / "one/work")) FAIL("left behind: " << entry.path());
 }
 

@@ -62,5 +62,39 @@ TEST_CASE("a model larger than memory is refused with the numbers before it is l
   CHECK(refused.error().detail.find(fmt::format("weights {:.1f} MB", static_cast<double>((*opened)->info().weights_bytes) / 1e6)) != std::string::npos);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitizer = true;  // its own memory is more than the model's
+#elif defined(__has_feature)
+constexpr bool kSanitizer = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool kSanitizer = false;
+#endif
+
+// Of /proc/self/status, in bytes: VmRSS now, VmHWM at most since the last write of 5 to /proc/self/clear_refs.
+double resident_bytes(const std::string& key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(key + ":")) return std::stod(line.substr(key.size() + 1)) * 1024;
+  return 0;
+}
+
+TEST_CASE("a model takes the memory of its weights, its keys and values, and five per cent", "[engines]") {
+  RandomModel shape = shape_of("Q8_0");
+  shape.width = 1024, shape.feed_forward = 2816, shape.layers = 6, shape.heads = 16, shape.kv_heads = 4;
+  EngineOptions options;
+  options.model = model(shape);
+  if (std::ofstream clear("/proc/self/clear_refs"); kSanitizer || !(clear << "5" << std::flush)) {
+    WARN("skipped: resident memory cannot be told apart here");
+    return;
+  }
+  const double before = resident_bytes("VmRSS");
+  const auto opened = NativeEngine::open(options).value();
+  answers(*opened, {Loglikelihood{"a", {"bc", "the"}}, Generate{"tok9", {}, 4, 0, 0}});
+  const double most = resident_bytes("VmHWM") - before, needed = static_cast<double>(opened->info().weights_bytes) + static_cast<double>(opened->kv_cache_bytes());
+  CAPTURE(most, needed, most / needed);
+  REQUIRE(needed > 6e7);
+  CHECK(most <= 1.05 * needed);
+}
+
 }  // namespace
 }  // namespace quantfleet

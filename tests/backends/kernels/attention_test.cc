@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <vector>
@@ -117,16 +118,24 @@ TEST_CASE("every family attends to the scalar kernels' bits", "[attention]") {
   struct Shape {
     int heads, kv_heads, head_dim;
   };
+  constexpr std::int64_t kWindows[] = {0, 1, 20, 1000};
+  constexpr float kSoftcaps[] = {0.0f, 5.0f, -1.0f};  // -1: slopes instead
+  int number = 0;
   for (const Shape shape : {Shape{1, 1, 64}, {8, 2, 32}, {3, 3, 80}, {20, 1, 16}, {6, 2, 130}, {16, 2, 64}}) {
     const Cache cache(150, shape.kv_heads, shape.head_dim, 3);
-    for (const std::int64_t window : {0, 1, 20, 1000})
-      for (const float softcap : {0.0f, 5.0f, -1.0f}) {
+    ++number;
+    for (std::size_t w = 0; w < std::size(kWindows); ++w)
+      for (std::size_t c = 0; c < std::size(kSoftcaps); ++c) {
+        if (number > 1 && (w + c + std::size_t(number)) % 3 != 0) continue;  // all pairs of shape, window and cap; one shape with all of them
+        const std::int64_t window = kWindows[w];
+        const float softcap = kSoftcaps[c];
         Question question{{}, shape.heads, window, std::max(softcap, 0.0f)};
         if (softcap < 0) question.slopes = alibi_slopes(shape.heads, 8);
-        for (std::int64_t p = 0; p < 150; p += p < 20 || p > 120 ? 1 : 17) question.positions.push_back(p);
+        for (std::int64_t p = 0; p < 150; p += p < 20 || p > 125 ? 1 : 17) question.positions.push_back(p);
         const auto truth = attend(**find_kernels("scalar"), cache, question, one);
         for (const KernelFamily* family : available_kernels())
           for (ThreadPool* pool : {&one, &three}) {
+            if (family->name == "scalar" && (pool == &one || number > 2)) continue;  // its loop over queries does not depend on the shape
             CAPTURE(family->name, shape.heads, shape.kv_heads, shape.head_dim, window, softcap, pool->threads());
             CHECK(same_bits(attend(*family, cache, question, *pool), truth));
           }

@@ -183,6 +183,70 @@ void write_adapter(const fs::path& path, const std::vector<std::pair<std::string
   REQUIRE(writer->finish().has_value());
 }
 
+// The plain meaning of an adapter, in double: every matrix W + s B A, written as a model of its own.
+TEST_CASE("adapters of experts give the logits of a model whose matrices hold the sums", "[models][lora]") {
+  const Folder folder;
+  const auto base = folder.model("mixtral");
+  constexpr std::int64_t kRank = 3;
+  constexpr float kAlpha = 4, kScale = 0.75f;
+  std::vector<GgufWriter::TensorPlan> adapter_plans, merged_plans;
+  std::vector<std::vector<float>> adapter_values, merged_values;
+  std::uint64_t state = 11;
+  const auto random_values = [&](std::int64_t count) {
+    std::vector<float> values;
+    for (std::int64_t i = 0; i < count; ++i) {
+      state = state * 6364136223846793005ull + 1442695040888963407ull;
+      values.push_back(static_cast<float>(state >> 40) / static_cast<float>(1 << 24) - 0.5f);
+    }
+    return values;
+  };
+  for (const GgufTensor& tensor : base->tensors()) {
+    const std::int64_t K = tensor.columns(), all_rows = tensor.rows();
+    std::vector<float> w(static_cast<std::size_t>(all_rows * K));
+    std::vector<std::byte> buffer;
+    for (std::int64_t row = 0; row < all_rows; ++row)
+      tensor.format->decode(base->rows(tensor, row, row + 1, buffer).data(), K / tensor.format->values_per_block, &w[static_cast<std::size_t>(row * K)]);
+    const bool experts = tensor.name.ends_with("_exps.weight");
+    if (experts || tensor.name.ends_with("attn_q.weight")) {
+      const std::int64_t N = tensor.shape[1], E = experts ? tensor.shape[2] : 1;
+      const std::vector<float> A = random_values(E * kRank * K), B = random_values(E * N * kRank);
+      for (std::int64_t e = 0; e < E; ++e)
+        for (std::int64_t n = 0; n < N; ++n)
+          for (std::int64_t k = 0; k < K; ++k) {
+            double sum = 0;
+            for (std::int64_t r = 0; r < kRank; ++r)
+              sum += static_cast<double>(B[static_cast<std::size_t>((e * N + n) * kRank + r)]) * static_cast<double>(A[static_cast<std::size_t>((e * kRank + r) * K + k)]);
+            float& value = w[static_cast<std::size_t>((e * N + n) * K + k)];
+            value = static_cast<float>(value + static_cast<double>(kScale) * (static_cast<double>(kAlpha) / kRank) * sum);
+          }
+      std::vector<std::int64_t> a_shape = {K, kRank}, b_shape = {kRank, N};
+      if (experts) a_shape.push_back(E), b_shape.push_back(E);
+      adapter_plans.push_back({tensor.name + ".lora_a", find_format("F32"), a_shape});
+      adapter_plans.push_back({tensor.name + ".lora_b", find_format("F32"), b_shape});
+      adapter_values.push_back(A);
+      adapter_values.push_back(B);
+    }
+    merged_plans.push_back({tensor.name, find_format("F32"), tensor.shape});
+    merged_values.push_back(std::move(w));
+  }
+  CHECK(adapter_plans.size() == 2 * 2 * (3 + 1));  // two layers: gate, up and down of all experts, and q
+  const auto write = [&](const char* name, const std::vector<std::pair<std::string, GgufValue>>& metadata, const std::vector<GgufWriter::TensorPlan>& plans,
+                         const std::vector<std::vector<float>>& values) {
+    auto writer = GgufWriter::create(folder.path / name, metadata, plans).value();
+    for (const auto& one : values) REQUIRE(writer->write(std::as_bytes(std::span(one))).has_value());
+    REQUIRE(writer->finish().has_value());
+    return folder.path / name;
+  };
+  const fs::path adapter = write("experts.gguf", {{"general.type", gguf_string("adapter")}, {"general.architecture", gguf_string("llama")},
+                                                  {"adapter.type", gguf_string("lora")}, {"adapter.lora.alpha", gguf_float32(kAlpha)}}, adapter_plans, adapter_values);
+  const auto merged = GgufFile::open(write("merged.gguf", base->metadata(), merged_plans, merged_values)).value();
+  const std::vector<std::int32_t> ids = {5, 53, 175, 83, 65, 121, 251, 167, 157, 221, 71, 283};
+  const std::vector<float> expected = logits(merged, {}, ids), given = logits(base, {applied(open_lora_adapter(adapter, *base), kScale)}, ids);
+  CHECK(largest_difference(logits(base, {}, ids), expected) > 0.1);
+  // F32 sums of some ten numbers in another order, logits up to 10.
+  CHECK(largest_difference(given, expected) < 1e-4);
+}
+
 TEST_CASE("an adapter of another model is refused in one sentence that names the tensor and what was expected", "[models][lora]") {
   const Folder folder;
   const fs::path path = folder.path / "random.gguf", adapter_path = folder.path / "adapter.gguf";

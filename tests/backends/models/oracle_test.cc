@@ -142,6 +142,7 @@ TEST_CASE("every architecture gives the reference's logits, in chunks of any siz
     std::printf("%-20s %-7s max |difference| %.2e, %d greedy tokens\n", name.c_str(), prompt, difference, agreed);
     CAPTURE(name, prompt);
     CHECK(difference < tolerance);
+    if (prompt != std::string_view("mid48")) continue;
     ThreadPool three(3);
     Transformer in_chunks(loaded->model, ActivationKind::kF32, three, 7);
     KvCache cache(loaded->model->config);
