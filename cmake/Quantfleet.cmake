@@ -18,14 +18,16 @@ function(quantfleet_options target)
   target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
 endfunction()
 
-# quantfleet_precompiled(NAME LINK lib... HEADERS h...): headers parsed once; quantfleet_reuse(TARGET NAME) takes them. Every file
-# includes what it uses all the same: with the option off, which suits a warm compiler cache better, nothing changes.
+# quantfleet_precompiled(NAME LINK lib... HEADERS h... [OPTIONS o...]): headers parsed once; quantfleet_reuse(TARGET NAME) takes them
+# for a target with the same options. Every file includes what it uses all the same: with the option off, which suits a warm
+# compiler cache better, nothing changes.
 function(quantfleet_precompiled name)
-  cmake_parse_arguments(arg "" "" "LINK;HEADERS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "LINK;HEADERS;OPTIONS" ${ARGN})
   if(QUANTFLEET_PRECOMPILED_HEADERS)
     file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}.cc "")
     add_library(${name} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${name}.cc)
     quantfleet_options(${name})
+    target_compile_options(${name} PRIVATE ${arg_OPTIONS})
     target_link_libraries(${name} PRIVATE ${arg_LINK})
     target_precompile_headers(${name} PRIVATE ${arg_HEADERS})
   endif()
