@@ -20,7 +20,7 @@ inline constexpr std::int64_t kGroupedRowsMaxColumns = 1 << 20;
 // What a code stands for.
 enum class CodeNumbers {
   kIntegers,  // code - offset
-  kTable,     // table[code]; at most 4 bits
+  kTable,     // table[code]; 1 or 4 bits
   kE4m3,      // 8 bits: FP8, OCP E4M3 without infinities
   kE5m2,      // 8 bits: FP8, E5M2
 };

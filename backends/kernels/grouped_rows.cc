@@ -71,7 +71,7 @@ std::size_t grouped_rows_bytes(const GroupedRowsFormat& format, std::int64_t row
   return static_cast<std::size_t>((rows + kPanelRows - 1) / kPanelRows * Parts(format).size);
 }
 
-std::int64_t pack_grouped_rows(const GroupedRowsFormat& format, std::span<const std::byte> bytes, std::int64_t rows, AlignedBuffer& data, ThreadPool& pool) {
+std::int64_t pack_grouped_rows(const GroupedRowsFormat& format, const GroupedRowAt& row_at, std::int64_t rows, AlignedBuffer& data, ThreadPool& pool) {
   const GroupedRows& layout = format.rows;
   const Parts parts(format);
   auto* memory = reinterpret_cast<unsigned char*>(data.reserve(grouped_rows_bytes(format, rows)));
@@ -79,12 +79,13 @@ std::int64_t pack_grouped_rows(const GroupedRowsFormat& format, std::span<const 
   std::atomic<std::int64_t> bad{rows};
   pool.parallel_for((rows + kPanelRows - 1) / kPanelRows, 1, [&](std::int64_t begin, std::int64_t end, int) {
     std::vector<float> numbers(static_cast<std::size_t>(groups));
+    std::vector<std::byte> memory_of_row(static_cast<std::size_t>(format.block.bytes_per_block));
     for (std::int64_t panel = begin; panel < end; ++panel) {
       unsigned char* target = memory + panel * parts.size;
       std::memset(target, 0, static_cast<std::size_t>(parts.size));
       for (std::int64_t row = panel * kPanelRows; row < std::min(rows, (panel + 1) * kPanelRows); ++row) {
         const auto lane = static_cast<int>(row % kPanelRows);
-        const std::byte* source = bytes.data() + row * format.block.bytes_per_block + 8;
+        const std::byte* source = row_at(row, memory_of_row.data()) + 8;
         for (unsigned char* place = target + parts.scales; place <= target + parts.zeros; place += parts.zeros - parts.scales) {
           if (place == target + parts.zeros && !layout.zeros) break;
           std::memcpy(numbers.data(), source, 4 * numbers.size());

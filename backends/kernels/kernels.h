@@ -19,6 +19,7 @@
 
 namespace quantfleet {
 
+struct GroupedRowsFormat;  // backends/formats/grouped_rows.h
 struct KernelFamily;  // its members: below
 
 // "" gives the best family of this CPU. kUnknownName when no family has the name, kUnsupported when the CPU lacks it.
@@ -65,6 +66,7 @@ class WeightMatrix {
   friend struct MatmulDriver;
   const KernelFamily* family_ = nullptr;
   const BlockFormat* format_ = nullptr;
+  const GroupedRowsFormat* grouped_ = nullptr;  // where the weights are kept as codes under group scales
   std::int64_t rows_ = 0, columns_ = 0;
   bool has_int8_ = false;
   bool panels_ = false;  // rows interleaved by 16 (cpu/panel_layout.h); otherwise the format's own bytes, row after row

@@ -1,5 +1,6 @@
 // Weight matrices and the loops around a family's product kernels: which thread computes which outputs. Nothing here
 // touches the order of a sum.
+#include "backends/formats/grouped_blocks.h"
 #include "backends/kernels/cpu/integer_formats.h"
 #include "backends/kernels/cpu/panel_layout.h"
 #include "backends/kernels/cpu/scalar/scalar.h"
@@ -54,6 +55,12 @@ std::int64_t first_non_finite(const BlockFormat& format, const IntegerFormat* in
   return -1;
 }
 
+// How a matrix of this format is kept and multiplied as codes under group scales; nullptr: otherwise.
+const GroupedRowsFormat* kept_in_groups(const BlockFormat& format, std::int64_t columns) {
+  const GroupedRowsFormat* grouped = as_grouped_rows(format);
+  return grouped ? grouped : grouped_rows_of(format, columns);
+}
+
 }  // namespace
 
 int values_per_block(const BlockFormat& format) { return format.values_per_block; }
@@ -68,7 +75,7 @@ bool has_int8_activations(const BlockFormat& format) {
 
 std::size_t WeightMatrix::packed_bytes(const KernelFamily& family, const BlockFormat& format, std::int64_t rows, std::int64_t columns) {
   if (as_row_int8(format)) return row_int8_bytes(rows, columns);
-  if (const GroupedRowsFormat* grouped = as_grouped_rows(format)) return grouped_rows_bytes(*grouped, rows);
+  if (const GroupedRowsFormat* grouped = kept_in_groups(format, columns)) return grouped_rows_bytes(*grouped, rows);
   const PanelLayout* layout = family.uses_panels ? find_panel_layout(format.ggml_type) : nullptr;
   return static_cast<std::size_t>(layout ? (rows + kPanelRows - 1) / kPanelRows * panel_bytes(*layout, columns) : rows * format.row_bytes(columns));
 }
@@ -88,8 +95,15 @@ struct MatmulDriver {
       if (bad >= 0) return Error{Code::kNonFinite, fmt::format("the scale of row {} is NaN or infinite; finite weights are needed", bad)};
       return w;
     }
-    if (const GroupedRowsFormat* grouped = as_grouped_rows(format)) {
-      const std::int64_t bad = pack_grouped_rows(*grouped, {bytes, static_cast<std::size_t>(rows * row_bytes)}, rows, w.data_, pool);
+    w.grouped_ = kept_in_groups(format, columns);
+    if (const GroupedRowsFormat* grouped = w.grouped_) {
+      const bool as_such = &grouped->block == &format;
+      const std::int64_t bad = pack_grouped_rows(*grouped, [&](std::int64_t row, std::byte* memory) {
+        const std::byte* source = bytes + row * row_bytes;
+        if (as_such) return source;
+        to_grouped_row(format, *grouped, source, memory);
+        return static_cast<const std::byte*>(memory);
+      }, rows, w.data_, pool);
       if (bad >= 0) return Error{Code::kNonFinite, fmt::format("a scale or zero point of row {} is NaN, infinite or too large; finite weights are needed", bad)};
       return w;
     }
@@ -131,8 +145,8 @@ struct MatmulDriver {
     const KernelFamily& family = *w.family_;
     if (const RowInt8Format* format = as_row_int8(*w.format_))
       return matmul_row_int8(family, *format, w.data_, w.rows_, x, tokens, x_stride, kind, y, y_stride, pool, scratch);
-    if (const GroupedRowsFormat* format = as_grouped_rows(*w.format_))
-      return matmul_grouped_rows(family, *format, w.data_, w.rows_, x, tokens, x_stride, y, y_stride, pool, scratch);
+    if (w.grouped_)
+      return matmul_grouped_rows(family, *w.grouped_, w.data_, w.rows_, x, tokens, x_stride, y, y_stride, pool, scratch);
     MatmulTask all;
     all.weights = reinterpret_cast<const unsigned char*>(w.data_.data());
     all.panels = w.panels_;

@@ -153,7 +153,8 @@ TEST_CASE("codes, sub-scales and minima of a block give exactly the floats of it
 
 TEST_CASE("the scalar product with f32 activations is one fma chain over ascending k", "[kernels]") {
   ThreadPool pool(1);
-  const BlockFormat* format = GENERATE(find_format("Q4_K"), find_format("Q8_0"), find_format("F16"));
+  const BlockFormat* format = GENERATE(find_format("Q4_K"), find_format("Q8_0"), find_format("F16"), find_format("NVFP4"), find_format("Q1_0"), find_format("Q2_0"));
+  CAPTURE(format->name);
   const std::int64_t rows = 3, columns = 512, tokens = 2;
   const auto bytes = random_rows(*format, rows, columns, 3);
   const auto x = random_floats(std::size_t(tokens * columns), 4);
@@ -166,6 +167,26 @@ TEST_CASE("the scalar product with f32 activations is one fma chain over ascendi
       for (int k = 0; k < columns; ++k) acc = std::fma(values[std::size_t(n * columns + k)], x[std::size_t(t * columns + k)], acc);
       CHECK(y[std::size_t(t * rows + n)] == acc);
     }
+}
+
+TEST_CASE("a format that the kernels do not know is multiplied as it decodes", "[kernels]") {
+  static const BlockFormat thirds = {"THIRDS", 0x7fff0000, 4, 4, 0, [](const std::byte* blocks, std::int64_t count_blocks, float* values) {
+    for (std::int64_t i = 0; i < 4 * count_blocks; ++i) values[i] = static_cast<float>(blocks[i]) / 3;
+  }};
+  ThreadPool three(3);
+  const std::int64_t rows = 37, columns = 132, tokens = 19;
+  std::mt19937 random(8);
+  std::vector<std::byte> bytes(std::size_t(rows * columns));
+  for (std::byte& b : bytes) b = static_cast<std::byte>(random());
+  std::vector<float> values(bytes.size());
+  thirds.decode(bytes.data(), rows * columns / 4, values.data());
+  const auto x = random_floats(std::size_t(tokens * columns), 9);
+  const auto* floats = reinterpret_cast<const std::byte*>(values.data());
+  for (const KernelFamily* family : available_kernels()) {
+    CAPTURE(family->name);
+    CHECK(multiply(*family, thirds, bytes, rows, columns, x, tokens, ActivationKind::kF32, three) ==
+          multiply(scalar(), *find_format("F32"), {floats, 4 * values.size()}, rows, columns, x, tokens, ActivationKind::kF32, three));
+  }
 }
 
 TEST_CASE("int8 activations stay near f32 activations: only the rounding of activations differs", "[kernels]") {

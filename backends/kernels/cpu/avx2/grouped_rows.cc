@@ -156,6 +156,7 @@ void decode_grouped(const GroupedTask& task) {
     case 6: return both<6, 0>(task);
     case 7: return both<7, 0>(task);
     case 8: return both<8, 0>(task);
+    case 17: return both<1, 1>(task);
     case 20: return both<4, 1>(task);
     case 40: return both<8, 2>(task);
     case 56: return both<8, 3>(task);

@@ -145,6 +145,7 @@ void decode_grouped(const GroupedTask& task) {
     case 6: return decode<6, 0>(task);
     case 7: return decode<7, 0>(task);
     case 8: return decode<8, 0>(task);
+    case 17: return decode<1, 1>(task);
     case 20: return decode<4, 1>(task);
     case 40: return decode<8, 2>(task);
     case 56: return decode<8, 3>(task);
