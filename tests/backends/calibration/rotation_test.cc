@@ -3,7 +3,7 @@
 #include "backends/quantizers/rotation.h"
 
 #include "backends/calibration/quantize_checkpoint.h"
-#include "backends/formats/catalog.h"
+#include "backends/formats/block_format.h"
 #include "backends/quantizers/hadamard.h"
 #include "backends/quantizers/quantize_checkpoint.h"
 #include "tests/backends/calibration/divergence.h"

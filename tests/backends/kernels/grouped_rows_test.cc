@@ -22,7 +22,7 @@ struct Matrix {
   std::int64_t rows;
   std::vector<std::byte> bytes;
 
-  Matrix(const GroupedRows& layout, std::int64_t rows, unsigned seed) : format(grouped_rows_format(layout)), rows(rows) {
+  Matrix(const GroupedRows& layout, std::int64_t count_rows, unsigned seed) : format(grouped_rows_format(layout)), rows(count_rows) {
     std::mt19937 random(seed);
     const auto number = [&](float size) {
       const float value = (static_cast<float>(random() >> 8) * 0x1p-23f - 1) * size;

@@ -21,7 +21,7 @@ struct Matrix {
   std::vector<std::int8_t> codes;
   std::vector<float> scales;
 
-  Matrix(std::int64_t rows, std::int64_t columns, unsigned seed) : rows(rows), columns(columns) {
+  Matrix(std::int64_t count_rows, std::int64_t count_columns, unsigned seed) : rows(count_rows), columns(count_columns) {
     std::mt19937 random(seed);
     for (std::int64_t i = 0; i < rows * columns; ++i) codes.push_back(static_cast<std::int8_t>(random() % 256 - 128));
     for (std::int64_t n = 0; n < rows; ++n) scales.push_back(static_cast<float>(random() % 1000) * 1e-5f);

@@ -318,7 +318,7 @@ TEST_CASE("errors are passed on beyond a block of 128: a plain loop over all inp
       if (static_cast<std::int64_t>(i) % K >= 128) ++count, same += std::fabs(ours[i] - expected[i]) < 1e-3;
     return same / double(count);
   };
-  const auto round_to = [](double w, double scale) { return std::clamp(std::nearbyint(w / scale), -8.0, 7.0) * scale; };
+  const auto round_to = [](double value, double scale) { return std::clamp(std::nearbyint(value / scale), -8.0, 7.0) * scale; };
   const auto scale_of = [](double largest) { return double(half_to_float(float_to_half(static_cast<float>(largest / 7.5)))); };
   std::vector<float> gptq = w, sparse = w;
   GptqSolver::create(second, K, {4, group, true, false, 0.01}, machine.gemm).value().quantize(gptq, rows, machine.gemm, machine.pool);

@@ -385,9 +385,9 @@ TEST_CASE("two of every four inputs stay: the largest, or with an importance mat
   LinearInput input{"m", 1, 8, row, {}};
   const LinearQuantizer& quantizer = *find_linear_quantizer("sparse24-w8");
   const auto places = [&] { return static_cast<int>(quantizer.quantize(input, 8, pool).value()[1].bytes[0]); };
-  CHECK(places() == (1 + 4 * 2 | (0 + 4 * 1) << 4));
+  CHECK(places() == ((1 + 4 * 2) | (0 + 4 * 1) << 4));
   input.importance = importance;
-  CHECK(places() == (0 + 4 * 3 | (0 + 4 * 1) << 4));
+  CHECK(places() == ((0 + 4 * 3) | (0 + 4 * 1) << 4));
 }
 
 TEST_CASE("folders have the same bytes for every number of threads", "[quantizers][folders]") {
