@@ -240,7 +240,7 @@ std::function<int()> add_quantize(CLI::App& app) {
   app.add_option("--smoothquant", options->smoothing, "w8a8-static: how much of the inputs' range moves into the weights (alpha; usual 0.5 to 0.85; 0: none)")->check(CLI::Range(0.0, 1.0));
   app.add_option("--bpw", options->bits_per_weight, "exl2: bits per weight of the linear layers, all that is stored for them included")->check(CLI::Range(2.0, 9.0));
   app.add_flag("--mse", options->search_grid, "GPTQ: shrink each group's range to where its squared rounding error is least, in place of covering all weights");
-  app.add_flag("--round-to-nearest", options->round_to_nearest, "GPTQ's, AWQ's or SparseGPT's grid and file without its method, to compare with (of SparseGPT: Wanda)");
+  app.add_flag("--round-to-nearest", options->round_to_nearest, "GPTQ's, AWQ's, SparseGPT's or EXL2's grid and file without passing errors on, to compare with (of SparseGPT: Wanda)");
   app.add_option("--kernels", options->kernels, "of calibration: scalar, avx2, avx512_vnni or neon_dotprod; the bytes do not depend on it")->envname("QUANTFLEET_KERNELS");
   app.add_option("--budget-bpw", options->budget_bits, "in place of --format: so many bits per weight at most; the format of each tensor by measured loss, in a GGUF file")
       ->check(CLI::Range(1.0, 32.0));

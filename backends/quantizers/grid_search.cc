@@ -17,25 +17,31 @@ GridSearch::GridSearch(const GridTable& grid, float scale, float shift)
   for (int entry = 0; entry < grid.entries; ++entry)
     for (int j = 0; j < elements_; ++j) values_.push_back(levels_[static_cast<std::size_t>(grid.code(entry, j))]);
 
-  int points = 1;
-  for (int j = 0; j < elements_; ++j) points *= count_levels_;
-  neighbours_.reserve(static_cast<std::size_t>(points) * kNeighbours);
-  std::vector<std::pair<float, std::uint16_t>> near(static_cast<std::size_t>(grid.entries));
-  for (int point = 0; point < points; ++point) {
-    std::array<float, 8> at{};
-    for (int j = 0, rest = point; j < elements_; ++j, rest /= count_levels_)
-      at[static_cast<std::size_t>(j)] = levels_[static_cast<std::size_t>(rest % count_levels_)];
-    for (int entry = 0; entry < grid.entries; ++entry) {
-      float distance = 0;
-      for (int j = 0; j < elements_; ++j) {
-        const float step = values(entry)[j] - at[static_cast<std::size_t>(j)];
-        distance += step * step;
-      }
-      near[static_cast<std::size_t>(entry)] = {distance, static_cast<std::uint16_t>(entry)};
+  // Distances are summed element by element, the first outermost: points that share their first elements share those sums.
+  const auto entries = static_cast<std::size_t>(grid.entries);
+  std::size_t points = 1;
+  for (int j = 0; j < elements_; ++j) points *= static_cast<std::size_t>(count_levels_);
+  neighbours_.resize(points * kNeighbours);
+  std::array<std::vector<float>, 9> sums;  // of each entry, over the elements before
+  sums.fill(std::vector<float>(entries));
+  std::vector<std::pair<float, std::uint16_t>> near(entries);
+  const auto descend = [&](const auto& self, int element, std::size_t point, std::size_t place) -> void {
+    const float* before = sums[static_cast<std::size_t>(element)].data();
+    if (element == elements_) {
+      for (std::size_t entry = 0; entry < entries; ++entry) near[entry] = {before[entry], static_cast<std::uint16_t>(entry)};
+      std::partial_sort(near.begin(), near.begin() + kNeighbours, near.end());
+      for (int i = 0; i < kNeighbours; ++i) neighbours_[point * kNeighbours + static_cast<std::size_t>(i)] = near[static_cast<std::size_t>(i)].second;
+      return;
     }
-    std::partial_sort(near.begin(), near.begin() + kNeighbours, near.end());
-    for (int i = 0; i < kNeighbours; ++i) neighbours_.push_back(near[static_cast<std::size_t>(i)].second);
-  }
+    for (int level = 0; level < count_levels_; ++level, point += place) {
+      float* after = sums[static_cast<std::size_t>(element) + 1].data();
+      const float at = levels_[static_cast<std::size_t>(level)];
+      const float* value = values_.data() + element;
+      for (std::size_t entry = 0; entry < entries; ++entry, value += elements_) after[entry] = before[entry] + (*value - at) * (*value - at);
+      self(self, element + 1, point, place * static_cast<std::size_t>(count_levels_));
+    }
+  };
+  descend(descend, 0, 0, 1);
 }
 
 GridSearch::Choice GridSearch::choose(const float* x, const float* w, const float* wx, float s, bool odd) const {

@@ -13,7 +13,7 @@
 namespace quantfleet {
 
 // One grid as floats, with the entries nearest to every point of its lattice. Large (up to 250 KB) and slow to make (up to
-// 0.2 s): make it once.
+// 0.1 s): make it once.
 class GridSearch {
  public:
   // Values of an entry: scale * alphabet + shift.

@@ -303,7 +303,7 @@ TEST_CASE("EXL2 meets its bits, and more of them are closer to the model", "[cal
   const std::size_t vocabulary = show ? 512 : 300;
   CalibratedOptions options = options_for("exl2", text, show ? 256 : 96);
   options.text.count_windows = show ? 24 : 4;
-  double last = 1;
+  double last = 1, error = 0;
   for (const double bits : show ? std::vector<double>{2.5, 3, 3.5, 4, 5, 6} : std::vector<double>{3, 4.5}) {
     options.bits_per_weight = bits;
     const fs::path out = folder.path / fmt::format("exl2-{}", bits);
@@ -320,7 +320,10 @@ TEST_CASE("EXL2 meets its bits, and more of them are closer to the model", "[cal
     if (show) std::printf("exl2 of %.1f bits, stored %.3f: mean KL divergence %.5f, output error %.5f\n", bits, stored / weights, divergence, mean_output_error(report));
     CHECK(divergence < 0.5 * last);
     last = divergence;
+    error = mean_output_error(report);
   }
+  options.error_feedback = false;
+  CHECK(mean_output_error(quantize_checkpoint(model, folder.path / "nearest", options).value()) > 1.1 * error);
   options.bits_per_weight = 2.05;
   CHECK_THAT(quantize_checkpoint(model, folder.path / "small", options).error().detail, Catch::Contains("bits per weight are less than the"));
   CHECK(!fs::exists(folder.path / "small"));
