@@ -174,11 +174,10 @@ struct MatmulDriver {
     std::int64_t tokens_each = kTaskTokens;
     while (tokens_each > 32 && panels * ((tokens + tokens_each - 1) / tokens_each) < 4 * pool.threads()) tokens_each /= 2;
     const std::int64_t groups = (tokens + tokens_each - 1) / tokens_each;
-    // Neighbouring panels of one group follow each other in memory. Long ranges help decoding stream, short ones balance.
-    const bool streams = tokens <= kGroupTokens;
-    const std::int64_t grain = pool.threads() == 1 ? panels
-                                                   : std::clamp<std::int64_t>(panels * groups / ((streams ? 4 : 8) * pool.threads()), 1,
-                                                                              streams ? 64 : 16);
+    // Neighbouring panels of one group follow each other in memory; kernels take up to four at once.
+    std::int64_t grain = panels;
+    if (const std::int64_t each = panels * groups / pool.threads(); pool.threads() > 1)
+      grain = each >= 64 ? std::min<std::int64_t>(each / 16 / 4 * 4, 64) : std::clamp<std::int64_t>(each, 1, 4);
     pool.parallel_for(panels * groups, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
       MatmulTask task = all;
       task.scratch = tiles + thread * scratch_bytes;

@@ -6,6 +6,9 @@
 namespace quantfleet::avx2 {
 namespace {
 
+// Keys whose V all rows of a task read while it is in the first two levels of the cache.
+constexpr std::int64_t kKeysTogether = 128;
+
 struct Row {
   const float* q;
   float* out;
@@ -94,20 +97,21 @@ template <int kRows>
     }
 }
 
-// All rows see [begin, end); each sees more before and behind, which it adds alone, in ascending order.
+// The keys of [from, to) that each row sees: those which all see together, before and behind them each row's own, in ascending order.
 template <int kRows>
-void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, int head_dim) {
-  std::int64_t begin = rows[0].first, end = rows[0].last + 1;
-  for (int r = 1; r < kRows; ++r) {
-    begin = rows[r].first > begin ? rows[r].first : begin;
-    end = rows[r].last + 1 < end ? rows[r].last + 1 : end;
+void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, std::int64_t from, std::int64_t to) {
+  std::int64_t firsts[kRows], ends[kRows];
+  std::int64_t begin = from, end = to;
+  for (int r = 0; r < kRows; ++r) {
+    firsts[r] = rows[r].first > from ? rows[r].first : from;
+    ends[r] = rows[r].last + 1 < to ? rows[r].last + 1 : to;
+    begin = firsts[r] > begin ? firsts[r] : begin;
+    end = ends[r] < end ? ends[r] : end;
   }
   if (begin > end) begin = end;
-  for (int r = 0; r < kRows; ++r)
-    weigh<1>(rows + r, pages, place, head_dim, rows[r].first, rows[r].last + 1 < begin ? rows[r].last + 1 : begin);
+  for (int r = 0; r < kRows; ++r) weigh<1>(rows + r, pages, place, head_dim, firsts[r], ends[r] < begin ? ends[r] : begin);
   weigh<kRows>(rows, pages, place, head_dim, begin, end);
-  for (int r = 0; r < kRows; ++r)
-    weigh<1>(rows + r, pages, place, head_dim, rows[r].first > end ? rows[r].first : end, rows[r].last + 1);
+  for (int r = 0; r < kRows; ++r) weigh<1>(rows + r, pages, place, head_dim, firsts[r] > end ? firsts[r] : end, ends[r]);
 }
 
 }  // namespace
@@ -144,9 +148,11 @@ void attend(const AttentionTask& task) {
   float sums[kAttentionRows];
   for (r = 0; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap, slope_of(task, r));
 
-  r = 0;
-  for (; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim);
-  for (; r < count; ++r) weigh_all<1>(rows + r, pages, v_place, args.head_dim);
+  for (std::int64_t from = first / 16 * 16; from <= last; from += kKeysTogether) {
+    const std::int64_t to = from + kKeysTogether < last + 1 ? from + kKeysTogether : last + 1;
+    for (r = 0; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim, from, to);
+    for (; r < count; ++r) weigh_all<1>(rows + r, pages, v_place, args.head_dim, from, to);
+  }
 
   for (r = 0; r < count; ++r)
     for (int d = 0; d < args.head_dim; ++d) rows[r].out[d] /= sums[r];

@@ -6,6 +6,9 @@
 namespace quantfleet::avx512 {
 namespace {
 
+// Keys whose K or V all rows of a task read while they are in the first two levels of the cache.
+constexpr std::int64_t kKeysTogether = 128;
+
 struct Row {
   const float* q;
   float* out;
@@ -43,15 +46,16 @@ template <int kRows, int kPages>
     for (int p = 0; p < kPages; ++p) _mm512_store_ps(rows[r].scores + position + 16 * p, acc[r][p]);
 }
 
+// Pages [page, page_end); what is asked for ahead lies below `pages_end`.
 template <int kRows>
 [[gnu::noinline]] void score(const Row* rows, const float* const* pages, std::int64_t place, int head_dim,
-                             std::int64_t page, std::int64_t page_end) {
+                             std::int64_t page, std::int64_t page_end, std::int64_t pages_end) {
   constexpr int kPages = kRows >= 8 ? 2 : 4;
   for (; page + kPages <= page_end; page += kPages) {
     const float *k[kPages], *next[kPages];
     for (int p = 0; p < kPages; ++p) {
       k[p] = pages[page + p] + place;
-      next[p] = pages[page + p + 3 * kPages < page_end ? page + p + 3 * kPages : page + p] + place;
+      next[p] = pages[page + p + 3 * kPages < pages_end ? page + p + 3 * kPages : page + p] + place;
     }
     score_pages<kRows, kPages>(rows, k, next, head_dim, 16 * page);
   }
@@ -98,7 +102,7 @@ float softmax_row(const Row& row, float scale, float softcap, const float* slope
 // out[r][d ..] += sum over keys of p[r][key] v[key][d ..], for kVectors vectors of d; the last may be partial.
 template <int kRows, int kVectors>
 [[gnu::noinline]] void weigh(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, int d,
-                             __mmask16 lanes, std::int64_t begin, std::int64_t end) {
+                             __mmask16 lanes, std::int64_t begin, std::int64_t end, std::int64_t keys_end) {
   __m512 acc[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
@@ -106,7 +110,7 @@ template <int kRows, int kVectors>
     for (int i = 0; i < kVectors; ++i) acc[r][i] = _mm512_maskz_loadu_ps(lanes, rows[r].out + d + 16 * i);
   for (std::int64_t key = begin; key < end; ++key) {
     const float* v = pages[key / 16] + place + (key % 16) * head_dim + d;
-    const float* next = pages[(key + 64 < end ? key + 64 : key) / 16] + place + (key % 16) * head_dim + d;
+    const float* next = pages[(key + 64 < keys_end ? key + 64 : key) / 16] + place + (key % 16) * head_dim + d;
     __m512 values[kVectors];
 #pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) {
@@ -128,26 +132,28 @@ template <int kRows, int kVectors>
 
 template <int kRows>
 void weigh_rows(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, std::int64_t begin,
-                std::int64_t end) {
+                std::int64_t end, std::int64_t keys_end) {
   if (begin >= end) return;
   int d = 0;
-  for (; d + 64 <= head_dim; d += 64) weigh<kRows, 4>(rows, pages, place, head_dim, d, 0xffff, begin, end);
-  for (; d < head_dim; d += 16) weigh<kRows, 1>(rows, pages, place, head_dim, d, first_lanes(head_dim - d), begin, end);
+  for (; d + 64 <= head_dim; d += 64) weigh<kRows, 4>(rows, pages, place, head_dim, d, 0xffff, begin, end, keys_end);
+  for (; d < head_dim; d += 16) weigh<kRows, 1>(rows, pages, place, head_dim, d, first_lanes(head_dim - d), begin, end, keys_end);
 }
 
-// All rows see [begin, end); each sees more before and behind, which it adds alone, in ascending order.
+// The keys of [from, to) that each row sees: those which all see together, before and behind them each row's own, in ascending order.
 template <int kRows>
-void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, int head_dim) {
-  std::int64_t begin = rows[0].first, end = rows[0].last + 1;
-  for (int r = 1; r < kRows; ++r) {
-    begin = rows[r].first > begin ? rows[r].first : begin;
-    end = rows[r].last + 1 < end ? rows[r].last + 1 : end;
+void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, std::int64_t from, std::int64_t to, std::int64_t keys_end) {
+  std::int64_t firsts[kRows], ends[kRows];
+  std::int64_t begin = from, end = to;
+  for (int r = 0; r < kRows; ++r) {
+    firsts[r] = rows[r].first > from ? rows[r].first : from;
+    ends[r] = rows[r].last + 1 < to ? rows[r].last + 1 : to;
+    begin = firsts[r] > begin ? firsts[r] : begin;
+    end = ends[r] < end ? ends[r] : end;
   }
   if (begin > end) begin = end;
-  for (int r = 0; r < kRows; ++r) weigh_rows<1>(rows + r, pages, place, head_dim, rows[r].first, rows[r].last + 1 < begin ? rows[r].last + 1 : begin);
-  weigh_rows<kRows>(rows, pages, place, head_dim, begin, end);
-  for (int r = 0; r < kRows; ++r)
-    weigh_rows<1>(rows + r, pages, place, head_dim, rows[r].first > end ? rows[r].first : end, rows[r].last + 1);
+  for (int r = 0; r < kRows; ++r) weigh_rows<1>(rows + r, pages, place, head_dim, firsts[r], ends[r] < begin ? ends[r] : begin, keys_end);
+  weigh_rows<kRows>(rows, pages, place, head_dim, begin, end, keys_end);
+  for (int r = 0; r < kRows; ++r) weigh_rows<1>(rows + r, pages, place, head_dim, firsts[r] > end ? firsts[r] : end, ends[r], keys_end);
 }
 
 }  // namespace
@@ -173,18 +179,24 @@ void attend(const AttentionTask& task) {
       for (int d = 0; d < args.head_dim; ++d) row.out[d] = 0;
     }
   }
-  const std::int64_t page = first / 16, page_end = last / 16 + 1;
-  int r = 0;
-  for (; r + 8 <= count; r += 8) score<8>(rows + r, pages, k_place, args.head_dim, page, page_end);
-  for (; r + 4 <= count; r += 4) score<4>(rows + r, pages, k_place, args.head_dim, page, page_end);
-  for (; r < count; ++r) score<1>(rows + r, pages, k_place, args.head_dim, page, page_end);
+  const std::int64_t pages_end = last / 16 + 1;
+  for (std::int64_t page = first / 16; page < pages_end; page += kKeysTogether / 16) {
+    const std::int64_t page_end = page + kKeysTogether / 16 < pages_end ? page + kKeysTogether / 16 : pages_end;
+    int r = 0;
+    for (; r + 8 <= count; r += 8) score<8>(rows + r, pages, k_place, args.head_dim, page, page_end, pages_end);
+    for (; r + 4 <= count; r += 4) score<4>(rows + r, pages, k_place, args.head_dim, page, page_end, pages_end);
+    for (; r < count; ++r) score<1>(rows + r, pages, k_place, args.head_dim, page, page_end, pages_end);
+  }
 
   float sums[kAttentionRows];
-  for (r = 0; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap, slope_of(task, r));
+  int r = 0;
+  for (; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap, slope_of(task, r));
 
-  r = 0;
-  for (; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim);
-  for (; r < count; ++r) weigh_all<1>(rows + r, pages, v_place, args.head_dim);
+  for (std::int64_t from = first / 16 * 16; from <= last; from += kKeysTogether) {
+    const std::int64_t to = from + kKeysTogether < last + 1 ? from + kKeysTogether : last + 1;
+    for (r = 0; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim, from, to, last + 1);
+    for (; r < count; ++r) weigh_all<1>(rows + r, pages, v_place, args.head_dim, from, to, last + 1);
+  }
 
   for (r = 0; r < count; ++r)
     for (int d = 0; d < args.head_dim; ++d) rows[r].out[d] /= sums[r];

@@ -258,7 +258,7 @@ template <class Source, int kTokens, int kPanels>
 template <class Source, int kPanels>
 QF_INLINE void few_tokens(const MatmulTask& task, std::int64_t panel) {
   if constexpr (Source::kStep == 1) {
-    const std::int64_t jump = panel + 2 * kPanels <= task.panel_end ? (kPanels - 1) * Source::panel_size(task.columns) : -1;
+    const std::int64_t jump = (panel + 2 * kPanels) * kPanelRows <= task.rows ? (kPanels - 1) * Source::panel_size(task.columns) : -1;
     std::int64_t t = task.token_begin;
     for (; t + 4 <= task.token_end; t += 4) plain_panels<Source, 4, kPanels>(task, panel, t, jump);
     if (t + 2 <= task.token_end) plain_panels<Source, 2, kPanels>(task, panel, t, jump), t += 2;

@@ -148,22 +148,25 @@ template <class P, int kTokens, int kPanels>
       else simple_block<P, kTokens>(panel + p * size, block, x, acc[p], ahead);
     }
   }
-  for (int p = 0; p < kPanels; ++p)  // only the last panel of a matrix may have fewer rows, and it goes alone
+  for (int p = 0; p < kPanels; ++p)  // a last panel of fewer rows goes alone
     for (int t = 0; t < kTokens; ++t) _mm512_mask_storeu_ps(y + 16 * p + t * task.y_stride, rows, acc[p][t]);
 }
 
 template <class P>
 void all_panels(const MatmulTask& task) {
   const std::int64_t panel_size = (task.columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
+  // What is asked for ahead may belong to the task behind this one: most often the same thread takes it next.
+  const std::int64_t panels = (task.rows + kPanelRows - 1) / kPanelRows, whole = task.rows / kPanelRows;
+  const std::int64_t whole_end = task.panel_end < whole ? task.panel_end : whole;
   std::int64_t panel = task.panel_begin;
   if (task.token_end - task.token_begin == 1)
-    for (; panel + kStreams < task.panel_end; panel += kStreams)
+    for (; panel + kStreams <= whole_end; panel += kStreams)
       tile<P, 1, kStreams>(task, task.weights + panel * panel_size, panel_size,
-                           panel + 2 * kStreams <= task.panel_end ? kStreams * panel_size : 0, task.token_begin, 0xffff,
+                           panel + 2 * kStreams <= panels ? kStreams * panel_size : 0, task.token_begin, 0xffff,
                            task.y + task.token_begin * task.y_stride + panel * kPanelRows);
   for (; panel < task.panel_end; ++panel) {
     const unsigned char* weights = task.weights + panel * panel_size;
-    const std::int64_t row = panel * kPanelRows, ahead = panel + 1 < task.panel_end ? panel_size : 0;
+    const std::int64_t row = panel * kPanelRows, ahead = panel + 1 < panels ? panel_size : 0;
     const __mmask16 rows = task.rows - row >= 16 ? 0xffff : static_cast<__mmask16>((1u << (task.rows - row)) - 1);
     std::int64_t t = task.token_begin;
     float* y = task.y + row;

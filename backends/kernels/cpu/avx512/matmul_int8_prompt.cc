@@ -56,6 +56,7 @@ QF_INLINE void multiply_out(__m512i* quad, __m512i scale) {
   // Q3_K's stored code is u = code + 4:  code * scale + 124 = (u & 3) scale + (u & 4 ? 4 scale : 0) + (124 - 4 scale), modulo 256.
   const __m512i four = _mm512_shuffle_epi8(_mm512_slli_epi32(scale, 2), rows);
   const __m512i rest = _mm512_sub_epi8(_mm512_set1_epi8(kQ3Offset), four);
+#pragma GCC unroll 4
   for (int g = 0; g < 4; ++g) {
     __m512i product = _mm512_shuffle_epi8(table, or_and(rows, quad[g], _mm512_set1_epi8(3)));
     if constexpr (P::kOffset != 0)
@@ -76,6 +77,7 @@ QF_INLINE void unpack(const unsigned char* panel, std::int64_t columns, std::int
       multiply_out<P>(quad, sub_scale<P>(scales, 2 * chunk));
       multiply_out<P>(quad + 4, sub_scale<P>(scales, 2 * chunk + 1));
     }
+#pragma GCC unroll 8
     for (int g = 0; g < 8; ++g) _mm512_store_si512(out.quads[8 * chunk + g], quad[g]);
   }
   for (int block = 0; block < count / P::kBlock; ++block, scales += P::kScaleBytes) {
@@ -91,11 +93,18 @@ QF_INLINE void unpack(const unsigned char* panel, std::int64_t columns, std::int
 
 #define QF_FOR_TOKENS _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t)
 
+// What is asked for meanwhile, because few tokens leave no time to wait for memory: a place every quad.
+struct Ahead {
+  const unsigned char* codes;
+  std::int64_t step;
+};
+
 // dot[t] += codes of the quads [quad, quad + kCount) of both.
 template <int kTokens, int kCount>
-QF_INLINE void multiply_quads(const Operands& w, const TokenGroup& x, int quad, __m512i (&dot)[kTokens]) {
+QF_INLINE void multiply_quads(const Operands& w, const TokenGroup& x, int quad, const Ahead& ahead, __m512i (&dot)[kTokens]) {
 #pragma GCC unroll 8
   for (int g = 0; g < kCount; ++g) {
+    _mm_prefetch(reinterpret_cast<const char*>(ahead.codes + (quad + g) * ahead.step), _MM_HINT_T1);
     const __m512i codes = _mm512_load_si512(w.quads[quad + g]);
     QF_FOR_TOKENS dot[t] = _mm512_dpbusd_epi32(dot[t], codes, four_codes(x.codes[quad + g][t]));
   }
@@ -111,7 +120,7 @@ struct Target {
 
 // Sums after the piece's `count` columns, for the first kTokens of the group.  before [kGroupTokens][16]; null: zeros
 template <class S, int kTokens>
-[[gnu::noinline]] void multiply(const Operands& w, const TokenGroup& x, int count, const float* before, const Target& after) {
+[[gnu::noinline]] void multiply(const Operands& w, const TokenGroup& x, int count, const Ahead& ahead, const float* before, const Target& after) {
   QF_FOR_TOKENS __builtin_prefetch(after.place + t * after.stride, 1);
   __m512 acc[kTokens];
   if (before) QF_FOR_TOKENS acc[t] = _mm512_load_ps(before + 16 * t);
@@ -125,7 +134,7 @@ template <class S, int kTokens>
       for (int j = 0; j < S::kBlock / S::kSubBlock; ++j) {
         __m512i dot[kTokens];
         QF_FOR_TOKENS dot[t] = S::kCorrections ? _mm512_set1_epi32(x.corrections[j][t]) : _mm512_setzero_si512();
-        multiply_quads<kTokens, S::kSubBlock / 4>(w, x, j * S::kSubBlock / 4, dot);
+        multiply_quads<kTokens, S::kSubBlock / 4>(w, x, j * S::kSubBlock / 4, ahead, dot);
         const __m512i scale = _mm512_load_si512(w.scales[j]);
         QF_FOR_TOKENS total[t] = _mm512_add_epi32(total[t], _mm512_mullo_epi32(dot[t], scale));
       }
@@ -136,7 +145,7 @@ template <class S, int kTokens>
         else total[t] = _mm512_setzero_si512();
       }
 #pragma GCC unroll 1
-      for (int quad = 0; quad < S::kBlock / 4; quad += 8) multiply_quads<kTokens, 8>(w, x, block * S::kBlock / 4 + quad, total);
+      for (int quad = 0; quad < S::kBlock / 4; quad += 8) multiply_quads<kTokens, 8>(w, x, block * S::kBlock / 4 + quad, ahead, total);
     }
     const __m512 d = _mm512_load_ps(w.d[block]);
     QF_FOR_TOKENS acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.scales[block][t])), _mm512_cvtepi32_ps(total[t]), acc[t]);
@@ -168,11 +177,21 @@ void some_panels(const MatmulTask& task, std::int64_t panel, int panels) {
   const std::int64_t first = task.token_begin / kGroupTokens, groups = (task.token_end + kGroupTokens - 1) / kGroupTokens - first;
   const std::int64_t panel_size = (task.columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
   const TokenGroup* piece = task.groups + first;
+  const bool behind = (panel + 2 * kPanelsAtOnce) * kPanelRows <= task.rows;  // panels that are read next
   for (std::int64_t begin = 0; begin < task.columns; begin += kGroupColumns, piece += task.count_groups) {
     const int count = static_cast<int>(task.columns - begin < kGroupColumns ? task.columns - begin : kGroupColumns);
     const bool last = begin + count == task.columns;
     for (int p = 0; p < panels; ++p) {
-      unpack<P>(task.weights + (panel + p) * panel_size, task.columns, begin, count, operands);
+      const unsigned char* weights = task.weights + (panel + p) * panel_size;
+      unpack<P>(weights, task.columns, begin, count, operands);
+      // This panel's next piece, or the first of the panel that follows those at once: its codes while the first two groups pass.
+      const unsigned char* panel_next = last ? weights + (behind ? kPanelsAtOnce * panel_size : 0) : weights;
+      const std::int64_t next = last ? 0 : begin + count;
+      const unsigned char* codes_next = panel_next + next / 32 * P::kChunkBytes;
+      const unsigned char* scales_next = panel_next + task.columns / P::kBlock * P::kCodeBytes + next / P::kBlock * P::kScaleBytes;
+      for (int line = 0; line < kGroupColumns / P::kBlock * P::kScaleBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(scales_next + line), _MM_HINT_T1);
+      constexpr std::int64_t kStep = P::kChunkBytes / 16;  // of 8 chunks in 2 groups of 64 quads
       const std::int64_t row = (panel + p) * kPanelRows;
       const __mmask16 rows = task.rows - row >= 16 ? 0xffff : static_cast<__mmask16>((1u << (task.rows - row)) - 1);
       for (std::int64_t group = 0; group < groups; ++group) {
@@ -181,8 +200,9 @@ void some_panels(const MatmulTask& task, std::int64_t panel, int panels) {
         const int tokens = static_cast<int>(task.token_end - token < kGroupTokens ? task.token_end - token : kGroupTokens);
         const Target after = last ? Target{task.y + token * task.y_stride + row, task.y_stride, tokens, rows}
                                   : Target{between, 16, kGroupTokens, 0xffff};
-        if (tokens <= kGroupTokens / 2) multiply<S, kGroupTokens / 2>(operands, piece[group], count, begin ? between : nullptr, after);
-        else multiply<S, kGroupTokens>(operands, piece[group], count, begin ? between : nullptr, after);
+        const Ahead ahead = group < 2 ? Ahead{codes_next + 64 * kStep * group, kStep} : Ahead{operands.quads[0], 0};
+        if (tokens <= kGroupTokens / 2) multiply<S, kGroupTokens / 2>(operands, piece[group], count, ahead, begin ? between : nullptr, after);
+        else multiply<S, kGroupTokens>(operands, piece[group], count, ahead, begin ? between : nullptr, after);
       }
     }
   }
