@@ -88,15 +88,24 @@ class Loader {
     for (std::size_t first = 0; first < pieces.size();) {
       std::size_t last = first + 1;
       while (last < pieces.size() && pieces[last].tensor->format == pieces[first].tensor->format) ++last;
+      const std::int64_t row_bytes = pieces[first].tensor->format->row_bytes(columns);
+      const auto give_back = [&](const Piece& piece) {
+        if (release_pages_ && !piece.tensor->bytes.empty())
+          file_.forget(piece.tensor->bytes.subspan(static_cast<std::size_t>(piece.begin * row_bytes), static_cast<std::size_t>(piece.rows * row_bytes)));
+      };
       std::vector<std::byte> together, buffer;
       std::span<const std::byte> bytes;
       std::int64_t rows = 0;
       std::string names;
+      for (std::size_t i = first; i < last; ++i) rows += pieces[i].rows;
+      if (last > first + 1) together.reserve(static_cast<std::size_t>(rows * row_bytes));
       for (std::size_t i = first; i < last; ++i) {
         const Piece& piece = pieces[i];
         bytes = file_.rows(*piece.tensor, piece.begin, piece.begin + piece.rows, buffer);
-        if (last > first + 1) together.insert(together.end(), bytes.begin(), bytes.end());
-        rows += piece.rows;
+        if (last > first + 1) {
+          together.insert(together.end(), bytes.begin(), bytes.end());
+          give_back(piece);
+        }
         names += (names.empty() ? "" : " and ") + piece.tensor->name;
         if (piece.rows < piece.tensor->rows()) names += fmt::format(" (from row {})", piece.begin);
       }
@@ -104,11 +113,8 @@ class Loader {
       auto packed = WeightMatrix::pack(family_, *pieces[first].tensor->format, bytes, rows, columns, pool_);
       if (!packed) return at(file_.path().string() + ": tensor " + names, packed.error());
       for (std::size_t i = first; i < last; ++i) {
-        const GgufTensor& source = *pieces[i].tensor;
-        values_of_[source.format->name] += pieces[i].rows * columns;
-        if (!release_pages_ || source.bytes.empty()) continue;
-        const std::int64_t row_bytes = source.format->row_bytes(columns);
-        file_.forget(source.bytes.subspan(static_cast<std::size_t>(pieces[i].begin * row_bytes), static_cast<std::size_t>(pieces[i].rows * row_bytes)));
+        values_of_[pieces[i].tensor->format->name] += pieces[i].rows * columns;
+        give_back(pieces[i]);
       }
       bytes_ += packed->size_bytes();
       stacked.parts.push_back({std::move(*packed), stacked.rows});

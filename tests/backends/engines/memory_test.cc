@@ -90,10 +90,14 @@ TEST_CASE("a model takes the memory of its weights, its keys and values, and fiv
   const double before = resident_bytes("VmRSS");
   const auto opened = NativeEngine::open(options).value();
   answers(*opened, {Loglikelihood{"a", {"bc", "the"}}, Generate{"tok9", {}, 4, 0, 0}});
-  const double most = resident_bytes("VmHWM") - before, needed = static_cast<double>(opened->info().weights_bytes) + static_cast<double>(opened->kv_cache_bytes());
-  CAPTURE(most, needed, most / needed);
+  const double most = resident_bytes("VmHWM") - before, stays = resident_bytes("VmRSS") - before;
+  const double needed = static_cast<double>(opened->info().weights_bytes) + static_cast<double>(opened->kv_cache_bytes());
+  const double largest = 2.0 * shape.width * shape.feed_forward * 34 / 32;  // gate and up, beside each other while they are packed
+  const double fixed = 3e6;  // what does not grow with the model: touched pages of libraries, the vocabulary, buffers of a few tokens
+  CAPTURE(most, stays, needed, largest);
   REQUIRE(needed > 6e7);
-  CHECK(most <= 1.05 * needed);
+  CHECK(stays <= 1.05 * needed + fixed);
+  CHECK(most <= 1.05 * needed + fixed + largest);
 }
 
 }  // namespace
