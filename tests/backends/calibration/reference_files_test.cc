@@ -1,7 +1,6 @@
 // Where our bytes differ from llama-quantize's (the grid and uneven formats, whose searches go further), the files must not be worse in mean
-// KL divergence from the F32 model on the oracle's text, nor in perplexity: of IQ4_XS by more than the text can tell (two standard errors of
-// the difference, token by token), for this model measures perplexity badly (oracle/README.md). All other formats are the reference's bytes (tests/backends/quantizers/quantize_model_test.cc). The table of
-// docs/formats/quantizers.md, of all formats and the whole text: QUANTFLEET_SHOW=1.
+// KL divergence from the F32 model on the oracle's text, nor in perplexity. All other formats are the reference's bytes
+// (tests/backends/quantizers/quantize_model_test.cc). The table of docs/formats/quantizers.md, of all formats and the whole text: QUANTFLEET_SHOW=1.
 #include "backends/calibration/calibration_text.h"
 #include "backends/quantizers/quantize_model.h"
 #include "tests/backends/calibration/divergence.h"
@@ -63,9 +62,9 @@ TEST_CASE("files whose bytes are not the reference's are no worse than its files
   const auto tokenizer = Tokenizer::from_gguf(*GgufFile::open(model).value()).value();
   const auto text = read_calibration_text(*tokenizer, {test::shared_root() / "oracle/text/eval_visible.txt", 256, show ? 0 : 4, 0}).value();
   const std::vector<float> reference = test::logits_of(model, text.windows);
-  for (const auto& [format, weighted] : {std::pair("IQ4_NL", false), std::pair("IQ4_XS", false), std::pair("IQ3_S", false), std::pair("IQ3_XXS", true), std::pair("IQ2_M", true),
+  for (const auto& [format, weighted] : {std::pair("IQ4_NL", false), std::pair("IQ3_S", false), std::pair("IQ3_XXS", true), std::pair("IQ2_M", true),
                                          std::pair("IQ2_XXS", true), std::pair("IQ1_M", true), std::pair("IQ1_S", true)}) {
-    if (!show && std::string_view(format) != "IQ4_XS" && std::string_view(format) != "IQ3_S" && std::string_view(format) != "IQ2_XXS") continue;  // these are enough every day
+    if (!show && std::string_view(format) != "IQ4_NL" && std::string_view(format) != "IQ3_S" && std::string_view(format) != "IQ2_XXS") continue;  // these are enough every day
     QuantizeOptions options;
     options.format = format;
     options.threads = 2;
@@ -79,7 +78,7 @@ TEST_CASE("files whose bytes are not the reference's are no worse than its files
     CAPTURE(format);
     CHECK(fs::file_size(out) <= fs::file_size(theirs) + 1024);  // notes
     CHECK(a.divergence <= 1.01 * b.divergence);
-    CHECK(more <= 0.01 * b.divergence + (std::string_view(format) == "IQ4_XS" ? 2 * error : 0));
+    CHECK(more <= 0.01 * b.divergence);
   }
   fs::remove(out);
 }

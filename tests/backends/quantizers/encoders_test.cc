@@ -86,8 +86,8 @@ TEST_CASE("every format has a quantizer", "[quantizers]") {
   }
 }
 
-// Their searches go further than the reference's, so their bytes differ from it.
-bool searches_further(const BlockFormat& format) { return format.name.starts_with("IQ"); }
+// Their searches go further than the reference's, so their bytes differ from it (docs/formats/i-quants.md).
+bool searches_further(const BlockFormat& format, bool weighted) { return format.name.starts_with("IQ") && (weighted || format.name != "IQ4_XS"); }
 
 TEST_CASE("the grid formats and the uneven ones lose no more than the reference", "[quantizers][oracle]") {
   struct Set { const char* name; std::int64_t columns; };
@@ -99,7 +99,7 @@ TEST_CASE("the grid formats and the uneven ones lose no more than the reference"
     for (const BlockFormat* format : all_formats())
       for (const bool weighted : {false, true}) {
         const std::string name = oracle_name(*format) + (weighted ? ".imat" : "");
-        if (!searches_further(*format) || !std::filesystem::exists(folder / (name + ".q"))) continue;
+        if (!searches_further(*format, weighted) || !std::filesystem::exists(folder / (name + ".q"))) continue;
         CAPTURE(set.name, name);
         const auto reference = decode(*format, read_all<std::byte>(folder / (name + ".q")));
         const auto ours = decode(*format, encode(*format, rows, set.columns, weighted ? importance.data() : nullptr));
@@ -122,7 +122,7 @@ TEST_CASE("the oracle's rows get the reference's bytes", "[quantizers][oracle]")
     for (const BlockFormat* format : all_formats())
       for (const bool weighted : {false, true}) {
         const std::string name = oracle_name(*format) + (weighted ? ".imat" : "");
-        if (searches_further(*format) || !std::filesystem::exists(folder / (name + ".q"))) continue;
+        if (searches_further(*format, weighted) || !std::filesystem::exists(folder / (name + ".q"))) continue;
         CAPTURE(set.name, name);
         const auto expected = read_all<std::byte>(folder / (name + ".q"));
         const auto ours = encode(*format, rows, set.columns, weighted ? importance.data() : nullptr);

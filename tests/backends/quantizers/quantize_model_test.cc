@@ -103,7 +103,7 @@ TEST_CASE("the oracle's models become, tensor for tensor, what llama-quantize ma
   struct Case { std::filesystem::path in, reference; const char* format; bool weighted; };
   std::vector<Case> cases;
   const auto llama256 = test::unpacked("oracle/models/main/llama256.f32.gguf.zst");
-  for (const char* format : {"Q3_K_M", "Q4_0", "Q4_1", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_M", "Q6_K", "Q8_0"})
+  for (const char* format : {"Q3_K_M", "Q4_0", "Q4_1", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_M", "Q6_K", "Q8_0", "IQ4_XS"})
     cases.push_back({llama256, models / "main/gguf" / fmt::format("llama256.{}.gguf", format), format, false});
   cases.push_back({llama256, models / "main/gguf/llama256.Q2_K.imat.gguf", "Q2_K", true});
   for (const char* format : {"Q4_K_M", "Q5_K_M", "Q6_K"})  // rows of 64 and 172: every matrix falls back
