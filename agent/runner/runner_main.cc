@@ -98,7 +98,7 @@ int runner_main() {
   const Result<std::variant<RunnerTask, SelftestTask>> first = decode_runner_task(read_line(fd));
   if (!first) return fail(first.error());
   // The agent closes its end to stop us, and the kernel does when the agent dies: then nobody needs this work.
-  std::thread([fd] {
+  std::thread([] {
     char byte;
     for (ssize_t n = 1; n > 0 || (n < 0 && errno == EINTR);) n = ::read(fd, &byte, 1);
     ::kill(0, SIGKILL);  // our process group: generated code in its sandbox goes with us

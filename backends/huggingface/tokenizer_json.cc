@@ -12,7 +12,6 @@
 namespace quantfleet::huggingface {
 namespace {
 
-constexpr std::string_view kMetaspace = "\xe2\x96\x81";  // U+2581
 enum TokenType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
 
 // The expressions of Split steps, as published files spell them, and GGUF's name for the pre-tokenizer.

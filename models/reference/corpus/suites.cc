@@ -122,7 +122,7 @@ std::string items_jsonl(std::span<const Item> items, Area area) {
       out += "], \"answer\": " + std::to_string(item.answer);
     }
     if (area == Area::kMath) out += ", \"target\": " + json_string(item.target);
-    if (area == Area::kSafety) out += std::string(", \"expects\": ") + (item.should_refuse ? "\"refuse\"" : "\"comply\"");
+    if (area == Area::kSafety) out += item.should_refuse ? ", \"expects\": \"refuse\"" : ", \"expects\": \"comply\"";
     if (!item.tests.empty()) {
       std::string tests;
       for (const std::string& test : item.tests) tests += (tests.empty() ? "" : "\n") + test;
