@@ -323,9 +323,11 @@ TEST_CASE("errors are passed on beyond a block of 128: a plain loop over all inp
   std::vector<float> gptq = w, sparse = w;
   GptqSolver::create(second, K, {4, group, true, false, 0.01}, machine.gemm).value().quantize(gptq, rows, machine.gemm, machine.pool);
   CHECK(same_behind_128(gptq, plain([&](const double* v, std::int64_t k, std::array<double, 2>& scale) {
-          double largest = 0;
-          for (std::int64_t i = 0; i < group; ++i) largest = std::max(largest, std::fabs(v[i]));
-          if (k % group == 0) scale[0] = scale_of(largest);
+          if (k % group == 0) {
+            double largest = 0;
+            for (std::int64_t i = 0; i < group; ++i) largest = std::max(largest, std::fabs(v[i]));
+            scale[0] = scale_of(largest);
+          }
           return round_to(v[0], scale[0]);
         })) > 0.97);
   // Two of four stay: memory holds the scale, and the sum of 2^i over those that stay of these four.
