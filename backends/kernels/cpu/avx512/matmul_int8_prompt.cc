@@ -93,38 +93,28 @@ QF_INLINE void unpack(const unsigned char* panel, std::int64_t columns, std::int
 
 #define QF_FOR_TOKENS _Pragma("GCC unroll 8") for (int t = 0; t < kTokens; ++t)
 
-// What is asked for meanwhile, because few tokens leave no time to wait for memory: a place every quad.
+// What is asked for meanwhile, because few tokens leave no time to wait for memory: a place every quad. kAsk: whether at all.
 struct Ahead {
   const unsigned char* codes;
   std::int64_t step;
 };
 
 // dot[t] += codes of the quads [quad, quad + kCount) of both.
-template <int kTokens, int kCount>
+template <int kTokens, bool kAsk, int kCount>
 QF_INLINE void multiply_quads(const Operands& w, const TokenGroup& x, int quad, const Ahead& ahead, __m512i (&dot)[kTokens]) {
 #pragma GCC unroll 8
   for (int g = 0; g < kCount; ++g) {
-    _mm_prefetch(reinterpret_cast<const char*>(ahead.codes + (quad + g) * ahead.step), _MM_HINT_T1);
+    if constexpr (kAsk) _mm_prefetch(reinterpret_cast<const char*>(ahead.codes + (quad + g) * ahead.step), _MM_HINT_T1);
     const __m512i codes = _mm512_load_si512(w.quads[quad + g]);
     QF_FOR_TOKENS dot[t] = _mm512_dpbusd_epi32(dot[t], codes, four_codes(x.codes[quad + g][t]));
   }
 }
 
-// Where the float sums of a group go behind a piece: to memory between pieces, to the outputs behind the last.
-struct Target {
-  float* place;
-  std::int64_t stride;  // floats between tokens
-  int tokens;
-  __mmask16 rows;
-};
-
-// Sums after the piece's `count` columns, for the first kTokens of the group.  before [kGroupTokens][16]; null: zeros
-template <class S, int kTokens>
-[[gnu::noinline]] void multiply(const Operands& w, const TokenGroup& x, int count, const Ahead& ahead, const float* before, const Target& after) {
-  QF_FOR_TOKENS __builtin_prefetch(after.place + t * after.stride, 1);
+// Sums after the piece's `count` columns, for the first kTokens of the group.  sums: [kGroupTokens][16]; begin: they are zeros
+template <class S, int kTokens, bool kAsk>
+[[gnu::noinline]] void multiply(const Operands& w, const TokenGroup& x, int count, const Ahead& ahead, bool begin, float* sums) {
   __m512 acc[kTokens];
-  if (before) QF_FOR_TOKENS acc[t] = _mm512_load_ps(before + 16 * t);
-  else QF_FOR_TOKENS acc[t] = _mm512_setzero_ps();
+  QF_FOR_TOKENS acc[t] = begin ? _mm512_setzero_ps() : _mm512_load_ps(sums + 16 * t);
 #pragma GCC unroll 1
   for (int block = 0; block < count / S::kBlock; ++block) {
     __m512i total[kTokens];
@@ -134,7 +124,7 @@ template <class S, int kTokens>
       for (int j = 0; j < S::kBlock / S::kSubBlock; ++j) {
         __m512i dot[kTokens];
         QF_FOR_TOKENS dot[t] = S::kCorrections ? _mm512_set1_epi32(x.corrections[j][t]) : _mm512_setzero_si512();
-        multiply_quads<kTokens, S::kSubBlock / 4>(w, x, j * S::kSubBlock / 4, ahead, dot);
+        multiply_quads<kTokens, kAsk, S::kSubBlock / 4>(w, x, j * S::kSubBlock / 4, ahead, dot);
         const __m512i scale = _mm512_load_si512(w.scales[j]);
         QF_FOR_TOKENS total[t] = _mm512_add_epi32(total[t], _mm512_mullo_epi32(dot[t], scale));
       }
@@ -145,7 +135,7 @@ template <class S, int kTokens>
         else total[t] = _mm512_setzero_si512();
       }
 #pragma GCC unroll 1
-      for (int quad = 0; quad < S::kBlock / 4; quad += 8) multiply_quads<kTokens, 8>(w, x, block * S::kBlock / 4 + quad, ahead, total);
+      for (int quad = 0; quad < S::kBlock / 4; quad += 8) multiply_quads<kTokens, kAsk, 8>(w, x, block * S::kBlock / 4 + quad, ahead, total);
     }
     const __m512 d = _mm512_load_ps(w.d[block]);
     QF_FOR_TOKENS acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.scales[block][t])), _mm512_cvtepi32_ps(total[t]), acc[t]);
@@ -165,7 +155,7 @@ template <class S, int kTokens>
       QF_FOR_TOKENS acc[t] = _mm512_fnmadd_ps(_mm512_mul_ps(m, _mm512_set1_ps(x.scales[block][t])), _mm512_cvtepi32_ps(total[t]), acc[t]);
     }
   }
-  QF_FOR_TOKENS if (t < after.tokens) _mm512_mask_storeu_ps(after.place + t * after.stride, after.rows, acc[t]);
+  QF_FOR_TOKENS _mm512_store_ps(sums + 16 * t, acc[t]);
 }
 
 // Panels [panel, panel + panels), at most kPanelsAtOnce.
@@ -192,18 +182,23 @@ void some_panels(const MatmulTask& task, std::int64_t panel, int panels) {
       for (int line = 0; line < kGroupColumns / P::kBlock * P::kScaleBytes; line += 64)
         _mm_prefetch(reinterpret_cast<const char*>(scales_next + line), _MM_HINT_T1);
       constexpr std::int64_t kStep = P::kChunkBytes / 16;  // of 8 chunks in 2 groups of 64 quads
-      const std::int64_t row = (panel + p) * kPanelRows;
-      const __mmask16 rows = task.rows - row >= 16 ? 0xffff : static_cast<__mmask16>((1u << (task.rows - row)) - 1);
       for (std::int64_t group = 0; group < groups; ++group) {
-        float* between = sums + (group * panels + p) * kGroupTokens * 16;
-        const std::int64_t token = (first + group) * kGroupTokens;
-        const int tokens = static_cast<int>(task.token_end - token < kGroupTokens ? task.token_end - token : kGroupTokens);
-        const Target after = last ? Target{task.y + token * task.y_stride + row, task.y_stride, tokens, rows}
-                                  : Target{between, 16, kGroupTokens, 0xffff};
-        const Ahead ahead = group < 2 ? Ahead{codes_next + 64 * kStep * group, kStep} : Ahead{operands.quads[0], 0};
-        if (tokens <= kGroupTokens / 2) multiply<S, kGroupTokens / 2>(operands, piece[group], count, ahead, begin ? between : nullptr, after);
-        else multiply<S, kGroupTokens>(operands, piece[group], count, ahead, begin ? between : nullptr, after);
+        const Ahead ahead{codes_next + 64 * kStep * group, kStep};
+        const bool half = task.token_end - (first + group) * kGroupTokens <= kGroupTokens / 2;
+        const auto multiply_group = half ? group < 2 ? multiply<S, kGroupTokens / 2, true> : multiply<S, kGroupTokens / 2, false>
+                                         : group < 2 ? multiply<S, kGroupTokens, true> : multiply<S, kGroupTokens, false>;
+        multiply_group(operands, piece[group], count, ahead, begin == 0, sums + (group * panels + p) * kGroupTokens * 16);
       }
+    }
+  }
+  for (std::int64_t token = task.token_begin; token < task.token_end; ++token) {
+    const std::int64_t group = token / kGroupTokens - first;
+    float* y = task.y + token * task.y_stride + panel * kPanelRows;
+    for (int p = 0; p < panels; ++p) {
+      const std::int64_t rows = task.rows - (panel + p) * kPanelRows;
+      const __mmask16 mask = rows >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << rows) - 1);
+      const float* from = sums + ((group * panels + p) * kGroupTokens + token % kGroupTokens) * 16;
+      _mm512_mask_storeu_ps(y + p * kPanelRows, mask, _mm512_load_ps(from));
     }
   }
 }
