@@ -74,7 +74,7 @@ std::size_t grouped_rows_bytes(const GroupedRowsFormat& format, std::int64_t row
 std::int64_t pack_grouped_rows(const GroupedRowsFormat& format, const GroupedRowAt& row_at, std::int64_t rows, AlignedBuffer& data, ThreadPool& pool) {
   const GroupedRows& layout = format.rows;
   const Parts parts(format);
-  auto* memory = reinterpret_cast<unsigned char*>(data.reserve(grouped_rows_bytes(format, rows)));
+  auto* memory = reinterpret_cast<unsigned char*>(data.reserve_in_slab(grouped_rows_bytes(format, rows)));
   const std::int64_t groups = layout.groups;
   std::atomic<std::int64_t> bad{rows};
   pool.parallel_for((rows + kPanelRows - 1) / kPanelRows, 1, [&](std::int64_t begin, std::int64_t end, int) {

@@ -111,7 +111,7 @@ struct MatmulDriver {
     w.panels_ = layout != nullptr;
     const std::int64_t count_panels = (rows + kPanelRows - 1) / kPanelRows;
     const std::int64_t panel_size = layout ? panel_bytes(*layout, columns) : 0;
-    w.data_.reserve(WeightMatrix::packed_bytes(family, format, rows, columns));
+    w.data_.reserve_in_slab(WeightMatrix::packed_bytes(family, format, rows, columns));
     const IntegerFormat* integers = find_integer_format(format.ggml_type);
     std::atomic<std::int64_t> bad_row{rows};
     pool.parallel_for(count_panels, 1, [&](std::int64_t panel, std::int64_t, int) {
@@ -174,10 +174,10 @@ struct MatmulDriver {
     std::int64_t tokens_each = kTaskTokens;
     while (tokens_each > 32 && panels * ((tokens + tokens_each - 1) / tokens_each) < 4 * pool.threads()) tokens_each /= 2;
     const std::int64_t groups = (tokens + tokens_each - 1) / tokens_each;
-    // Neighbouring panels of one group follow each other in memory; kernels take up to four at once.
+    // Neighbouring panels of one group follow each other in memory; kernels take two (one token) or four of them at once. Short ranges:
+    // threads end together.
     std::int64_t grain = panels;
-    if (const std::int64_t each = panels * groups / pool.threads(); pool.threads() > 1)
-      grain = each >= 64 ? std::min<std::int64_t>(each / 16 / 4 * 4, 64) : std::clamp<std::int64_t>(each, 1, 4);
+    if (pool.threads() > 1) grain = std::clamp<std::int64_t>(panels * groups / pool.threads(), 1, tokens == 1 ? 2 : 4);
     pool.parallel_for(panels * groups, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
       MatmulTask task = all;
       task.scratch = tiles + thread * scratch_bytes;
@@ -227,7 +227,7 @@ struct MatmulDriver {
     const auto aligned = [](std::int64_t bytes) { return (bytes + 63) / 64 * 64; };
     const std::int64_t codes_bytes = aligned(tokens * all.columns), scales_bytes = aligned(tokens * blocks * 4);
     const std::int64_t sums_bytes = aligned(tokens * subs * 2), corrections_bytes = aligned(tokens * subs * 4);
-    const bool grouped = layout && family.token_groups && tokens > kGroupTokens;
+    const bool grouped = layout && family.token_groups && tokens > 2 * kGroupTokens;
     const std::int64_t count_groups = grouped ? (tokens + kGroupTokens - 1) / kGroupTokens : 0;
     const std::int64_t pieces = (all.columns + kGroupColumns - 1) / kGroupColumns;
     std::byte* memory = scratch.activations.reserve(
@@ -255,15 +255,36 @@ struct MatmulDriver {
     });
   }
 
+  // Quads of codes of four tokens side by side.  codes: of the first token; count: columns, a multiple of 16
+  static void turn_quads(const std::int8_t* codes, std::int64_t stride, std::int64_t count, std::int8_t (*target)[kGroupTokens][4], int place) {
+    using Quads = std::int32_t __attribute__((vector_size(16)));
+    const auto load = [&](std::int64_t token, std::int64_t k) {
+      Quads quads;
+      std::memcpy(&quads, codes + token * stride + k, sizeof quads);
+      return quads;
+    };
+    for (std::int64_t k = 0; k < count; k += 16, target += 4) {
+      const Quads a = load(0, k), b = load(1, k), c = load(2, k), d = load(3, k);
+      const Quads ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+      const Quads ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+      const Quads turned[4] = {__builtin_shufflevector(ab, cd, 0, 1, 4, 5), __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
+                               __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5), __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7)};
+      for (int i = 0; i < 4; ++i) std::memcpy(target[i][place], &turned[i], sizeof turned[i]);
+    }
+  }
+
   // Tokens [begin, end) beside each other; columns from `column` on.
   static void group_tokens(const MatmulTask& all, std::int64_t begin, std::int64_t end, std::int64_t column, TokenGroup& group) {
     const std::int64_t count = std::min<std::int64_t>(kGroupColumns, all.columns - column);
     const std::int64_t block = all.integers->block, sub_block = all.integers->sub_block;
     if (end - begin < kGroupTokens || count < kGroupColumns) std::memset(&group, 0, sizeof group);
+    for (int place = 0; end - begin == kGroupTokens && place < kGroupTokens; place += 4)
+      turn_quads(all.codes + (begin + place) * all.columns + column, all.columns, count, group.codes, place);
     for (std::int64_t t = begin; t < end; ++t) {
       const std::int64_t place = t - begin;
       const std::int8_t* codes = all.codes + t * all.columns + column;
-      for (std::int64_t k = 0; k < count; k += 4) std::memcpy(group.codes[k / 4][place], codes + k, 4);
+      if (end - begin < kGroupTokens)
+        for (std::int64_t k = 0; k < count; k += 4) std::memcpy(group.codes[k / 4][place], codes + k, 4);
       const float* scales = all.scales + (t * all.columns + column) / block;
       for (std::int64_t i = 0; i < count / block; ++i) group.scales[i][place] = scales[i];
       const std::int64_t first_sub = (t * all.columns + column) / sub_block;

@@ -33,7 +33,7 @@ std::size_t row_int8_bytes(std::int64_t rows, std::int64_t columns) { return sta
 
 std::int64_t pack_row_int8(std::span<const std::byte> bytes, std::int64_t rows, std::int64_t columns, AlignedBuffer& data, ThreadPool& pool) {
   const Parts parts(rows, columns);
-  std::byte* memory = data.reserve(static_cast<std::size_t>(parts.size));
+  std::byte* memory = data.reserve_in_slab(static_cast<std::size_t>(parts.size));
   auto* scales = reinterpret_cast<float*>(memory);
   auto* sums = reinterpret_cast<std::int32_t*>(memory + parts.sums);
   std::atomic<std::int64_t> bad{rows};

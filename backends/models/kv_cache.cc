@@ -29,7 +29,7 @@ KvCache::Page* KvCache::take() {
     return page;
   }
   auto page = std::make_unique<Page>();
-  page->bytes.reserve(static_cast<std::size_t>(page_bytes_));
+  page->bytes.reserve_in_slab(static_cast<std::size_t>(page_bytes_));
   std::memset(page->bytes.data(), 0, static_cast<std::size_t>(page_bytes_));
   page->holders = 1;
   ++pages_allocated_;

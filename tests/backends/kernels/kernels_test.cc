@@ -208,6 +208,50 @@ TEST_CASE("int8 activations stay near f32 activations: only the rounding of acti
   }
 }
 
+TEST_CASE("every family quantizes activations to the scalar kernels' codes, scales and sums, zeros and NaN included", "[kernels]") {
+  struct Blocks {
+    int block, sub_block;
+    bool bad;
+  };
+  for (const KernelFamily* family : available_kernels()) {
+    for (const auto& [block, sub_block, bad] : {Blocks{32, 32, false}, Blocks{32, 32, true}, Blocks{256, 16, false}, Blocks{256, 16, true},
+                                                Blocks{256, 32, true}, Blocks{2304, 2304, false}}) {
+      const std::int64_t columns = 2304;  // four times 16 blocks of 32 and half as many again
+      std::vector<float> x = random_floats(static_cast<std::size_t>(columns), 5);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] *= std::exp2(static_cast<float>(i / 37 % 11) - 5.0f);
+      std::fill_n(x.begin() + 32 * 3, 32, 0.0f);
+      std::fill_n(x.begin() + 32 * 5, 32, -0.0f);
+      std::fill_n(x.begin() + 32 * 9, 32, 1e-40f);   // 127 / amax is infinite
+      std::fill_n(x.begin() + 32 * 11, 32, 3e-38f);  // its d is no normal number
+      x[32 * 20 + 7] = 2.5f / 127 * 4, x[32 * 20 + 8] = 4.0f;  // a tie, or nearly one
+      if (bad) {
+        x[32 * 17 + 31] = std::numeric_limits<float>::quiet_NaN();
+        x[32 * 40] = -std::numeric_limits<float>::infinity();
+      }
+      struct Result {
+        std::vector<std::int8_t> codes;
+        std::vector<float> scales;
+        std::vector<std::int16_t> sums;
+      };
+      const auto quantize = [&](const KernelFamily& kernels) {
+        Result r{std::vector<std::int8_t>(2304), std::vector<float>(static_cast<std::size_t>(columns / block)),
+                 std::vector<std::int16_t>(static_cast<std::size_t>(columns / sub_block))};
+        kernels.quantize_activations(x.data(), columns, block, sub_block, r.codes.data(), r.scales.data(), r.sums.data());
+        return r;
+      };
+      const Result expected = quantize(scalar()), result = quantize(*family);
+      INFO(family->name << ", blocks of " << block << ", sub-blocks of " << sub_block);
+      CHECK(result.codes == expected.codes);
+      CHECK(result.sums == expected.sums);
+      for (std::size_t i = 0; i < expected.scales.size(); ++i) {
+        INFO("block " << i);
+        if (std::isnan(expected.scales[i])) CHECK(std::isnan(result.scales[i]));
+        else CHECK(same_bits({&result.scales[i], 1}, {&expected.scales[i], 1}));
+      }
+    }
+  }
+}
+
 TEST_CASE("every family multiplies to the scalar kernels' bits", "[kernels]") {
   ThreadPool one(1), three(3);
   const auto families = vector_families();
