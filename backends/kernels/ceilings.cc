@@ -65,9 +65,28 @@ Ceilings CeilingMeter::measure() {
   Ceilings ceilings;
   ceilings.int8_macs_per_s = rate(double(kRounds) * loops.int8_per_round, [&](int) { return loops.int8(kRounds); });
   ceilings.f32_fmas_per_s = rate(double(kRounds) * loops.f32_per_round, [&](int) { return loops.f32(kRounds); });
-  ceilings.read_bytes_per_s = std::max(rate(kBytes, [&](int thread) { return loops.read(bytes(thread), kBytes); }),
-                                       rate(kBytes, [&](int thread) { return loops.read_plain(bytes(thread), kBytes); }));
+  const double streams = rate(kBytes, [&](int thread) { return loops.read(bytes(thread), kBytes); });
+  const double plain = rate(kBytes, [&](int thread) { return loops.read_plain(bytes(thread), kBytes); });
+  plain_is_better_ = plain > streams;
+  ceilings.read_bytes_per_s = std::max(streams, plain);
   return ceilings;
+}
+
+double CeilingMeter::read_for(double duration) {
+  const peak::Loops loops = peak::loops();
+  const auto read = plain_is_better_ ? loops.read_plain : loops.read;
+  std::atomic<std::int64_t> sink{0};
+  return together(threads_, [&](int thread) {
+    const auto* bytes = reinterpret_cast<const unsigned char*>(buffers_[static_cast<std::size_t>(thread)].data());
+    const double begin = seconds();
+    double total = 0, passed = 0;
+    do {
+      sink += read(bytes, kBytes);
+      total += kBytes;
+      passed = seconds() - begin;
+    } while (passed < duration);
+    return total / passed;
+  });
 }
 
 }  // namespace quantfleet

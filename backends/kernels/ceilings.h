@@ -23,9 +23,13 @@ class CeilingMeter {
   explicit CeilingMeter(int threads);
   // The sum over `threads` threads that run at once. Takes about a tenth of a second.
   Ceilings measure();
+  // Bytes per second of the reading loop that was the better one in the latest measure(), over so many seconds: what a repetition of
+  // that length can reach where the bandwidth comes and goes.
+  double read_for(double seconds);
 
  private:
   int threads_;
+  bool plain_is_better_ = true;
   std::vector<AlignedBuffer> buffers_;
 };
 
