@@ -53,6 +53,9 @@ class Checkpoint final : public GgufFile {
   const std::vector<std::pair<std::string, GgufValue>>& metadata() const override { return metadata_; }
   const std::vector<GgufTensor>& tensors() const override { return tensors_; }
   void forget(std::span<const std::byte> bytes) const override { MappedFile::forget(bytes); }
+  void forget_sources() const override {
+    for (const auto& [name, array] : arrays_) MappedFile::forget(array->bytes);
+  }
 
   std::span<const std::byte> rows(const GgufTensor& tensor, std::int64_t begin, std::int64_t end, std::vector<std::byte>& buffer) const override {
     if (!tensor.bytes.empty()) return GgufFile::rows(tensor, begin, end, buffer);

@@ -90,8 +90,9 @@ class Loader {
       while (last < pieces.size() && pieces[last].tensor->format == pieces[first].tensor->format) ++last;
       const std::int64_t row_bytes = pieces[first].tensor->format->row_bytes(columns);
       const auto give_back = [&](const Piece& piece) {
-        if (release_pages_ && !piece.tensor->bytes.empty())
-          file_.forget(piece.tensor->bytes.subspan(static_cast<std::size_t>(piece.begin * row_bytes), static_cast<std::size_t>(piece.rows * row_bytes)));
+        if (!release_pages_) return;
+        if (piece.tensor->bytes.empty()) file_.forget_sources();
+        else file_.forget(piece.tensor->bytes.subspan(static_cast<std::size_t>(piece.begin * row_bytes), static_cast<std::size_t>(piece.rows * row_bytes)));
       };
       std::vector<std::byte> together, buffer;
       std::span<const std::byte> bytes;

@@ -34,6 +34,7 @@ struct RowKernels {
   void (*matmul_int8)(const RowInt8Task& task);
   void (*decode_grouped)(const GroupedTask& task);
   bool accumulates;  // matmul_f32 knows MatmulTask::accumulate
+  void (*multiply_grouped)(const GroupedTask& task) = nullptr;  // one token without a tile between; null: none
 };
 const RowKernels& row_kernels(const KernelFamily& family);
 

@@ -88,13 +88,14 @@ GroupedRows layout_of(CodeNumbers numbers, int bits, std::int64_t columns, std::
 TEST_CASE("codes of every width are multiplied as their decoded values, by every family, for all shapes", "[kernels][grouped]") {
   for (int bits = 1; bits <= 8; ++bits)
     for (const auto& [zeros, kept] : {std::pair(false, GroupNumbers::kFloats), std::pair(true, GroupNumbers::kHalves), std::pair(true, GroupNumbers::kFloats)})
-      for (const auto& [rows, columns, group] : {std::tuple(1, 1, 1), std::tuple(19, 64, 32), std::tuple(33, 203, 29), std::tuple(80, 1100, 64)})
+      for (const auto& [rows, columns, group] : {std::tuple(1, 1, 1), std::tuple(19, 64, 32), std::tuple(33, 203, 29), std::tuple(80, 1100, 64), std::tuple(70, 1104, 64)})
         for (const std::int64_t tokens : {1, 5, 20}) compare(layout_of(CodeNumbers::kIntegers, bits, columns, group, zeros, kept), rows, tokens);
 }
 
 TEST_CASE("tables and FP8 numbers are multiplied as their decoded values", "[kernels][grouped]") {
-  for (const auto& [numbers, bits] : {std::pair(CodeNumbers::kTable, 4), std::pair(CodeNumbers::kE4m3, 8), std::pair(CodeNumbers::kE5m2, 8)})
-    for (const std::int64_t tokens : {1, 3, 33}) compare(layout_of(numbers, bits, 640, 64, false, GroupNumbers::kFloats), 50, tokens);
+  for (const auto& [numbers, bits] : {std::pair(CodeNumbers::kTable, 4), std::pair(CodeNumbers::kTable, 1), std::pair(CodeNumbers::kE4m3, 8), std::pair(CodeNumbers::kE5m2, 8)})
+    for (const std::int64_t group : {64, 640})
+      for (const std::int64_t tokens : {1, 3, 33}) compare(layout_of(numbers, bits, 640, group, false, GroupNumbers::kFloats), 50, tokens);
 }
 
 TEST_CASE("groups may be any columns (act-order)", "[kernels][grouped]") {
