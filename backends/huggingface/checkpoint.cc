@@ -54,7 +54,8 @@ class Checkpoint final : public GgufFile {
   const std::vector<GgufTensor>& tensors() const override { return tensors_; }
   void forget(std::span<const std::byte> bytes) const override { MappedFile::forget(bytes); }
   void forget_sources() const override {
-    for (const auto& [name, array] : arrays_) MappedFile::forget(array->bytes);
+    for (const std::string& name : shard_names_)
+      if (const auto bytes = folder_->bytes(name)) MappedFile::forget(*bytes);
   }
 
   std::span<const std::byte> rows(const GgufTensor& tensor, std::int64_t begin, std::int64_t end, std::vector<std::byte>& buffer) const override {

@@ -160,6 +160,28 @@ TEST_CASE("in memory EXL2 and NVFP4 take about the bits of their codes and scale
   }
 }
 
+TEST_CASE("once its weights are packed, a folder's pages are given back", "[huggingface]") {
+  const Folder folder("nf4");
+  const auto resident = [path = (folder.path() / "model.safetensors").string()] {
+    std::ifstream maps("/proc/self/smaps");
+    bool ours = false;
+    double bytes = 0;
+    for (std::string line; std::getline(maps, line);) {
+      if (line.find('-') < line.find(' ')) ours = line.ends_with(path);
+      else if (ours && line.starts_with("Rss:")) bytes += std::stod(line.substr(4)) * 1024;
+    }
+    return bytes;
+  };
+  const auto size = static_cast<double>(fs::file_size(folder.path() / "model.safetensors"));
+  const auto file = open_model_file(folder.path()).value();
+  ThreadPool pool{1};
+  const auto kept = load_model(file, *find_kernels("").value(), pool, false);
+  CHECK(resident() > 0.9 * size);
+  const auto given_back = load_model(file, *find_kernels("").value(), pool, true);
+  REQUIRE(given_back.has_value());
+  CHECK(resident() < 0.2 * size);
+}
+
 TEST_CASE("the source format is named", "[huggingface]") {
   const std::map<std::string, std::string> names = {{"gptq4-actorder", "GPTQ-4bit-32g-actorder"}, {"gptq8", "GPTQ-8bit"}, {"awq", "AWQ-4bit-32g"},
                                                     {"nf4-nested", "bnb-nf4-nested"},            {"int8", "bnb-int8"},  {"ct-w4a16", "CT-w4"},
