@@ -290,7 +290,7 @@ Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std
   const Mix given{options.format, &kQ4_K, kNoFileType};
   const Mix* mix = options.formats.empty() ? find_mix(options.format) : &given;
   if (!mix)
-    return Error{Code::kUnknownFormat, fmt::format("no format is called {}; known are {}", options.format, known_names())};
+    return Error{Code::kUnknownFormat, fmt::format("no format is called {}; known are {}, and those of folders (`quantfleet quantize --help`)", options.format, known_names())};
   if (Status status = check_rotation(options); !status) return status.error();
   auto model = open_model_file(in, options.rotation, options.threads);
   if (!model) return model.error();
