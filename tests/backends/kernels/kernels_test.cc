@@ -214,8 +214,9 @@ TEST_CASE("every family quantizes activations to the scalar kernels' codes, scal
     bool bad;
   };
   for (const KernelFamily* family : available_kernels()) {
-    for (const auto& [block, sub_block, bad] : {Blocks{32, 32, false}, Blocks{32, 32, true}, Blocks{256, 16, false}, Blocks{256, 16, true},
-                                                Blocks{256, 32, true}, Blocks{2304, 2304, false}}) {
+    for (const Blocks& blocks : {Blocks{32, 32, false}, Blocks{32, 32, true}, Blocks{256, 16, false}, Blocks{256, 16, true},
+                                 Blocks{256, 32, true}, Blocks{2304, 2304, false}}) {
+      const int block = blocks.block, sub_block = blocks.sub_block;
       const std::int64_t columns = 2304;  // four times 16 blocks of 32 and half as many again
       std::vector<float> x = random_floats(static_cast<std::size_t>(columns), 5);
       for (std::size_t i = 0; i < x.size(); ++i) x[i] *= std::exp2(static_cast<float>(i / 37 % 11) - 5.0f);
@@ -224,7 +225,7 @@ TEST_CASE("every family quantizes activations to the scalar kernels' codes, scal
       std::fill_n(x.begin() + 32 * 9, 32, 1e-40f);   // 127 / amax is infinite
       std::fill_n(x.begin() + 32 * 11, 32, 3e-38f);  // its d is no normal number
       x[32 * 20 + 7] = 2.5f / 127 * 4, x[32 * 20 + 8] = 4.0f;  // a tie, or nearly one
-      if (bad) {
+      if (blocks.bad) {
         x[32 * 17 + 31] = std::numeric_limits<float>::quiet_NaN();
         x[32 * 40] = -std::numeric_limits<float>::infinity();
       }
