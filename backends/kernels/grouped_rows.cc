@@ -136,18 +136,22 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
     all.chunk_begin = format.widths.chunk_begin.data();
   }
   const auto multiply = row_kernels(family).multiply_grouped;
-  const bool fits = layout.columns % 8 == 0 && layout.group_size % 8 == 0 && !(layout.zeros && layout.numbers == CodeNumbers::kE4m3);
-  if (multiply && tokens == 1 && fits && !all.order && !all.group_of) {
+  const auto task_at = [&](std::int64_t panel) {
+    GroupedTask task = all;
+    task.codes = memory + panel * parts.size;
+    task.scales = task.codes + parts.scales;
+    task.zeros = layout.zeros ? task.codes + parts.zeros : nullptr;
+    return task;
+  };
+  const bool whole_chunks = !all.order && !all.group_of && layout.columns % 8 == 0 && layout.group_size % 8 == 0;
+  if (multiply && tokens == 1 && whole_chunks && !(layout.zeros && layout.numbers == CodeNumbers::kE4m3)) {
     all.end = layout.columns;
     all.x = x;
     all.panel_bytes = parts.size;
     const std::int64_t panels = (rows + kPanelRows - 1) / kPanelRows;
     const std::int64_t grain = std::clamp<std::int64_t>(panels / pool.threads(), 1, 4);
     pool.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int) {
-      GroupedTask task = all;
-      task.codes = memory + begin * parts.size;
-      task.scales = task.codes + parts.scales;
-      task.zeros = layout.zeros ? task.codes + parts.zeros : nullptr;
+      GroupedTask task = task_at(begin);
       task.panels = static_cast<int>(end - begin);
       task.rows = std::min(rows - begin * kPanelRows, (end - begin) * kPanelRows);
       task.y = y + begin * kPanelRows;
@@ -156,10 +160,7 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
     return;
   }
   matmul_decoded(family, rows, layout.columns, x, tokens, x_stride, y, y_stride, pool, scratch, [&](std::int64_t panel, std::int64_t begin, std::int64_t end, float* tile) {
-    GroupedTask task = all;
-    task.codes = memory + panel * parts.size;
-    task.scales = task.codes + parts.scales;
-    task.zeros = layout.zeros ? task.codes + parts.zeros : nullptr;
+    GroupedTask task = task_at(panel);
     task.begin = begin;
     task.end = end;
     task.tile = tile;

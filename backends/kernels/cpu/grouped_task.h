@@ -31,7 +31,7 @@ struct GroupedTask {
   std::int64_t begin = 0, end = 0;            // columns; begin is a multiple of 8, with `order` of its window (512)
   float* tile = nullptr;                      // [end - begin][16], aligned to 64
 
-  // multiply_grouped: panels [panel, panel + panels) of one width, groups of whole chunks, all columns; begin is 0, tile is unused.
+  // multiply_grouped: `panels` panels of one width from this one on, groups of whole chunks, all columns; begin is 0, tile is unused.
   std::int64_t panel_bytes = 0;               // from one panel's parts to the next one's
   std::int64_t rows = 0;                      // of all panels; the last may be incomplete
   int panels = 0;

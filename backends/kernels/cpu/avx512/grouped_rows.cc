@@ -227,44 +227,38 @@ void decode_mixed(const GroupedTask& task) {
   }
 }
 
-}  // namespace
-
-void multiply_grouped(const GroupedTask& task) {
-  const auto choose = [&]<int kBits, int kNumbers>() { task.zeros ? multiply<kBits, kNumbers, true>(task) : multiply<kBits, kNumbers, false>(task); };
+// Calls body for the width and kind of the codes.
+template <class Body>
+QF_INLINE void for_codes(const GroupedTask& task, Body body) {
   switch (task.numbers * 16 + task.bits) {
-    case 1: return choose.operator()<1, 0>();
-    case 2: return choose.operator()<2, 0>();
-    case 3: return choose.operator()<3, 0>();
-    case 4: return choose.operator()<4, 0>();
-    case 5: return choose.operator()<5, 0>();
-    case 6: return choose.operator()<6, 0>();
-    case 7: return choose.operator()<7, 0>();
-    case 8: return choose.operator()<8, 0>();
-    case 17: return choose.operator()<1, 1>();
-    case 20: return choose.operator()<4, 1>();
-    case 40: return choose.operator()<8, 2>();
-    case 56: return choose.operator()<8, 3>();
+    case 1: return body.template operator()<1, 0>();
+    case 2: return body.template operator()<2, 0>();
+    case 3: return body.template operator()<3, 0>();
+    case 4: return body.template operator()<4, 0>();
+    case 5: return body.template operator()<5, 0>();
+    case 6: return body.template operator()<6, 0>();
+    case 7: return body.template operator()<7, 0>();
+    case 8: return body.template operator()<8, 0>();
+    case 17: return body.template operator()<1, 1>();
+    case 20: return body.template operator()<4, 1>();
+    case 40: return body.template operator()<8, 2>();
+    case 56: return body.template operator()<8, 3>();
     default: return;
   }
 }
 
+}  // namespace
+
 void decode_grouped(const GroupedTask& task) {
   if (task.order) return decode_mixed(task);
-  switch (task.numbers * 16 + task.bits) {
-    case 1: return decode<1, 0>(task);
-    case 2: return decode<2, 0>(task);
-    case 3: return decode<3, 0>(task);
-    case 4: return decode<4, 0>(task);
-    case 5: return decode<5, 0>(task);
-    case 6: return decode<6, 0>(task);
-    case 7: return decode<7, 0>(task);
-    case 8: return decode<8, 0>(task);
-    case 17: return decode<1, 1>(task);
-    case 20: return decode<4, 1>(task);
-    case 40: return decode<8, 2>(task);
-    case 56: return decode<8, 3>(task);
-    default: return;
-  }
+  for_codes(task, [&task]<int kBits, int kNumbers>() { decode<kBits, kNumbers>(task); });
+}
+
+void multiply_grouped(const GroupedTask& task) {
+  for_codes(task, [&task]<int kBits, int kNumbers>() {
+    if (task.zeros) multiply<kBits, kNumbers, true>(task);
+    else multiply<kBits, kNumbers, false>(task);
+  });
 }
 
 }  // namespace quantfleet::avx512
