@@ -16,7 +16,9 @@
 namespace quantfleet {
 namespace {
 
-static_assert(kWidthWindow == kPieceColumns);
+static_assert(kWidthWindow == kMixedWindow && kPieceColumns % kWidthWindow == 0);
+
+constexpr std::int64_t kWidenedGroups = 1 << 12;  // more of them are not worth floats of their own
 
 std::int64_t bytes_of(GroupNumbers kept) { return kept == GroupNumbers::kFloats ? 4 : kept == GroupNumbers::kHalves ? 2 : 1; }
 
@@ -129,6 +131,7 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
   all.offset = layout.offset;
   all.number = format.number.data();
   all.group_size = layout.group_size;
+  all.groups = layout.groups;
   all.group_of = layout.group_of.empty() ? nullptr : layout.group_of.data();
   if (!layout.bits_of.empty()) {
     all.order = format.widths.order.data();
@@ -143,15 +146,20 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
     task.zeros = layout.zeros ? task.codes + parts.zeros : nullptr;
     return task;
   };
-  const bool whole_chunks = !all.order && !all.group_of && layout.columns % 8 == 0 && layout.group_size % 8 == 0;
-  if (multiply && tokens == 1 && whole_chunks && !(layout.zeros && layout.numbers == CodeNumbers::kE4m3)) {
+  const bool any_group = all.group_of != nullptr;
+  const bool fits = any_group ? layout.numbers == CodeNumbers::kIntegers && layout.groups <= kWidenedGroups
+                              : layout.group_size % 8 == 0 && !(layout.zeros && layout.numbers == CodeNumbers::kE4m3);
+  if (multiply && tokens == 1 && layout.columns % 8 == 0 && fits) {
     all.end = layout.columns;
     all.x = x;
     all.panel_bytes = parts.size;
     const std::int64_t panels = (rows + kPanelRows - 1) / kPanelRows;
     const std::int64_t grain = std::clamp<std::int64_t>(panels / pool.threads(), 1, 4);
-    pool.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    const std::int64_t tile_bytes = any_group ? kWidenedNumbers * layout.groups * kPanelRows * 4 : 0;
+    std::byte* tiles = any_group ? scratch.tiles.reserve(static_cast<std::size_t>(pool.threads() * tile_bytes)) : nullptr;
+    pool.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
       GroupedTask task = task_at(begin);
+      if (any_group) task.tile = reinterpret_cast<float*>(tiles + thread * tile_bytes);
       task.panels = static_cast<int>(end - begin);
       task.rows = std::min(rows - begin * kPanelRows, (end - begin) * kPanelRows);
       task.y = y + begin * kPanelRows;

@@ -13,6 +13,9 @@
 
 namespace quantfleet {
 
+inline constexpr std::int64_t kMixedWindow = 512;  // columns whose places `order` exchanges
+inline constexpr int kWidenedNumbers = 8;          // scales and zero points of four panels
+
 struct GroupedTask {
   const unsigned char* codes = nullptr;       // of the panel
   const unsigned char* scales = nullptr;
@@ -23,15 +26,16 @@ struct GroupedTask {
   int numbers = 0;                            // CodeNumbers
   int offset = 0;
   const float* number = nullptr;              // [256], of each code
-  std::int64_t group_size = 0;
+  std::int64_t group_size = 0, groups = 0;
   const std::uint16_t* group_of = nullptr;    // null: k / group_size
   const std::uint32_t* order = nullptr;       // null: one width. The column at each place; integers only, with group_of
   const unsigned char* chunk_bits = nullptr;
   const std::uint32_t* chunk_begin = nullptr; // in 16 bytes
-  std::int64_t begin = 0, end = 0;            // columns; begin is a multiple of 8, with `order` of its window (512)
+  std::int64_t begin = 0, end = 0;            // columns; begin is a multiple of 8, with `order` of kMixedWindow
   float* tile = nullptr;                      // [end - begin][16], aligned to 64
 
-  // multiply_grouped: `panels` panels of one width from this one on, groups of whole chunks, all columns; begin is 0, tile is unused.
+  // multiply_grouped: `panels` panels from this one on, all columns, whole groups of 8. With group_of, integers only, the tile has
+  // kWidenedNumbers [groups][16]; begin is 0.
   std::int64_t panel_bytes = 0;               // from one panel's parts to the next one's
   std::int64_t rows = 0;                      // of all panels; the last may be incomplete
   int panels = 0;

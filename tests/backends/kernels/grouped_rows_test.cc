@@ -99,9 +99,15 @@ TEST_CASE("tables and FP8 numbers are multiplied as their decoded values", "[ker
 }
 
 TEST_CASE("groups may be any columns (act-order)", "[kernels][grouped]") {
-  GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 600, 100, true, GroupNumbers::kHalves);
-  for (std::int64_t k = 0; k < 600; ++k) layout.group_of.push_back(static_cast<std::uint16_t>(k * 7 % 6));
-  for (const std::int64_t tokens : {1, 12}) compare(layout, 40, tokens);
+  for (const int bits : {2, 3, 4, 5, 6, 8})
+    for (const bool zeros : {false, true})
+      for (const GroupNumbers kept : {GroupNumbers::kFloats, GroupNumbers::kHalves})
+        for (const auto& [rows, columns] : {std::pair(40, 600), std::pair(120, 96), std::pair(17, 77)}) {
+          GroupedRows layout = layout_of(CodeNumbers::kIntegers, bits, columns, 100, zeros, kept);
+          layout.groups = 6;
+          for (std::int64_t k = 0; k < columns; ++k) layout.group_of.push_back(static_cast<std::uint16_t>(k * 7 % 6));
+          for (const std::int64_t tokens : {1, 12}) compare(layout, rows, tokens);
+        }
 }
 
 TEST_CASE("scales may be E4M3 numbers under a divisor (NVFP4)", "[kernels][grouped]") {
@@ -119,7 +125,7 @@ TEST_CASE("scales may be E4M3 numbers under a divisor (NVFP4)", "[kernels][group
 }
 
 TEST_CASE("codes may have another width in each column (EXL2): in memory as many bits as they have", "[kernels][grouped]") {
-  for (const auto& [rows, columns] : {std::pair(19, 61), std::pair(33, 1100), std::pair(80, 512)})
+  for (const auto& [rows, columns] : {std::pair(19, 61), std::pair(33, 1100), std::pair(80, 512), std::pair(70, 1128)})
     for (const bool zeros : {false, true})
       for (const std::int64_t tokens : {1, 12}) {
         GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, columns, columns, zeros, GroupNumbers::kHalves);
