@@ -20,6 +20,8 @@ static_assert(kWidthWindow == kMixedWindow && kPieceColumns % kWidthWindow == 0)
 
 constexpr std::int64_t kWidenedGroups = 1 << 12;  // more of them are not worth floats of their own
 
+bool in_strings(CodeNumbers numbers) { return numbers == CodeNumbers::kIntegers || numbers == CodeNumbers::kTable; }
+
 std::int64_t bytes_of(GroupNumbers kept) { return kept == GroupNumbers::kFloats ? 4 : kept == GroupNumbers::kHalves ? 2 : 1; }
 
 // Where the parts of a panel begin.
@@ -34,7 +36,20 @@ struct Parts {
   }
 };
 
-void put_code(unsigned char* chunk, int bits, unsigned column, int row, unsigned code) {
+// Chunks as grouped_task.h has them.
+void put_string(unsigned char* chunk, int bits, std::int64_t row, std::uint64_t string) {
+  const auto put = [&](auto part) {
+    std::memcpy(chunk + static_cast<std::int64_t>(sizeof part) * row, &part, sizeof part);
+    chunk += sizeof part * kPanelRows;
+    string >>= 8 * sizeof part - 1;  // twice, as eight bytes at once would be undefined
+    string >>= 1;
+  };
+  for (int fours = bits / 4; fours > 0; --fours) put(static_cast<std::uint32_t>(string));
+  if (bits & 2) put(static_cast<std::uint16_t>(string));
+  if (bits & 1) put(static_cast<std::uint8_t>(string));
+}
+
+void put_in_planes(unsigned char* chunk, int bits, unsigned column, std::int64_t row, unsigned code) {
   const auto put = [&](std::size_t at, unsigned value) { chunk[at] = static_cast<unsigned char>(chunk[at] | value); };
   const auto r = static_cast<std::size_t>(row);
   if (bits == 8) return put(16 * column + r, code);
@@ -43,20 +58,29 @@ void put_code(unsigned char* chunk, int bits, unsigned column, int row, unsigned
   if (bits & 1) put(r, (code & 1) << column);
 }
 
-void put_row(unsigned char* target, const GroupedRowsFormat& format, int row, const std::byte* codes) {
+void put_row(unsigned char* target, const GroupedRowsFormat& format, std::int64_t row, const std::byte* codes) {
   const GroupedRows& layout = format.rows;
   const MixedWidths& widths = format.widths;
-  for (std::int64_t k = 0; k < layout.columns; ++k) {
-    const auto column = static_cast<unsigned>(k % 8);
-    if (layout.bits_of.empty()) {
-      put_code(target + k / 8 * 16 * layout.bits, layout.bits, column, row, static_cast<unsigned>(codes[k]));
+  for (std::int64_t k = 0; k < layout.columns; k += 8) {
+    const std::int64_t count = std::min<std::int64_t>(8, layout.columns - k);
+    if (layout.bits_of.empty() && in_strings(layout.numbers)) {
+      std::uint64_t string = 0;
+      for (std::int64_t i = 0; i < count; ++i) string |= static_cast<std::uint64_t>(codes[k + i]) << (layout.bits * i);
+      put_string(target + k / 8 * 16 * layout.bits, layout.bits, row, string);
       continue;
     }
     const auto chunk = static_cast<std::size_t>(k / 8);
-    const std::uint32_t at = widths.order[static_cast<std::size_t>(k)];
-    const int bits = widths.chunk_bits[chunk];
-    const unsigned raised = (1u << (bits - 1)) - (1u << (layout.bits_of[at] - 1));
-    put_code(target + 16 * static_cast<std::int64_t>(widths.chunk_begin[chunk]), bits, column, row, static_cast<unsigned>(codes[at]) + raised);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto column = static_cast<unsigned>(i);
+      if (layout.bits_of.empty()) {
+        put_in_planes(target + k / 8 * 16 * layout.bits, layout.bits, column, row, static_cast<unsigned>(codes[k + i]));
+        continue;
+      }
+      const std::uint32_t at = widths.order[static_cast<std::size_t>(k + i)];
+      const int bits = widths.chunk_bits[chunk];
+      const unsigned raised = (1u << (bits - 1)) - (1u << (layout.bits_of[at] - 1));
+      put_in_planes(target + 16 * static_cast<std::int64_t>(widths.chunk_begin[chunk]), bits, column, row, static_cast<unsigned>(codes[at]) + raised);
+    }
   }
 }
 
@@ -122,7 +146,6 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
   const GroupedRows& layout = format.rows;
   const Parts parts(format);
   const auto* memory = reinterpret_cast<const unsigned char*>(data.data());
-  const auto decode = row_kernels(family).decode_grouped;
   GroupedTask all;
   all.kept = static_cast<int>(layout.kept);
   all.divisor = layout.divisor;
@@ -138,7 +161,9 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
     all.chunk_bits = format.widths.chunk_bits.data();
     all.chunk_begin = format.widths.chunk_begin.data();
   }
-  const auto multiply = row_kernels(family).multiply_grouped;
+  const RowKernels& kernels = row_kernels(family);
+  const auto multiply = kernels.multiply_grouped;
+  const auto decode = kernels.decode_grouped;
   const auto task_at = [&](std::int64_t panel) {
     GroupedTask task = all;
     task.codes = memory + panel * parts.size;
@@ -147,7 +172,7 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
     return task;
   };
   const bool any_group = all.group_of != nullptr;
-  const bool fits = any_group ? layout.numbers == CodeNumbers::kIntegers && layout.groups <= kWidenedGroups
+  const bool fits = any_group ? kernels.multiplies_any_group && layout.numbers == CodeNumbers::kIntegers && layout.groups <= kWidenedGroups
                               : layout.group_size % 8 == 0 && !(layout.zeros && layout.numbers == CodeNumbers::kE4m3);
   if (multiply && tokens == 1 && layout.columns % 8 == 0 && fits) {
     all.end = layout.columns;

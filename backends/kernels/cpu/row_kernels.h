@@ -35,6 +35,7 @@ struct RowKernels {
   void (*decode_grouped)(const GroupedTask& task);
   bool accumulates;  // matmul_f32 knows MatmulTask::accumulate
   void (*multiply_grouped)(const GroupedTask& task) = nullptr;  // one token without a tile between; null: none
+  bool multiplies_any_group = false;  // multiply_grouped knows GroupedTask::group_of and order
 };
 const RowKernels& row_kernels(const KernelFamily& family);
 

@@ -21,5 +21,6 @@ void attend(const AttentionTask& task);
 void load_kv(const KvPageTask& task);
 void matmul_row_int8(const RowInt8Task& task);
 void decode_grouped(const GroupedTask& task);
+void multiply_grouped(const GroupedTask& task);
 
 }  // namespace quantfleet::avx2

@@ -13,86 +13,72 @@ namespace {
 
 QF_INLINE __m512i bytes16(const unsigned char* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 
-// What codes of a matrix stand for. Up to 5 bits: low[code], from 16 on high[code - 16]; fewer than 4 bits are repeated, so that what
-// lies above a code's bits does not matter. Integers of more bits: low is what to take off 2^23 + code.
-struct CodeTable {
-  __m512 low, high;
-};
-
-QF_INLINE __m512 integers_from(int first, int mask, int offset) {
-  const __m512i code = _mm512_add_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(first));
-  return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_and_si512(code, _mm512_set1_epi32(mask)), _mm512_set1_epi32(offset)));
-}
-
 // kNumbers here and below: 0 integers, 1 table, 2 E4M3, 3 E5M2
+// What turns codes of column i of a chunk into numbers: of integers what to take off, of a table the numbers of codes.
 template <int kBits, int kNumbers>
-QF_INLINE CodeTable code_table(const float* number, int offset) {
-  if constexpr (kNumbers >= 2) return {_mm512_setzero_ps(), _mm512_setzero_ps()};
-  if constexpr (kNumbers == 1) return {kBits == 1 ? _mm512_setr_ps(number[0], number[1], number[0], number[1], number[0], number[1], number[0], number[1], number[0], number[1], number[0], number[1], number[0], number[1], number[0], number[1]) : _mm512_loadu_ps(number), _mm512_setzero_ps()};
-  if constexpr (kBits > 5) return {_mm512_set1_ps(8388608.0f + static_cast<float>(offset)), _mm512_setzero_ps()};
-  constexpr int kMask = (1 << kBits) - 1;
-  return {integers_from(0, kMask, offset), integers_from(16, kMask, offset)};
-}
+struct CodeTable {
+  __m512 of[8];
+
+  QF_INLINE_MEMBER CodeTable(const float* number, int offset) {
+    if constexpr (kNumbers == 0)
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i) of[i] = _mm512_set1_ps(static_cast<float>(1 << (23 - kBits * i % 16)) + static_cast<float>(offset));
+    if constexpr (kNumbers == 1 && kBits == 4) of[0] = _mm512_loadu_ps(number);
+    if constexpr (kNumbers == 1 && kBits == 1) of[0] = _mm512_mask_blend_ps(0xaaaa, _mm512_set1_ps(number[0]), _mm512_set1_ps(number[1]));
+  }
+};
 
 // What E4M3 numbers come out divided by.
 template <int kNumbers>
 inline constexpr float kDivided = kNumbers == 2 ? 256.0f : 1.0f;
 
-// Eight columns, as many instructions away from their numbers as registers allow: up to 7 bits the bytes of the parts, of 8 the place.
-template <int kBits>
+// The strings of eight columns' codes, seen through windows that begin every sixteen bits: a code lies within bits 0 to 22 of one.
+template <int kBits, int kNumbers>
 struct Codes {
-  static constexpr int kFour = kBits & 4, kTwo = kBits & 2, kOne = kBits & 1;
-  __m512i four[4], two[2], one;
+  static constexpr int kWindows = 7 * kBits / 16 + 1;
+  __m512i window[kWindows];
 
   QF_INLINE_MEMBER void read(const unsigned char* p) {
-    if constexpr (kFour != 0)
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) four[j] = bytes16(p + 16 * j);
-    p += 16 * kFour;
-    if constexpr (kTwo != 0)
+    if constexpr (kBits == 8) {
 #pragma GCC unroll 2
-      for (int j = 0; j < 2; ++j) two[j] = bytes16(p + 16 * j);
-    p += 16 * kTwo;
-    if constexpr (kOne != 0) one = bytes16(p);
+      for (int j = 0; j < 2; ++j) {
+        window[2 * j] = _mm512_loadu_si512(p + 64 * j);
+        window[2 * j + 1] = _mm512_srli_epi32(window[2 * j], 16);
+      }
+      return;
+    }
+    const unsigned char *words = p + (kBits & 4 ? 64 : 0), *bytes = words + (kBits & 2 ? 32 : 0);
+    __m512i rest = _mm512_setzero_si512();  // behind the first 32 bits
+    if constexpr ((kBits & 2) != 0) rest = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(words)));
+    if constexpr ((kBits & 3) == 3) rest = _mm512_or_si512(rest, _mm512_slli_epi32(bytes16(bytes), 16));
+    if constexpr ((kBits & 3) == 1) rest = bytes16(bytes);
+    constexpr int kFirst = kBits & 4 ? 2 : 0;
+    if constexpr (kFirst != 0) {
+      window[0] = _mm512_loadu_si512(p);
+      window[1] = _mm512_srli_epi32(window[0], 16);
+      if constexpr ((kBits & 3) != 0) window[1] = _mm512_or_si512(window[1], _mm512_slli_epi32(rest, 16));
+    }
+    if constexpr (kWindows > kFirst) window[kFirst] = rest;
+    if constexpr (kWindows > kFirst + 1) window[kFirst + 1] = _mm512_srli_epi32(rest, 16);
   }
 
-  // The bits from `from` on brought to `to`.
-  QF_INLINE_MEMBER static __m512i moved(__m512i v, int from, int to) {
-    return from > to ? _mm512_srli_epi32(v, static_cast<unsigned>(from - to)) : from < to ? _mm512_slli_epi32(v, static_cast<unsigned>(to - from)) : v;
-  }
-
-  // low's bits below `width`, upper's from there on.
-  QF_INLINE_MEMBER static __m512i joined(__m512i low, __m512i upper, int width) { return _mm512_ternarylogic_epi32(_mm512_set1_epi32((1 << width) - 1), low, upper, 0xca); }
-
-  // Column i's code under other bits.
-  QF_INLINE_MEMBER __m512i code(int i) const {
-    if constexpr (kBits == 1) return moved(one, i, 0);
-    const __m512i twos = kTwo ? moved(two[i / 4], 2 * (i % 4), kFour) : _mm512_setzero_si512();
-    if constexpr (kFour == 0) return kOne ? joined(twos, moved(one, i, 2), 2) : twos;
-    const __m512i fours = i < 4 ? four[i] : _mm512_srli_epi32(four[i - 4], 4);
-    const __m512i sixes = kTwo ? joined(fours, twos, 4) : fours;
-    return kOne ? joined(sixes, moved(one, i, kFour + kTwo), kFour + kTwo) : sixes;
-  }
-
-  template <int kNumbers>
-  QF_INLINE_MEMBER __m512 value(int i, const CodeTable& table) const {
-    if constexpr (kBits <= 4) return _mm512_permutexvar_ps(code(i), table.low);
-    if constexpr (kBits == 5) return _mm512_permutex2var_ps(table.low, code(i), table.high);
-    const __m512i raised = _mm512_ternarylogic_epi32(code(i), _mm512_set1_epi32((1 << kBits) - 1), _mm512_set1_epi32(0x4b000000), 0xea);
-    return _mm512_sub_ps(_mm512_castsi512_ps(raised), table.low);
+  QF_INLINE_MEMBER __m512 value(int i, const CodeTable<kBits, kNumbers>& table) const {
+    const int place = kBits * i % 16;
+    const __m512i bits = window[kBits * i / 16];
+    if constexpr (kNumbers == 1) return _mm512_permutexvar_ps(place ? _mm512_srli_epi32(bits, static_cast<unsigned>(place)) : bits, table.of[0]);
+    // The code's bits where they stand, under the exponent that makes them units: 2^(23 - place) + code.
+    const __m512i raised = _mm512_ternarylogic_epi32(bits, _mm512_set1_epi32(((1 << kBits) - 1) << place), _mm512_set1_epi32((150 - place) << 23), 0xea);
+    return _mm512_sub_ps(_mm512_castsi512_ps(raised), table.of[i]);
   }
 };
-template <>
-struct Codes<8> {
+
+// FP8: by the bits of a half. E4M3's exponent has a bit less, so that its numbers come out divided by 2^8.
+template <int kNumbers>
+  requires(kNumbers >= 2)
+struct Codes<8, kNumbers> {
   const unsigned char* place;
   QF_INLINE_MEMBER void read(const unsigned char* p) { place = p; }
-  // FP8 by the bits of a half: E4M3's exponent has a bit less, so that its numbers come out divided by 2^8.
-  template <int kNumbers>
-  QF_INLINE_MEMBER __m512 value(int i, const CodeTable& table) const {
-    if constexpr (kNumbers == 0) {
-      const __m512i raised = _mm512_or_si512(bytes16(place + 16 * i), _mm512_set1_epi32(0x4b000000));
-      return _mm512_sub_ps(_mm512_castsi512_ps(raised), table.low);
-    }
+  QF_INLINE_MEMBER __m512 value(int i, const CodeTable<8, kNumbers>&) const {
     const __m256i code = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(place + 16 * i)));
     if constexpr (kNumbers == 3) return _mm512_cvtph_ps(_mm256_slli_epi16(code, 8));
     return _mm512_cvtph_ps(_mm256_and_si256(_mm256_slli_epi16(code, 7), _mm256_set1_epi16(static_cast<short>(0xbfff))));
@@ -103,9 +89,9 @@ struct Codes<8> {
 QF_INLINE __m512 row_numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group) {
   if (task.kept == 0) return _mm512_loadu_ps(numbers + 64 * group);
   if (task.kept == 1) return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers + 32 * group)));
-  Codes<8> codes;
+  Codes<8, 2> codes;
   codes.read(numbers + 16 * group);
-  const __m512 exact = _mm512_mul_ps(codes.value<2>(0, CodeTable{}), _mm512_set1_ps(kDivided<2>));
+  const __m512 exact = _mm512_mul_ps(codes.value(0, CodeTable<8, 2>(nullptr, 0)), _mm512_set1_ps(kDivided<2>));
   return _mm512_div_ps(exact, _mm512_set1_ps(task.divisor));
 }
 

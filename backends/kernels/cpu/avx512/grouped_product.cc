@@ -10,7 +10,7 @@ constexpr int kPanelsAtOnce = 4;
 
 // kGroupOf: a column's group is any; the groups' numbers lie in the tile as floats.
 template <int kBits, int kNumbers, bool kZeros, bool kGroupOf, int kPanels>
-QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTable& table) {
+QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTable<kBits, kNumbers>& table) {
   const std::int64_t at = panel * task.panel_bytes, chunks = task.group_size / 8, numbers = 16 * task.groups;
   if constexpr (kGroupOf)
     for (int p = 0; p < kPanels; ++p) {
@@ -32,7 +32,7 @@ QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTab
       }
       ++group;
     }
-    Codes<kBits> codes[kPanels];
+    Codes<kBits, kNumbers> codes[kPanels];
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
       prefetch_chunk(place + p * task.panel_bytes, 16 * kBits);
@@ -44,7 +44,7 @@ QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTab
       const float* of_group = kGroupOf ? task.tile + 16 * task.group_of[k + i] : nullptr;
 #pragma GCC unroll 4
       for (int p = 0; p < kPanels; ++p) {
-        __m512 value = codes[p].template value<kNumbers>(i, table);
+        __m512 value = codes[p].value(i, table);
         if constexpr (kGroupOf) {
           if constexpr (kZeros) value = _mm512_sub_ps(value, _mm512_load_ps(of_group + (2 * p + 1) * numbers));
           value = _mm512_mul_ps(value, _mm512_load_ps(of_group + 2 * p * numbers));
@@ -62,7 +62,7 @@ QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTab
 
 template <int kBits, int kNumbers, bool kZeros, bool kGroupOf>
 [[gnu::noinline]] void multiply(const GroupedTask& task) {
-  const CodeTable table = code_table<kBits, kNumbers>(task.number, task.offset);
+  const CodeTable<kBits, kNumbers> table(task.number, task.offset);
   int panel = 0;
   for (; panel + kPanelsAtOnce <= task.panels; panel += kPanelsAtOnce) multiply_panels<kBits, kNumbers, kZeros, kGroupOf, kPanelsAtOnce>(task, panel, table);
   for (; panel < task.panels; ++panel) multiply_panels<kBits, kNumbers, kZeros, kGroupOf, 1>(task, panel, table);

@@ -7,17 +7,17 @@ namespace {
 
 template <int kBits, int kNumbers>
 [[gnu::noinline]] void decode(const GroupedTask& task) {
-  const CodeTable table = code_table<kBits, kNumbers>(task.number, task.offset);
+  const CodeTable<kBits, kNumbers> table(task.number, task.offset);
   const unsigned char* place = task.codes + task.begin / 8 * 16 * kBits;
   float* target = task.tile;
   std::int64_t group = -1, group_end = task.begin;
   __m512 scale = _mm512_setzero_ps(), zero = scale;
   for (std::int64_t k = task.begin; k < task.end; k += 8, place += 16 * kBits, target += 128) {
     _mm_prefetch(reinterpret_cast<const char*>(place + 2048), _MM_HINT_T0);
-    Codes<kBits> codes;
+    Codes<kBits, kNumbers> codes;
     codes.read(place);
     const auto store = [&](int i) {
-      const __m512 number = _mm512_mul_ps(codes.template value<kNumbers>(i, table), _mm512_set1_ps(kDivided<kNumbers>));
+      const __m512 number = _mm512_mul_ps(codes.value(i, table), _mm512_set1_ps(kDivided<kNumbers>));
       _mm512_store_ps(target + 16 * i, _mm512_mul_ps(_mm512_sub_ps(number, zero), scale));
     };
     const std::int64_t count = task.end - k < 8 ? task.end - k : 8;

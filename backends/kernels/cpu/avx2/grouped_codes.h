@@ -1,0 +1,126 @@
+// Codes of 1 to 8 bits in panels of sixteen rows (cpu/grouped_task.h), eight columns of eight rows at a time, to numbers: a lane is a
+// row; `half` says which eight.
+#pragma once
+
+#include "backends/kernels/cpu/grouped_task.h"
+
+#include <immintrin.h>
+
+namespace quantfleet::avx2 {
+namespace {
+
+#define QF_INLINE [[gnu::always_inline]] static inline
+#define QF_INLINE_MEMBER [[gnu::always_inline]] inline
+
+QF_INLINE __m256i bytes8(const unsigned char* p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
+
+// kNumbers here and below: 0 integers, 1 table, 2 E4M3, 3 E5M2
+// What turns codes of column i of a chunk into numbers: of integers what to take off, of a table the numbers of codes.
+template <int kBits, int kNumbers>
+struct CodeTable {
+  __m256 of[8];
+
+  QF_INLINE_MEMBER CodeTable(const float* number, int offset) {
+    if constexpr (kNumbers == 0)
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i) of[i] = _mm256_set1_ps(static_cast<float>(1 << (23 - kBits * i % 16)) + static_cast<float>(offset));
+    if constexpr (kNumbers == 1)
+      for (int i = 0; i < 2; ++i) of[i] = kBits == 4 ? _mm256_loadu_ps(number + 8 * i) : _mm256_set1_ps(number[i]);
+  }
+};
+
+// What E4M3 numbers come out divided by.
+template <int kNumbers>
+inline constexpr float kDivided = kNumbers == 2 ? 256.0f : 1.0f;
+
+// The strings of eight columns' codes, seen through windows that begin every sixteen bits: a code lies within bits 0 to 22 of one.
+template <int kBits, int kNumbers>
+struct Codes {
+  static constexpr int kWindows = 7 * kBits / 16 + 1;
+  __m256i window[kWindows];
+
+  QF_INLINE_MEMBER void read(const unsigned char* p, int half) {
+    const unsigned char* fours = p + 32 * half;
+    if constexpr (kBits == 8) {
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; ++j) {
+        window[2 * j] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(fours + 64 * j));
+        window[2 * j + 1] = _mm256_srli_epi32(window[2 * j], 16);
+      }
+      return;
+    }
+    const unsigned char *words = p + (kBits & 4 ? 64 : 0) + 16 * half, *bytes = p + (kBits & 6) * 16 + 8 * half;
+    __m256i rest = _mm256_setzero_si256();  // behind the first 32 bits
+    if constexpr ((kBits & 2) != 0) rest = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(words)));
+    if constexpr ((kBits & 3) == 3) rest = _mm256_or_si256(rest, _mm256_slli_epi32(bytes8(bytes), 16));
+    if constexpr ((kBits & 3) == 1) rest = bytes8(bytes);
+    constexpr int kFirst = kBits & 4 ? 2 : 0;
+    if constexpr (kFirst != 0) {
+      window[0] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(fours));
+      window[1] = _mm256_srli_epi32(window[0], 16);
+      if constexpr ((kBits & 3) != 0) window[1] = _mm256_or_si256(window[1], _mm256_slli_epi32(rest, 16));
+    }
+    if constexpr (kWindows > kFirst) window[kFirst] = rest;
+    if constexpr (kWindows > kFirst + 1) window[kFirst + 1] = _mm256_srli_epi32(rest, 16);
+  }
+
+  QF_INLINE_MEMBER __m256 value(int i, const CodeTable<kBits, kNumbers>& table) const {
+    const int place = kBits * i % 16;
+    const __m256i bits = window[kBits * i / 16];
+    if constexpr (kNumbers == 1) {  // the code's highest bit chooses between the halves of the table
+      const __m256i low = place ? _mm256_srli_epi32(bits, place) : bits;
+      const __m256 highest = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 32 - kBits - place));
+      if constexpr (kBits == 1) return _mm256_blendv_ps(table.of[0], table.of[1], highest);
+      return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.of[0], low), _mm256_permutevar8x32_ps(table.of[1], low), highest);
+    }
+    // The code's bits where they stand, under the exponent that makes them units: 2^(23 - place) + code.
+    const __m256i code = _mm256_and_si256(bits, _mm256_set1_epi32(((1 << kBits) - 1) << place));
+    return _mm256_sub_ps(_mm256_castsi256_ps(_mm256_or_si256(code, _mm256_set1_epi32((150 - place) << 23))), table.of[i]);
+  }
+};
+
+// FP8: by the bits of a half. E4M3's exponent has a bit less, so that its numbers come out divided by 2^8.
+template <int kNumbers>
+  requires(kNumbers >= 2)
+struct Codes<8, kNumbers> {
+  const unsigned char* place;
+  QF_INLINE_MEMBER void read(const unsigned char* p, int half) { place = p + 8 * half; }
+  QF_INLINE_MEMBER __m256 value(int i, const CodeTable<8, kNumbers>&) const {
+    const __m128i code = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(place + 16 * i)));
+    if constexpr (kNumbers == 3) return _mm256_cvtph_ps(_mm_slli_epi16(code, 8));
+    return _mm256_cvtph_ps(_mm_and_si128(_mm_slli_epi16(code, 7), _mm_set1_epi16(static_cast<short>(0xbfff))));
+  }
+};
+
+// A group's scales or zero points.
+QF_INLINE __m256 row_numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group, int half) {
+  if (task.kept == 0) return _mm256_loadu_ps(reinterpret_cast<const float*>(numbers + 64 * group + 32 * half));
+  if (task.kept == 1) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers + 32 * group + 16 * half)));
+  Codes<8, 2> codes;
+  codes.read(numbers + 16 * group, half);
+  const __m256 exact = _mm256_mul_ps(codes.value(0, CodeTable<8, 2>(nullptr, 0)), _mm256_set1_ps(kDivided<2>));
+  return _mm256_div_ps(exact, _mm256_set1_ps(task.divisor));
+}
+
+// Calls body for the width and kind of the codes.
+template <class Body>
+QF_INLINE void for_codes(const GroupedTask& task, Body body) {
+  switch (task.numbers * 16 + task.bits) {
+    case 1: return body.template operator()<1, 0>();
+    case 2: return body.template operator()<2, 0>();
+    case 3: return body.template operator()<3, 0>();
+    case 4: return body.template operator()<4, 0>();
+    case 5: return body.template operator()<5, 0>();
+    case 6: return body.template operator()<6, 0>();
+    case 7: return body.template operator()<7, 0>();
+    case 8: return body.template operator()<8, 0>();
+    case 17: return body.template operator()<1, 1>();
+    case 20: return body.template operator()<4, 1>();
+    case 40: return body.template operator()<8, 2>();
+    case 56: return body.template operator()<8, 3>();
+    default: return;
+  }
+}
+
+}  // namespace
+}  // namespace quantfleet::avx2
