@@ -40,7 +40,8 @@ struct Matrix {
         if (fp8 && (codes[k] & 0x7c) == 0x7c) codes[k] = 1;  // infinities and NaN are refused before
       }
       for (auto& scale : scales) scale = number(0.01f);
-      for (auto& zero : zeros) zero = n % 2 ? std::nearbyint(number(8)) : number(8);
+      for (std::size_t g = 0; g < zeros.size(); ++g)  // codes, other integers, fractions, integers too large to be added to anything
+        zeros[g] = g % 4 == 0 ? static_cast<float>(random() % 16) : g % 4 == 1 ? std::nearbyint(number(300)) : g % 4 == 2 ? number(8) : std::nearbyint(number(layout.kept == GroupNumbers::kHalves ? 3e4f : 1.6e7f));
       store_grouped_row(*as_grouped_rows(*format), codes.data(), scales.data(), zeros.data(), bytes.data() + n * format->bytes_per_block);
     }
   }

@@ -64,18 +64,20 @@ struct Codes {
     if constexpr (kWindows > kFirst + 1) window[kFirst + 1] = _mm256_srli_epi32(rest, 16);
   }
 
-  QF_INLINE_MEMBER __m256 value(int i, const CodeTable<kBits, kNumbers>& table) const {
+  // Column i's code where it stands, under the exponent that makes its bits units: 2^(23 - place) + code.
+  QF_INLINE_MEMBER __m256 raised(int i) const {
     const int place = kBits * i % 16;
-    const __m256i bits = window[kBits * i / 16];
-    if constexpr (kNumbers == 1) {  // the code's highest bit chooses between the halves of the table
-      const __m256i low = place ? _mm256_srli_epi32(bits, place) : bits;
-      const __m256 highest = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 32 - kBits - place));
-      if constexpr (kBits == 1) return _mm256_blendv_ps(table.of[0], table.of[1], highest);
-      return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.of[0], low), _mm256_permutevar8x32_ps(table.of[1], low), highest);
-    }
-    // The code's bits where they stand, under the exponent that makes them units: 2^(23 - place) + code.
-    const __m256i code = _mm256_and_si256(bits, _mm256_set1_epi32(((1 << kBits) - 1) << place));
-    return _mm256_sub_ps(_mm256_castsi256_ps(_mm256_or_si256(code, _mm256_set1_epi32((150 - place) << 23))), table.of[i]);
+    const __m256i code = _mm256_and_si256(window[kBits * i / 16], _mm256_set1_epi32(((1 << kBits) - 1) << place));
+    return _mm256_castsi256_ps(_mm256_or_si256(code, _mm256_set1_epi32((150 - place) << 23)));
+  }
+
+  QF_INLINE_MEMBER __m256 value(int i, const CodeTable<kBits, kNumbers>& table) const {
+    if constexpr (kNumbers == 0) return _mm256_sub_ps(raised(i), table.of[i]);
+    const int place = kBits * i % 16;
+    const __m256i bits = window[kBits * i / 16], low = place ? _mm256_srli_epi32(bits, place) : bits;
+    const __m256 highest = _mm256_castsi256_ps(_mm256_slli_epi32(bits, 32 - kBits - place));  // chooses between the halves of the table
+    if constexpr (kBits == 1) return _mm256_blendv_ps(table.of[0], table.of[1], highest);
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(table.of[0], low), _mm256_permutevar8x32_ps(table.of[1], low), highest);
   }
 };
 

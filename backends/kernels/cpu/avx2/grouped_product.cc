@@ -8,55 +8,87 @@ namespace {
 
 constexpr int kPanelsAtOnce = 2;
 
-template <int kBits, int kNumbers, bool kZeros, int kPanels>
-QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTable<kBits, kNumbers>& table) {
-  constexpr int kHalves = 2 * kPanels;
-  const std::int64_t chunks = task.group_size / 8;
-  const auto in_panel = [&](const unsigned char* first, int h) __attribute__((always_inline)) { return first + (panel + h / 2) * task.panel_bytes; };
-  __m256 acc[kHalves], scale[kHalves], zero[kHalves];
-#pragma GCC unroll 4
-  for (int h = 0; h < kHalves; ++h) acc[h] = zero[h] = scale[h] = _mm256_setzero_ps();
-  std::int64_t left = 0, group = 0;  // chunks of the group
-  for (std::int64_t k = 0; k < task.end; k += 8) {
-    if (left-- == 0) {
-      left = chunks - 1;
-#pragma GCC unroll 4
-      for (int h = 0; h < kHalves; ++h) {  // times the divisor: exact, as scales are at most 1e30
-        scale[h] = _mm256_mul_ps(row_numbers(task, in_panel(task.scales, h), group, h % 2), _mm256_set1_ps(kDivided<kNumbers>));
-        if constexpr (kZeros) zero[h] = row_numbers(task, in_panel(task.zeros, h), group, h % 2);
-      }
-      ++group;
-    }
-    Codes<kBits, kNumbers> codes[kHalves];
+enum class Zeros { kNone, kAny, kWhole };  // kWhole: integers
+
+// Positions of codes in a window repeat after so many columns.
+template <int kBits>
+inline constexpr int kPeriod = kBits == 8 ? 2 : kBits == 4 ? 4 : 8;
+
+// Of halves of panels.
+template <int kHalves>
+struct Chains {
+  __m256 sum[kHalves], scale[kHalves], zero[kHalves];
+};
+
+// Columns [begin, end) of panels from `codes` on, all of a group.  less: of Zeros::kWhole what to take off raised codes.
+template <int kBits, int kNumbers, Zeros kZeros, int kHalves>
+QF_INLINE void multiply_group(const GroupedTask& task, const unsigned char* codes, std::int64_t begin, std::int64_t end, const CodeTable<kBits, kNumbers>& table,
+                              const float (*less)[kHalves][8], Chains<kHalves>& chains) {
+  const unsigned char* place = codes + 2 * kBits * begin;
+  for (std::int64_t k = begin; k < end; k += 8, place += 16 * kBits) {
+    Codes<kBits, kNumbers> chunk[kHalves];
 #pragma GCC unroll 4
     for (int h = 0; h < kHalves; ++h) {
-      const unsigned char* place = in_panel(task.codes, h) + 2 * kBits * k;
-      if (h % 2 == 0)
-        for (int line = 0; line < 16 * kBits; line += 64) _mm_prefetch(reinterpret_cast<const char*>(place + line + 4096), _MM_HINT_T1);
-      codes[h].read(place, h % 2);
+      const unsigned char* of_panel = place + h / 2 * task.panel_bytes;
+      for (int line = 0; line < 16 * kBits && h % 2 == 0; line += 64) _mm_prefetch(reinterpret_cast<const char*>(of_panel + line + 4096), _MM_HINT_T1);
+      chunk[h].read(of_panel, h % 2);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
       const __m256 x = _mm256_set1_ps(task.x[k + i]);
 #pragma GCC unroll 4
       for (int h = 0; h < kHalves; ++h) {
-        __m256 value = codes[h].value(i, table);
-        if constexpr (kZeros) value = _mm256_sub_ps(value, zero[h]);
-        acc[h] = _mm256_fmadd_ps(_mm256_mul_ps(value, scale[h]), x, acc[h]);
+        __m256 value;
+        if constexpr (kZeros == Zeros::kWhole) value = _mm256_sub_ps(chunk[h].raised(i), _mm256_load_ps(less[i % kPeriod<kBits>][h]));
+        else value = chunk[h].value(i, table);
+        if constexpr (kZeros == Zeros::kAny) value = _mm256_sub_ps(value, chains.zero[h]);
+        chains.sum[h] = _mm256_fmadd_ps(_mm256_mul_ps(value, chains.scale[h]), x, chains.sum[h]);
       }
     }
   }
+}
+
+// Integers that stay exact when 2^23 is added.
+QF_INLINE bool whole(__m256 zeros) {
+  const __m256 magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), zeros), integer = _mm256_cmp_ps(_mm256_round_ps(zeros, 8), zeros, _CMP_EQ_OQ);
+  return _mm256_movemask_ps(_mm256_and_ps(integer, _mm256_cmp_ps(magnitude, _mm256_set1_ps(0x1p20f), _CMP_LE_OQ))) == 0xff;
+}
+
+QF_INLINE void store_rows(const GroupedTask& task, std::int64_t row, __m256 sums) {
+  const std::int64_t rows = task.rows - row;
+  if (rows >= 8) return _mm256_storeu_ps(task.y + row, sums);
+  alignas(32) float lanes[8];
+  _mm256_store_ps(lanes, sums);
+  for (std::int64_t r = 0; r < rows; ++r) task.y[row + r] = lanes[r];
+}
+
+template <int kBits, int kNumbers, bool kZeros, int kPanels>
+QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTable<kBits, kNumbers>& table) {
+  constexpr int kHalves = 2 * kPanels;
+  alignas(32) float less[kPeriod<kBits>][kHalves][8];
+  Chains<kHalves> chains;
 #pragma GCC unroll 4
-  for (int h = 0; h < kHalves; ++h) {
-    const std::int64_t row = 16 * (panel + h / 2) + 8 * (h % 2), rows = task.rows - row;
-    if (rows >= 8) {
-      _mm256_storeu_ps(task.y + row, acc[h]);
-      continue;
+  for (int h = 0; h < kHalves; ++h) chains.sum[h] = _mm256_setzero_ps();
+  for (std::int64_t group = 0, begin = 0; begin < task.end; ++group, begin += task.group_size) {
+    bool all_whole = kNumbers == 0;
+#pragma GCC unroll 4
+    for (int h = 0; h < kHalves; ++h) {  // times the divisor: exact, as scales are at most 1e30
+      const std::int64_t at = (panel + h / 2) * task.panel_bytes;
+      chains.scale[h] = _mm256_mul_ps(row_numbers(task, task.scales + at, group, h % 2), _mm256_set1_ps(kDivided<kNumbers>));
+      if constexpr (kZeros) chains.zero[h] = row_numbers(task, task.zeros + at, group, h % 2);
+      if constexpr (kZeros && kNumbers == 0) {
+        all_whole = all_whole && whole(chains.zero[h]);
+        for (int i = 0; i < kPeriod<kBits>; ++i) _mm256_store_ps(less[i][h], _mm256_add_ps(table.of[i], chains.zero[h]));
+      }
     }
-    alignas(32) float lanes[8];
-    _mm256_store_ps(lanes, acc[h]);
-    for (std::int64_t r = 0; r < rows; ++r) task.y[row + r] = lanes[r];
+    const std::int64_t end = task.end - begin < task.group_size ? task.end : begin + task.group_size;
+    const unsigned char* codes = task.codes + panel * task.panel_bytes;
+    if constexpr (!kZeros) multiply_group<kBits, kNumbers, Zeros::kNone, kHalves>(task, codes, begin, end, table, less, chains);
+    else if (kNumbers == 0 && all_whole) multiply_group<kBits, kNumbers, kNumbers == 0 ? Zeros::kWhole : Zeros::kAny, kHalves>(task, codes, begin, end, table, less, chains);
+    else multiply_group<kBits, kNumbers, Zeros::kAny, kHalves>(task, codes, begin, end, table, less, chains);
   }
+#pragma GCC unroll 4
+  for (int h = 0; h < kHalves; ++h) store_rows(task, 16 * (panel + h / 2) + 8 * (h % 2), chains.sum[h]);
 }
 
 template <int kBits, int kNumbers, bool kZeros>

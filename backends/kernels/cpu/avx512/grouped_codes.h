@@ -62,13 +62,18 @@ struct Codes {
     if constexpr (kWindows > kFirst + 1) window[kFirst + 1] = _mm512_srli_epi32(rest, 16);
   }
 
+  // Column i's code where it stands, under the exponent that makes its bits units: 2^(23 - place) + code.
+  QF_INLINE_MEMBER __m512 raised(int i) const {
+    const int place = kBits * i % 16;
+    const __m512i code = _mm512_set1_epi32(((1 << kBits) - 1) << place), exponent = _mm512_set1_epi32((150 - place) << 23);
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(window[kBits * i / 16], code, exponent, 0xea));
+  }
+
   QF_INLINE_MEMBER __m512 value(int i, const CodeTable<kBits, kNumbers>& table) const {
+    if constexpr (kNumbers == 0) return _mm512_sub_ps(raised(i), table.of[i]);
     const int place = kBits * i % 16;
     const __m512i bits = window[kBits * i / 16];
-    if constexpr (kNumbers == 1) return _mm512_permutexvar_ps(place ? _mm512_srli_epi32(bits, static_cast<unsigned>(place)) : bits, table.of[0]);
-    // The code's bits where they stand, under the exponent that makes them units: 2^(23 - place) + code.
-    const __m512i raised = _mm512_ternarylogic_epi32(bits, _mm512_set1_epi32(((1 << kBits) - 1) << place), _mm512_set1_epi32((150 - place) << 23), 0xea);
-    return _mm512_sub_ps(_mm512_castsi512_ps(raised), table.of[i]);
+    return _mm512_permutexvar_ps(place ? _mm512_srli_epi32(bits, static_cast<unsigned>(place)) : bits, table.of[0]);
   }
 };
 
