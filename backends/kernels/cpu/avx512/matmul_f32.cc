@@ -11,46 +11,59 @@ constexpr int kPrefetchBytes = 6144;
 constexpr int kFewColumns = 64;  // of a piece when tokens are few; or a block
 constexpr int kPanelsAtOnce = 4;
 
+// A code of 8 bits at bit 0 or 8 of each lane, as a number less `offset`: exact. Its bits stay where they stand, under the exponent
+// that makes them units.
+template <int kPlace>
+QF_INLINE __m512 number_at(__m512i codes, int offset) {
+  const __m512i raised = _mm512_ternarylogic_epi32(codes, _mm512_set1_epi32(255 << kPlace), _mm512_set1_epi32((150 - kPlace) << 23), 0xea);
+  return _mm512_sub_ps(_mm512_castsi512_ps(raised), _mm512_set1_ps(static_cast<float>(1 << (23 - kPlace)) + static_cast<float>(offset)));
+}
+
 // Floats of columns [begin, begin + count) of a panel into tile [count][16]; begin and count are whole blocks or chunks.
 template <class P>
 struct Quantized {
+  using Format = P;
   static constexpr int kStep = P::kBlock;
   static std::int64_t panel_size(std::int64_t columns) {
     return (columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
+  }
+  // Calls body(i, value) for the values of 32 columns, the block's from `column` on.
+  template <class Body>
+  QF_INLINE void chunk(const unsigned char* codes, const unsigned char* scales, int column, Body body) {
+    __m512i quad[8];
+    unpack_values<P>(codes, quad);
+    const __m512 d = load_d<P>(scales);
+    __m512 m = _mm512_setzero_ps();
+    if constexpr (P::kMinSign != 0) m = load_halves(scales + 32);
+    __m512 scale = d, minimum = m;
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; ++g) {
+      if (P::kScales && g % (P::kSubBlock / 4) == 0) {
+        const int j = (column + 4 * g) / P::kSubBlock;
+        scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(sub_scale<P>(scales, j)));
+        if constexpr (P::kScales && P::kMinSign != 0) minimum = _mm512_mul_ps(m, _mm512_cvtepi32_ps(sub_minimum<P>(scales, j)));
+      }
+      const __m512i upper = _mm512_srli_epi32(quad[g], 16);
+      const __m512 numbers[4] = {number_at<0>(quad[g], P::kOffset), number_at<8>(quad[g], P::kOffset), number_at<0>(upper, P::kOffset), number_at<8>(upper, P::kOffset)};
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        __m512 value = _mm512_mul_ps(scale, numbers[i]);
+        if constexpr (P::kMinSign > 0) value = _mm512_add_ps(value, minimum);
+        if constexpr (P::kMinSign < 0) value = _mm512_sub_ps(value, minimum);
+        body(4 * g + i, value);
+      }
+    }
   }
   QF_INLINE const float* decode(const unsigned char* panel, std::int64_t columns, std::int64_t begin, std::int64_t count,
                              float* tile) {
     const unsigned char* codes = panel + begin / 32 * P::kChunkBytes;
     const unsigned char* all_scales = panel + columns / P::kBlock * P::kCodeBytes;
     float* target = tile;
-    for (std::int64_t k = begin; k < begin + count; k += 32, codes += P::kChunkBytes) {
+    for (std::int64_t k = begin; k < begin + count; k += 32, codes += P::kChunkBytes, target += 32 * 16) {
       for (int line = 0; line < P::kChunkBytes; line += 64)
         _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
-      const unsigned char* scales = all_scales + k / P::kBlock * P::kScaleBytes;
-      __m512i quad[8];
-      unpack_values<P>(codes, quad);
-      const __m512 d = load_d<P>(scales);
-      __m512 m = _mm512_setzero_ps();
-      if constexpr (P::kMinSign != 0) m = load_halves(scales + 32);
-      __m512 scale = d, minimum = m;
-#pragma GCC unroll 8
-      for (int g = 0; g < 8; ++g) {
-        if (P::kScales && g % (P::kSubBlock / 4) == 0) {
-          const int j = static_cast<int>(k % P::kBlock + 4 * g) / P::kSubBlock;
-          scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(sub_scale<P>(scales, j)));
-          if constexpr (P::kScales && P::kMinSign != 0) minimum = _mm512_mul_ps(m, _mm512_cvtepi32_ps(sub_minimum<P>(scales, j)));
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i, target += 16) {
-          __m512i code = i == 3 ? _mm512_srli_epi32(quad[g], 24)
-                                : _mm512_and_si512(_mm512_srli_epi32(quad[g], 8 * static_cast<unsigned>(i)), _mm512_set1_epi32(255));
-          if constexpr (P::kOffset != 0) code = _mm512_sub_epi32(code, _mm512_set1_epi32(P::kOffset));
-          __m512 value = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(code));
-          if constexpr (P::kMinSign > 0) value = _mm512_add_ps(value, minimum);
-          if constexpr (P::kMinSign < 0) value = _mm512_sub_ps(value, minimum);
-          _mm512_store_ps(target, value);
-        }
-      }
+      chunk(codes, all_scales + k / P::kBlock * P::kScaleBytes, static_cast<int>(k % P::kBlock),
+            [target](int i, __m512 value) __attribute__((always_inline)) { _mm512_store_ps(target + 16 * i, value); });
     }
     return tile;
   }
@@ -255,6 +268,29 @@ template <class Source, int kTokens, int kPanels>
       _mm512_mask_storeu_ps(task.y + (token + t) * task.y_stride + (panel + p) * kPanelRows, rows_of(task, (panel + p) * kPanelRows), acc[t][p]);
 }
 
+// One token: values go into the chains as they are decoded. What is asked for ahead may belong to the panels behind.
+template <class Source, int kPanels>
+[[gnu::noinline]] void one_token(const MatmulTask& task, std::int64_t panel) {
+  const std::int64_t size = Source::panel_size(task.columns);
+  const unsigned char* codes = task.weights + panel * size;
+  const unsigned char* all_scales = codes + task.columns / Source::Format::kBlock * Source::Format::kCodeBytes;
+  const float* x = task.x + task.token_begin * task.x_stride;
+  __m512 acc[kPanels];
+  for (int p = 0; p < kPanels; ++p) acc[p] = sums_before(task, task.token_begin, panel + p);
+  for (std::int64_t k = 0; k < task.columns; k += 32, codes += Source::Format::kChunkBytes) {
+    const unsigned char* scales = all_scales + k / Source::Format::kBlock * Source::Format::kScaleBytes;
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      for (int line = 0; line < Source::Format::kChunkBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(codes + p * size + kPrefetchBytes + line), _MM_HINT_T1);
+      Source::chunk(codes + p * size, scales + p * size, static_cast<int>(k % Source::Format::kBlock),
+                          [&](int i, __m512 value) __attribute__((always_inline)) { acc[p] = _mm512_fmadd_ps(value, _mm512_set1_ps(x[k + i]), acc[p]); });
+    }
+  }
+  for (int p = 0; p < kPanels; ++p)
+    _mm512_mask_storeu_ps(task.y + task.token_begin * task.y_stride + (panel + p) * kPanelRows, rows_of(task, (panel + p) * kPanelRows), acc[p]);
+}
+
 template <class Source, int kPanels>
 QF_INLINE void few_tokens(const MatmulTask& task, std::int64_t panel) {
   if constexpr (Source::kStep == 1) {
@@ -264,6 +300,7 @@ QF_INLINE void few_tokens(const MatmulTask& task, std::int64_t panel) {
     if (t + 2 <= task.token_end) plain_panels<Source, 2, kPanels>(task, panel, t, jump), t += 2;
     if (t < task.token_end) plain_panels<Source, 1, kPanels>(task, panel, t, jump);
   } else {
+    if (task.token_end - task.token_begin == 1) return one_token<Source, kPanels>(task, panel);
     decoded_panels<Source, kPanels>(task, panel);
   }
 }
