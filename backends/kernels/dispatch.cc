@@ -108,15 +108,24 @@ constexpr const KernelFamily* kFamilies[] = {&kScalar};
 
 const RowKernels& row_kernels(const KernelFamily& family) {
 #if defined(__x86_64__)
-  static constexpr RowKernels kAvx512Rows = {.matmul_int8 = avx512::matmul_row_int8, .decode_grouped = avx512::decode_grouped, .accumulates = true,
-                                           .multiply_grouped = avx512::multiply_grouped, .multiplies_any_group = true};
-  static constexpr RowKernels kAvx2Rows = {.matmul_int8 = avx2::matmul_row_int8, .decode_grouped = avx2::decode_grouped, .accumulates = true,
+  static constexpr RowKernels kAvx512Rows = {.matmul_int8 = avx512::matmul_row_int8,
+                                           .decode_int8 = avx512::decode_row_int8,
+                                           .decode_grouped = avx512::decode_grouped,
+                                           .accumulates = true,
+                                           .multiply_grouped = avx512::multiply_grouped,
+                                           .multiplies_any_group = true};
+  static constexpr RowKernels kAvx2Rows = {.matmul_int8 = avx2::matmul_row_int8,
+                                         .decode_int8 = avx2::decode_row_int8,
+                                         .decode_grouped = avx2::decode_grouped,
+                                         .accumulates = true,
                                          .multiply_grouped = avx2::multiply_grouped};
   if (&family == &kAvx512Vnni) return kAvx512Rows;
   if (&family == &kAvx2) return kAvx2Rows;
 #endif
-  static constexpr RowKernels kScalarRows = {.matmul_int8 = scalar::matmul_row_int8, .decode_grouped = scalar::decode_grouped, .accumulates = true};
-  static constexpr RowKernels kOtherRows = {.matmul_int8 = scalar::matmul_row_int8, .decode_grouped = scalar::decode_grouped, .accumulates = false};
+  static constexpr RowKernels kScalarRows = {
+      .matmul_int8 = scalar::matmul_row_int8, .decode_int8 = scalar::decode_row_int8, .decode_grouped = scalar::decode_grouped, .accumulates = true};
+  static constexpr RowKernels kOtherRows = {
+      .matmul_int8 = scalar::matmul_row_int8, .decode_int8 = scalar::decode_row_int8, .decode_grouped = scalar::decode_grouped, .accumulates = false};
   return &family == &kScalar ? kScalarRows : kOtherRows;
 }
 

@@ -16,6 +16,7 @@
 namespace quantfleet {
 namespace {
 
+static_assert(kPieceColumns % kRowInt8Pad == 0);
 constexpr std::int64_t kRowsAtOnce = 16;
 constexpr std::int64_t kTokensAtOnce = 64;
 
@@ -103,10 +104,11 @@ void matmul_row_int8(const KernelFamily& family, const RowInt8Format& format, co
   if (kind == ActivationKind::kF32) {
     const auto* scales = reinterpret_cast<const float*>(data.data());
     const auto* all_codes = reinterpret_cast<const std::int8_t*>(data.data() + parts.codes);
+    const auto decode = row_kernels(family).decode_int8;
     return matmul_decoded(family, rows, columns, x, tokens, x_stride, y, y_stride, pool, scratch, [&](std::int64_t panel, std::int64_t begin, std::int64_t end, float* tile) {
-      for (std::int64_t row = panel * kPanelRows; row < std::min(rows, (panel + 1) * kPanelRows); ++row)
-        for (std::int64_t k = begin; k < end; ++k)
-          tile[(k - begin) * kPanelRows + row % kPanelRows] = static_cast<float>(all_codes[row * parts.stride + k]) * scales[row];
+      const std::int64_t row = panel * kPanelRows;
+      decode({.weights = all_codes + row * parts.stride + begin, .stride = parts.stride, .scales = scales + row,
+              .rows = static_cast<int>(std::min<std::int64_t>(kPanelRows, rows - row)), .columns = end - begin, .tile = tile});
     });
   }
   // Tokens in portions, so that the lists of outliers stay small.

@@ -27,11 +27,22 @@ struct RowInt8Task {
   std::int64_t row_begin = 0, row_end = 0, token_begin = 0, token_end = 0;
 };
 
+// Columns of at most sixteen rows as floats, code times scale, into tile [columns][16].
+struct RowInt8Tile {
+  const std::int8_t* weights = nullptr;  // [rows, stride], from a column on that is a multiple of kRowInt8Pad
+  std::int64_t stride = 0;
+  const float* scales = nullptr;         // [rows]
+  int rows = 16;
+  std::int64_t columns = 0;
+  float* tile = nullptr;                 // aligned to 64
+};
+
 struct KernelFamily;
 
 // What a family has for formats of whole rows; families without such kernels have the scalar ones (dispatch.cc).
 struct RowKernels {
   void (*matmul_int8)(const RowInt8Task& task);
+  void (*decode_int8)(const RowInt8Tile& tile);
   void (*decode_grouped)(const GroupedTask& task);
   bool accumulates;  // matmul_f32 knows MatmulTask::accumulate
   void (*multiply_grouped)(const GroupedTask& task) = nullptr;  // one token without a tile between; null: none

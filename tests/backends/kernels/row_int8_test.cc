@@ -107,21 +107,24 @@ TEST_CASE("int8 rows: a token's outliers are its own: companions change nothing"
 }
 
 TEST_CASE("int8 rows with F32 activations are the decoded matrix", "[kernels][int8]") {
-  const Matrix matrix(21, 100, 9);
-  std::vector<float> decoded(2100);
-  const BlockFormat& format = *row_int8_format(100, 0, 6);
-  const auto bytes = matrix.bytes();
-  format.decode(bytes.data(), 21, decoded.data());
-  CHECK(decoded[2] == -128 * matrix.scales[0]);
-  const auto x = activations(5, 100, 13);
-  for (const KernelFamily* family : available_kernels()) {
-    ThreadPool pool(2);
-    const WeightMatrix floats = *WeightMatrix::pack_floats(*family, decoded, 21, 100, pool);
-    std::vector<float> wanted(105);
-    MatmulScratch scratch;
-    matmul(floats, x.data(), 5, 100, ActivationKind::kF32, wanted.data(), 21, pool, scratch);
-    CHECK(same_bits(multiply(*family, matrix, format, x, 5, ActivationKind::kF32, 2), wanted));
-  }
+  for (const auto& [rows, columns] : {std::pair(21, 100), std::pair(16, 64), std::pair(7, 33), std::pair(70, 1130)})
+    for (const std::int64_t tokens : {1, 5, 20}) {
+      CAPTURE(rows, columns, tokens);
+      const Matrix matrix(rows, columns, 9);
+      std::vector<float> decoded(static_cast<std::size_t>(rows * columns)), wanted(static_cast<std::size_t>(rows * tokens));
+      const BlockFormat& format = *row_int8_format(columns, 0, 6);
+      const auto bytes = matrix.bytes();
+      format.decode(bytes.data(), rows, decoded.data());
+      CHECK(decoded[2] == -128 * matrix.scales[0]);
+      const auto x = activations(tokens, columns, 13);
+      for (const KernelFamily* family : available_kernels()) {
+        ThreadPool pool(2);
+        const WeightMatrix floats = *WeightMatrix::pack_floats(*family, decoded, rows, columns, pool);
+        MatmulScratch scratch;
+        matmul(floats, x.data(), tokens, columns, ActivationKind::kF32, wanted.data(), rows, pool, scratch);
+        CHECK(same_bits(multiply(*family, matrix, format, x, tokens, ActivationKind::kF32, 2), wanted));
+      }
+    }
 }
 
 TEST_CASE("int8 rows: zeros, tiny numbers and NaN stay in their token", "[kernels][int8]") {

@@ -20,6 +20,7 @@ void matmul_int8(const MatmulTask& task);
 void attend(const AttentionTask& task);
 void load_kv(const KvPageTask& task);
 void matmul_row_int8(const RowInt8Task& task);
+void decode_row_int8(const RowInt8Tile& task);
 void decode_grouped(const GroupedTask& task);
 void multiply_grouped(const GroupedTask& task);
 

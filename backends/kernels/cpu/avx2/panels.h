@@ -85,6 +85,15 @@ QF_INLINE void unpack_values(const unsigned char* p, __m256i (&quad)[8]) {
   }
 }
 
+// A code of 8 bits at bit 0 or 8 of each lane, as a number less `offset`: exact. Its bits stay where they stand, under the exponent
+// that makes them units.
+template <int kPlace>
+QF_INLINE __m256 number_at(__m256i codes, int offset) {
+  const __m256i code = _mm256_and_si256(codes, _mm256_set1_epi32(255 << kPlace));
+  const __m256 raised = _mm256_castsi256_ps(_mm256_or_si256(code, _mm256_set1_epi32((150 - kPlace) << 23)));
+  return _mm256_sub_ps(raised, _mm256_set1_ps(static_cast<float>(1 << (23 - kPlace)) + static_cast<float>(offset)));
+}
+
 // d of a block's rows.
 template <class P>
 QF_INLINE __m256 load_d(const unsigned char* p) {

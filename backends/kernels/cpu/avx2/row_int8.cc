@@ -1,6 +1,7 @@
 // Codes widened to 16 bits, VPMADDWD: exact. Two rows and four tokens at a time share their loads.
 #include "backends/kernels/cpu/row_kernels.h"
 #include "backends/kernels/cpu/avx2/avx2.h"
+#include "backends/kernels/cpu/avx2/panels.h"
 
 #include <immintrin.h>
 
@@ -53,6 +54,48 @@ void matmul_row_int8(const RowInt8Task& task) {
   std::int64_t row = task.row_begin;
   for (; row + 2 <= task.row_end; row += 2) rows<2>(task, row);
   for (; row < task.row_end; ++row) rows<1>(task, row);
+}
+
+// 32 columns of eight rows at a time are turned: four codes of each row side by side, as panels have them.
+void decode_row_int8(const RowInt8Tile& task) {
+  for (int half = 0; 8 * half < task.rows; ++half) {
+    const int rows = task.rows - 8 * half < 8 ? task.rows - 8 * half : 8;
+    alignas(32) float scales[8] = {};
+    for (int row = 0; row < rows; ++row) scales[row] = task.scales[8 * half + row];
+    const __m256 scale = _mm256_load_ps(scales);
+    for (std::int64_t k = 0; k < task.columns; k += 32) {
+      __m256i a[8], b[8];
+#pragma GCC unroll 8
+      for (int row = 0; row < 8; ++row) a[row] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(task.weights + (8 * half + (row < rows ? row : 0)) * task.stride + k));
+#pragma GCC unroll 4
+      for (int i = 0; i < 8; i += 2) {
+        b[i] = _mm256_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_epi32(a[i], a[i + 1]);
+      }
+#pragma GCC unroll 2
+      for (int i = 0; i < 8; i += 4) {  // a[i + j]: lane L has column group 4 L + j of rows i to i + 3
+        a[i] = _mm256_unpacklo_epi64(b[i], b[i + 2]);
+        a[i + 1] = _mm256_unpackhi_epi64(b[i], b[i + 2]);
+        a[i + 2] = _mm256_unpacklo_epi64(b[i + 1], b[i + 3]);
+        a[i + 3] = _mm256_unpackhi_epi64(b[i + 1], b[i + 3]);
+      }
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        b[j] = _mm256_permute2x128_si256(a[j], a[4 + j], 0x20);
+        b[4 + j] = _mm256_permute2x128_si256(a[j], a[4 + j], 0x31);
+      }
+      float* target = task.tile + 16 * k + 8 * half;
+      const std::int64_t left = task.columns - k;
+#pragma GCC unroll 8
+      for (int g = 0; g < 8; ++g) {
+        const __m256i quad = _mm256_xor_si256(b[g], _mm256_set1_epi8(static_cast<char>(0x80))), upper = _mm256_srli_epi32(quad, 16);
+        const __m256 numbers[4] = {number_at<0>(quad, 128), number_at<8>(quad, 128), number_at<0>(upper, 128), number_at<8>(upper, 128)};
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i)
+          if (4 * g + i < left) _mm256_store_ps(target + 16 * (4 * g + i), _mm256_mul_ps(numbers[i], scale));
+      }
+    }
+  }
 }
 
 }  // namespace quantfleet::avx2

@@ -21,6 +21,7 @@ void matmul_int8_prompt(const MatmulTask& task);  // the same, made for more tha
 void attend(const AttentionTask& task);
 void load_kv(const KvPageTask& task);
 void matmul_row_int8(const RowInt8Task& task);
+void decode_row_int8(const RowInt8Tile& task);
 void decode_grouped(const GroupedTask& task);
 void multiply_grouped(const GroupedTask& task);
 void decode_mixed(const GroupedTask& task);    // what the two above do for codes of mixed widths

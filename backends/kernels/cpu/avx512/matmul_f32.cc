@@ -11,14 +11,6 @@ constexpr int kPrefetchBytes = 6144;
 constexpr int kFewColumns = 64;  // of a piece when tokens are few; or a block
 constexpr int kPanelsAtOnce = 4;
 
-// A code of 8 bits at bit 0 or 8 of each lane, as a number less `offset`: exact. Its bits stay where they stand, under the exponent
-// that makes them units.
-template <int kPlace>
-QF_INLINE __m512 number_at(__m512i codes, int offset) {
-  const __m512i raised = _mm512_ternarylogic_epi32(codes, _mm512_set1_epi32(255 << kPlace), _mm512_set1_epi32((150 - kPlace) << 23), 0xea);
-  return _mm512_sub_ps(_mm512_castsi512_ps(raised), _mm512_set1_ps(static_cast<float>(1 << (23 - kPlace)) + static_cast<float>(offset)));
-}
-
 // Floats of columns [begin, begin + count) of a panel into tile [count][16]; begin and count are whole blocks or chunks.
 template <class P>
 struct Quantized {

@@ -104,6 +104,14 @@ QF_INLINE void unpack_values(const unsigned char* p, __m512i (&quad)[8]) {
   }
 }
 
+// A code of 8 bits at bit 0 or 8 of each lane, as a number less `offset`: exact. Its bits stay where they stand, under the exponent
+// that makes them units.
+template <int kPlace>
+QF_INLINE __m512 number_at(__m512i codes, int offset) {
+  const __m512i raised = _mm512_ternarylogic_epi32(codes, _mm512_set1_epi32(255 << kPlace), _mm512_set1_epi32((150 - kPlace) << 23), 0xea);
+  return _mm512_sub_ps(_mm512_castsi512_ps(raised), _mm512_set1_ps(static_cast<float>(1 << (23 - kPlace)) + static_cast<float>(offset)));
+}
+
 // d of a block's rows.
 template <class P>
 QF_INLINE __m512 load_d(const unsigned char* p) {

@@ -2,6 +2,7 @@
 // 2^32, so exact). Four rows and four tokens at a time share their loads.
 #include "backends/kernels/cpu/row_kernels.h"
 #include "backends/kernels/cpu/avx512/avx512.h"
+#include "backends/kernels/cpu/avx512/panels.h"
 
 #include <immintrin.h>
 
@@ -76,6 +77,47 @@ void matmul_row_int8(const RowInt8Task& task) {
   std::int64_t row = task.row_begin;
   for (; row + 4 <= task.row_end; row += 4) rows<4>(task, row);
   for (; row < task.row_end; ++row) rows<1>(task, row);
+}
+
+// 64 columns at a time are turned: four codes of each row side by side, as panels have them.
+void decode_row_int8(const RowInt8Tile& task) {
+  const __m512 scale = _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << task.rows) - 1), task.scales);
+  for (std::int64_t k = 0; k < task.columns; k += 64) {
+    __m512i a[16], b[16];
+#pragma GCC unroll 16
+    for (int row = 0; row < 16; ++row) a[row] = _mm512_loadu_si512(task.weights + (row < task.rows ? row : 0) * task.stride + k);
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+      b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+      b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {  // a[i + j]: lane L has column group 4 L + j of rows i to i + 3
+      a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+      a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+      a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+      a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const __m512i low0 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0x88), high0 = _mm512_shuffle_i32x4(a[j], a[4 + j], 0xdd);
+      const __m512i low1 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0x88), high1 = _mm512_shuffle_i32x4(a[8 + j], a[12 + j], 0xdd);
+      b[j] = _mm512_shuffle_i32x4(low0, low1, 0x88);
+      b[8 + j] = _mm512_shuffle_i32x4(low0, low1, 0xdd);
+      b[4 + j] = _mm512_shuffle_i32x4(high0, high1, 0x88);
+      b[12 + j] = _mm512_shuffle_i32x4(high0, high1, 0xdd);
+    }
+    float* target = task.tile + 16 * k;
+    const std::int64_t left = task.columns - k;
+#pragma GCC unroll 16
+    for (int g = 0; g < 16; ++g) {
+      const __m512i quad = _mm512_xor_si512(b[g], _mm512_set1_epi8(static_cast<char>(0x80))), upper = _mm512_srli_epi32(quad, 16);
+      const __m512 numbers[4] = {number_at<0>(quad, 128), number_at<8>(quad, 128), number_at<0>(upper, 128), number_at<8>(upper, 128)};
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i)
+        if (4 * g + i < left) _mm512_store_ps(target + 16 * (4 * g + i), _mm512_mul_ps(numbers[i], scale));
+    }
+  }
 }
 
 }  // namespace quantfleet::avx512

@@ -13,4 +13,9 @@ void matmul_row_int8(const RowInt8Task& task) {
     }
 }
 
+void decode_row_int8(const RowInt8Tile& task) {
+  for (std::int64_t k = 0; k < task.columns; ++k)
+    for (int row = 0; row < task.rows; ++row) task.tile[16 * k + row] = static_cast<float>(task.weights[row * task.stride + k]) * task.scales[row];
+}
+
 }  // namespace quantfleet::scalar
