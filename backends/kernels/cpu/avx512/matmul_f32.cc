@@ -19,45 +19,64 @@ struct Quantized {
   static std::int64_t panel_size(std::int64_t columns) {
     return (columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
   }
-  // Calls body(i, value) for the values of 32 columns, the block's from `column` on.
+  // Of a panel's block, and of the sub-block that is read.
+  struct Scales {
+    __m512 d, m, scale, minimum;
+  };
+  QF_INLINE const unsigned char* scales_at(const unsigned char* panel, std::int64_t columns, std::int64_t k) {
+    return panel + columns / P::kBlock * P::kCodeBytes + k / P::kBlock * P::kScaleBytes;
+  }
+  QF_INLINE void read(const unsigned char* panel, std::int64_t columns, std::int64_t k, __m512i (&quad)[8], Scales& of) {
+    const unsigned char* scales = scales_at(panel, columns, k);
+    unpack_values<P>(panel + k / 32 * P::kChunkBytes, quad);
+    of.scale = of.d = load_d<P>(scales);
+    if constexpr (P::kMinSign != 0) of.minimum = of.m = load_halves(scales + 32);
+  }
+  // Calls body(i, value) for the values of columns k + 4 g + i; first for g = 0, as scales change.
   template <class Body>
-  QF_INLINE void chunk(const unsigned char* codes, const unsigned char* scales, int column, Body body) {
-    __m512i quad[8];
-    unpack_values<P>(codes, quad);
-    const __m512 d = load_d<P>(scales);
-    __m512 m = _mm512_setzero_ps();
-    if constexpr (P::kMinSign != 0) m = load_halves(scales + 32);
-    __m512 scale = d, minimum = m;
-#pragma GCC unroll 8
-    for (int g = 0; g < 8; ++g) {
-      if (P::kScales && g % (P::kSubBlock / 4) == 0) {
-        const int j = (column + 4 * g) / P::kSubBlock;
-        scale = _mm512_mul_ps(d, _mm512_cvtepi32_ps(sub_scale<P>(scales, j)));
-        if constexpr (P::kScales && P::kMinSign != 0) minimum = _mm512_mul_ps(m, _mm512_cvtepi32_ps(sub_minimum<P>(scales, j)));
-      }
-      const __m512i upper = _mm512_srli_epi32(quad[g], 16);
-      const __m512 numbers[4] = {number_at<0>(quad[g], P::kOffset), number_at<8>(quad[g], P::kOffset), number_at<0>(upper, P::kOffset), number_at<8>(upper, P::kOffset)};
+  QF_INLINE void values(__m512i quad, const unsigned char* scales, std::int64_t k, int g, Scales& of, Body body) {
+    if (P::kScales && g % (P::kSubBlock / 4) == 0) {
+      const int j = static_cast<int>(k % P::kBlock + 4 * g) / P::kSubBlock;
+      of.scale = _mm512_mul_ps(of.d, _mm512_cvtepi32_ps(sub_scale<P>(scales, j)));
+      if constexpr (P::kScales && P::kMinSign != 0) of.minimum = _mm512_mul_ps(of.m, _mm512_cvtepi32_ps(sub_minimum<P>(scales, j)));
+    }
+    const __m512i upper = _mm512_srli_epi32(quad, 16);
+    const __m512 numbers[4] = {number_at<0>(quad, P::kOffset), number_at<8>(quad, P::kOffset), number_at<0>(upper, P::kOffset), number_at<8>(upper, P::kOffset)};
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
-        __m512 value = _mm512_mul_ps(scale, numbers[i]);
-        if constexpr (P::kMinSign > 0) value = _mm512_add_ps(value, minimum);
-        if constexpr (P::kMinSign < 0) value = _mm512_sub_ps(value, minimum);
-        body(4 * g + i, value);
-      }
+    for (int i = 0; i < 4; ++i) {
+      __m512 value = _mm512_mul_ps(of.scale, numbers[i]);
+      if constexpr (P::kMinSign > 0) value = _mm512_add_ps(value, of.minimum);
+      if constexpr (P::kMinSign < 0) value = _mm512_sub_ps(value, of.minimum);
+      body(i, value);
     }
   }
   QF_INLINE const float* decode(const unsigned char* panel, std::int64_t columns, std::int64_t begin, std::int64_t count,
                              float* tile) {
-    const unsigned char* codes = panel + begin / 32 * P::kChunkBytes;
-    const unsigned char* all_scales = panel + columns / P::kBlock * P::kCodeBytes;
     float* target = tile;
-    for (std::int64_t k = begin; k < begin + count; k += 32, codes += P::kChunkBytes, target += 32 * 16) {
+    for (std::int64_t k = begin; k < begin + count; k += 32) {
       for (int line = 0; line < P::kChunkBytes; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
-      chunk(codes, all_scales + k / P::kBlock * P::kScaleBytes, static_cast<int>(k % P::kBlock),
-            [target](int i, __m512 value) __attribute__((always_inline)) { _mm512_store_ps(target + 16 * i, value); });
+        _mm_prefetch(reinterpret_cast<const char*>(panel + k / 32 * P::kChunkBytes + kPrefetchBytes + line), _MM_HINT_T0);
+      __m512i quad[8];
+      Scales of;
+      read(panel, columns, k, quad, of);
+#pragma GCC unroll 8
+      for (int g = 0; g < 8; ++g, target += 64)
+        values(quad[g], scales_at(panel, columns, k), k, g, of, [target](int i, __m512 value) __attribute__((always_inline)) { _mm512_store_ps(target + 16 * i, value); });
     }
     return tile;
+  }
+  // 32 columns of panels, `size` bytes apart, into their chains. A chain waits for each of its sums, so they take turns.
+  template <int kPanels>
+  QF_INLINE void chain(const unsigned char* panels, std::int64_t size, std::int64_t columns, std::int64_t k, const float* x, __m512 (&acc)[kPanels]) {
+    __m512i quad[kPanels][8];
+    Scales of[kPanels];
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) read(panels + p * size, columns, k, quad[p], of[p]);
+    for (int g = 0; g < 8; ++g)
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p)
+        values(quad[p][g], scales_at(panels + p * size, columns, k), k, g, of[p],
+               [&](int i, __m512 value) __attribute__((always_inline)) { acc[p] = _mm512_fmadd_ps(value, _mm512_set1_ps(x[4 * g + i]), acc[p]); });
   }
 };
 
@@ -264,21 +283,18 @@ template <class Source, int kTokens, int kPanels>
 template <class Source, int kPanels>
 [[gnu::noinline]] void one_token(const MatmulTask& task, std::int64_t panel) {
   const std::int64_t size = Source::panel_size(task.columns);
-  const unsigned char* codes = task.weights + panel * size;
-  const unsigned char* all_scales = codes + task.columns / Source::Format::kBlock * Source::Format::kCodeBytes;
+  const unsigned char* weights = task.weights + panel * size;
   const float* x = task.x + task.token_begin * task.x_stride;
   __m512 acc[kPanels];
-  for (int p = 0; p < kPanels; ++p) acc[p] = sums_before(task, task.token_begin, panel + p);
-  for (std::int64_t k = 0; k < task.columns; k += 32, codes += Source::Format::kChunkBytes) {
-    const unsigned char* scales = all_scales + k / Source::Format::kBlock * Source::Format::kScaleBytes;
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
+  for (int p = 0; p < kPanels; ++p) acc[p] = sums_before(task, task.token_begin, panel + p);
+  for (std::int64_t k = 0; k < task.columns; k += 32) {
+    for (int p = 0; p < kPanels; ++p)
       for (int line = 0; line < Source::Format::kChunkBytes; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(codes + p * size + kPrefetchBytes + line), _MM_HINT_T1);
-      Source::chunk(codes + p * size, scales + p * size, static_cast<int>(k % Source::Format::kBlock),
-                          [&](int i, __m512 value) __attribute__((always_inline)) { acc[p] = _mm512_fmadd_ps(value, _mm512_set1_ps(x[k + i]), acc[p]); });
-    }
+        _mm_prefetch(reinterpret_cast<const char*>(weights + p * size + k / 32 * Source::Format::kChunkBytes + kPrefetchBytes + line), _MM_HINT_T1);
+    Source::chain(weights, size, task.columns, k, x + k, acc);
   }
+#pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p)
     _mm512_mask_storeu_ps(task.y + task.token_begin * task.y_stride + (panel + p) * kPanelRows, rows_of(task, (panel + p) * kPanelRows), acc[p]);
 }
