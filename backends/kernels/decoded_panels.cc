@@ -50,7 +50,7 @@ void matmul_decoded(const KernelFamily& family, std::int64_t rows, std::int64_t 
   all.x_stride = x_stride;
   all.y_stride = y_stride;
   if (family.float_groups && tokens > kGroupTokens) group_floats(all, tokens, pool, scratch);
-  const std::int64_t piece = row_kernels(family).accumulates ? std::min(columns, kPieceColumns) : columns;
+  const std::int64_t piece = std::min(columns, kPieceColumns);
   const std::int64_t tile_bytes = kPanelsAtOnce * piece * kPanelRows * 4, scratch_bytes = kMatmulScratchBytes + 2 * tile_bytes;
   auto* memory = reinterpret_cast<unsigned char*>(scratch.tiles.reserve(static_cast<std::size_t>(pool.threads() * scratch_bytes)));
   const std::int64_t panels = (rows + kPanelRows - 1) / kPanelRows;

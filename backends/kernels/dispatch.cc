@@ -111,22 +111,29 @@ const RowKernels& row_kernels(const KernelFamily& family) {
   static constexpr RowKernels kAvx512Rows = {.matmul_int8 = avx512::matmul_row_int8,
                                            .decode_int8 = avx512::decode_row_int8,
                                            .decode_grouped = avx512::decode_grouped,
-                                           .accumulates = true,
                                            .multiply_grouped = avx512::multiply_grouped,
                                            .multiplies_any_group = true};
   static constexpr RowKernels kAvx2Rows = {.matmul_int8 = avx2::matmul_row_int8,
                                          .decode_int8 = avx2::decode_row_int8,
                                          .decode_grouped = avx2::decode_grouped,
-                                         .accumulates = true,
                                          .multiply_grouped = avx2::multiply_grouped};
   if (&family == &kAvx512Vnni) return kAvx512Rows;
   if (&family == &kAvx2) return kAvx2Rows;
+#elif defined(__aarch64__)
+  static constexpr RowKernels kNeonDotprodRows = {.matmul_int8 = neon::matmul_row_int8_dotprod,
+                                                  .decode_int8 = neon::decode_row_int8,
+                                                  .decode_grouped = neon::decode_grouped,
+                                                  .multiply_grouped = neon::multiply_grouped};
+  static constexpr RowKernels kNeonRows = {.matmul_int8 = neon::matmul_row_int8,
+                                           .decode_int8 = neon::decode_row_int8,
+                                           .decode_grouped = neon::decode_grouped,
+                                           .multiply_grouped = neon::multiply_grouped};
+  if (&family == &kNeonDotprod) return kNeonDotprodRows;
+  if (&family == &kNeon) return kNeonRows;
 #endif
   static constexpr RowKernels kScalarRows = {
-      .matmul_int8 = scalar::matmul_row_int8, .decode_int8 = scalar::decode_row_int8, .decode_grouped = scalar::decode_grouped, .accumulates = true};
-  static constexpr RowKernels kOtherRows = {
-      .matmul_int8 = scalar::matmul_row_int8, .decode_int8 = scalar::decode_row_int8, .decode_grouped = scalar::decode_grouped, .accumulates = false};
-  return &family == &kScalar ? kScalarRows : kOtherRows;
+      .matmul_int8 = scalar::matmul_row_int8, .decode_int8 = scalar::decode_row_int8, .decode_grouped = scalar::decode_grouped};
+  return kScalarRows;
 }
 
 std::span<const KernelFamily* const> available_kernels() {

@@ -44,7 +44,6 @@ struct RowKernels {
   void (*matmul_int8)(const RowInt8Task& task);
   void (*decode_int8)(const RowInt8Tile& tile);
   void (*decode_grouped)(const GroupedTask& task);
-  bool accumulates;  // matmul_f32 knows MatmulTask::accumulate
   void (*multiply_grouped)(const GroupedTask& task) = nullptr;  // one token without a tile between; null: none
   bool multiplies_any_group = false;  // multiply_grouped knows GroupedTask::group_of and order
 };

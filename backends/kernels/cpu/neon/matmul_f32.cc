@@ -109,6 +109,10 @@ template <class Source, int kPanels>
   const std::int64_t tokens = task.token_end - task.token_begin;
   float* tiles = sums + kTaskTokens * 16 * kPanelsAtOnce;
   for (std::int64_t i = 0; i < tokens * kPanels * 16; ++i) sums[i] = 0;
+  for (int p = 0; p < kPanels && task.accumulate; ++p)
+    for (std::int64_t t = 0; t < tokens; ++t)
+      for (std::int64_t i = 0; i < 16 && (panel + p) * kPanelRows + i < task.rows; ++i)
+        sums[(t * kPanels + p) * 16 + i] = task.y[(task.token_begin + t) * task.y_stride + (panel + p) * kPanelRows + i];
   const std::int64_t size = Source::panel_size(task.columns);
   for (std::int64_t k = 0; k < task.columns; k += kPieceColumns) {
     const std::int64_t count = task.columns - k < kPieceColumns ? task.columns - k : kPieceColumns;

@@ -2,6 +2,7 @@
 // CPU has NEON; the families `neon` and `neon_dotprod` differ in the integer product alone.
 #pragma once
 
+#include "backends/kernels/cpu/row_kernels.h"
 #include "backends/kernels/cpu/tasks.h"
 
 namespace quantfleet::neon {
@@ -19,5 +20,10 @@ void matmul_f32(const MatmulTask& task);
 void matmul_int8(const MatmulTask& task);          // by SMULL and SADALP
 void matmul_int8_dotprod(const MatmulTask& task);  // by SDOT (Armv8.2 dot product)
 void attend(const AttentionTask& task);
+void matmul_row_int8(const RowInt8Task& task);          // by SMULL and SADALP
+void matmul_row_int8_dotprod(const RowInt8Task& task);  // by SDOT
+void decode_row_int8(const RowInt8Tile& task);
+void decode_grouped(const GroupedTask& task);
+void multiply_grouped(const GroupedTask& task);
 
 }  // namespace quantfleet::neon

@@ -1,0 +1,134 @@
+// Codes of 1 to 8 bits in panels of sixteen rows (cpu/grouped_task.h), eight columns of four rows at a time, to numbers: a lane is a
+// row; `quarter` says which four.
+#pragma once
+
+#include "backends/kernels/cpu/grouped_task.h"
+
+#include <arm_neon.h>
+
+namespace quantfleet::neon {
+namespace {
+
+#define QF_INLINE [[gnu::always_inline, maybe_unused]] static inline
+#define QF_INLINE_MEMBER [[gnu::always_inline]] inline
+
+QF_INLINE uint32x4_t bytes4(const unsigned char* p) {
+  std::uint32_t word;
+  __builtin_memcpy(&word, p, sizeof word);
+  return vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(word))));
+}
+
+QF_INLINE float32x4_t from_halves(uint16x4_t halves) { return vcvt_f32_f16(vreinterpret_f16_u16(halves)); }
+
+// kNumbers here and below: 0 integers, 1 table, 2 E4M3, 3 E5M2
+// What turns codes of column i of a chunk into numbers: of integers what to take off, of a table the numbers' bytes.
+template <int kBits, int kNumbers>
+struct CodeTable {
+  float32x4_t of[8];
+  uint8x16x4_t bytes;
+
+  QF_INLINE_MEMBER CodeTable(const float* number, int offset) {
+    if constexpr (kNumbers == 0)
+      for (int i = 0; i < 8; ++i) of[i] = vdupq_n_f32(static_cast<float>(1 << (23 - kBits * i % 16)) + static_cast<float>(offset));
+    if constexpr (kNumbers == 1) {
+      float numbers[16];
+      for (int i = 0; i < 16; ++i) numbers[i] = number[i & ((1 << kBits) - 1)];
+      for (int i = 0; i < 4; ++i) bytes.val[i] = vreinterpretq_u8_f32(vld1q_f32(numbers + 4 * i));
+    }
+  }
+};
+
+// What E4M3 numbers come out divided by.
+template <int kNumbers>
+inline constexpr float kDivided = kNumbers == 2 ? 256.0f : 1.0f;
+
+// The strings of eight columns' codes, seen through windows that begin every sixteen bits: a code lies within bits 0 to 22 of one.
+template <int kBits, int kNumbers>
+struct Codes {
+  static constexpr int kWindows = 7 * kBits / 16 + 1;
+  uint32x4_t window[kWindows];
+
+  QF_INLINE_MEMBER void read(const unsigned char* p, int quarter) {
+    const unsigned char* fours = p + 16 * quarter;
+    if constexpr (kBits == 8) {
+      for (int j = 0; j < 2; ++j) {
+        window[2 * j] = vreinterpretq_u32_u8(vld1q_u8(fours + 64 * j));
+        window[2 * j + 1] = vshrq_n_u32(window[2 * j], 16);
+      }
+      return;
+    }
+    const unsigned char *words = p + (kBits & 4) * 16 + 8 * quarter, *bytes = p + (kBits & 6) * 16 + 4 * quarter;
+    uint32x4_t rest = vdupq_n_u32(0);  // behind the first 32 bits
+    if constexpr ((kBits & 2) != 0) rest = vmovl_u16(vreinterpret_u16_u8(vld1_u8(words)));
+    if constexpr ((kBits & 3) == 3) rest = vorrq_u32(rest, vshlq_n_u32(bytes4(bytes), 16));
+    if constexpr ((kBits & 3) == 1) rest = bytes4(bytes);
+    constexpr int kFirst = kBits & 4 ? 2 : 0;
+    if constexpr (kFirst != 0) {
+      window[0] = vreinterpretq_u32_u8(vld1q_u8(fours));
+      window[1] = vshrq_n_u32(window[0], 16);
+      if constexpr ((kBits & 3) != 0) window[1] = vorrq_u32(window[1], vshlq_n_u32(rest, 16));
+    }
+    if constexpr (kWindows > kFirst) window[kFirst] = rest;
+    if constexpr (kWindows > kFirst + 1) window[kFirst + 1] = vshrq_n_u32(rest, 16);
+  }
+
+  QF_INLINE_MEMBER float32x4_t value(int i, const CodeTable<kBits, kNumbers>& table) const {
+    const int place = kBits * i % 16;
+    const uint32x4_t bits = window[kBits * i / 16];
+    if constexpr (kNumbers == 1) {  // the four bytes of a number
+      const uint32x4_t code = vandq_u32(vshlq_u32(bits, vdupq_n_s32(-place)), vdupq_n_u32((1u << kBits) - 1));
+      return vreinterpretq_f32_u8(vqtbl4q_u8(table.bytes, vreinterpretq_u8_u32(vmlaq_n_u32(vdupq_n_u32(0x03020100), code, 0x04040404))));
+    }
+    // The code's bits where they stand, under the exponent that makes them units: 2^(23 - place) + code.
+    const uint32x4_t mask = vdupq_n_u32(((1u << kBits) - 1) << place), exponent = vdupq_n_u32((150u - static_cast<unsigned>(place)) << 23);
+    return vsubq_f32(vreinterpretq_f32_u32(vbslq_u32(mask, bits, exponent)), table.of[i]);
+  }
+};
+
+// FP8: by the bits of a half. E4M3's exponent has a bit less, so that its numbers come out divided by 2^8.
+template <int kNumbers>
+  requires(kNumbers >= 2)
+struct Codes<8, kNumbers> {
+  const unsigned char* place;
+  QF_INLINE_MEMBER void read(const unsigned char* p, int quarter) { place = p + 4 * quarter; }
+  QF_INLINE_MEMBER float32x4_t value(int i, const CodeTable<8, kNumbers>&) const {
+    std::uint32_t word;
+    __builtin_memcpy(&word, place + 16 * i, sizeof word);
+    const int16x4_t code = vget_low_s16(vmovl_s8(vcreate_s8(word)));
+    if constexpr (kNumbers == 3) return from_halves(vreinterpret_u16_s16(vshl_n_s16(code, 8)));
+    return from_halves(vand_u16(vreinterpret_u16_s16(vshl_n_s16(code, 7)), vdup_n_u16(0xbfff)));
+  }
+};
+
+// A group's scales or zero points.
+QF_INLINE float32x4_t row_numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group, int quarter) {
+  if (task.kept == 0) return vreinterpretq_f32_u8(vld1q_u8(numbers + 64 * group + 16 * quarter));
+  if (task.kept == 1) return from_halves(vreinterpret_u16_u8(vld1_u8(numbers + 32 * group + 8 * quarter)));
+  Codes<8, 2> codes;
+  codes.read(numbers + 16 * group, quarter);
+  const float32x4_t exact = vmulq_n_f32(codes.value(0, CodeTable<8, 2>(nullptr, 0)), kDivided<2>);
+  return vdivq_f32(exact, vdupq_n_f32(task.divisor));
+}
+
+// Calls body for the width and kind of the codes.
+template <class Body>
+QF_INLINE void for_codes(const GroupedTask& task, Body body) {
+  switch (task.numbers * 16 + task.bits) {
+    case 1: return body.template operator()<1, 0>();
+    case 2: return body.template operator()<2, 0>();
+    case 3: return body.template operator()<3, 0>();
+    case 4: return body.template operator()<4, 0>();
+    case 5: return body.template operator()<5, 0>();
+    case 6: return body.template operator()<6, 0>();
+    case 7: return body.template operator()<7, 0>();
+    case 8: return body.template operator()<8, 0>();
+    case 17: return body.template operator()<1, 1>();
+    case 20: return body.template operator()<4, 1>();
+    case 40: return body.template operator()<8, 2>();
+    case 56: return body.template operator()<8, 3>();
+    default: return;
+  }
+}
+
+}  // namespace
+}  // namespace quantfleet::neon
