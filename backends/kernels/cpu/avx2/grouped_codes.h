@@ -104,6 +104,25 @@ QF_INLINE __m256 row_numbers(const GroupedTask& task, const unsigned char* numbe
   return _mm256_div_ps(exact, _mm256_set1_ps(task.divisor));
 }
 
+// The scales, and with kZeros behind them the zero points, of all groups of a panel as floats.  floats [groups][16], twice
+template <bool kZeros>
+QF_INLINE void widen_numbers(const GroupedTask& task, int panel, float* floats) {
+  for (std::int64_t g = 0; g < task.groups; ++g)
+    for (int half = 0; half < 2; ++half) {
+      float* target = floats + 16 * g + 8 * half;
+      _mm256_store_ps(target, row_numbers(task, task.scales + panel * task.panel_bytes, g, half));
+      if constexpr (kZeros) _mm256_store_ps(target + 16 * task.groups, row_numbers(task, task.zeros + panel * task.panel_bytes, g, half));
+    }
+}
+
+QF_INLINE void store_rows(const GroupedTask& task, std::int64_t row, __m256 sums) {
+  const std::int64_t rows = task.rows - row;
+  if (rows >= 8) return _mm256_storeu_ps(task.y + row, sums);
+  alignas(32) float lanes[8];
+  _mm256_store_ps(lanes, sums);
+  for (std::int64_t r = 0; r < rows; ++r) task.y[row + r] = lanes[r];
+}
+
 // Calls body for the width and kind of the codes.
 template <class Body>
 QF_INLINE void for_codes(const GroupedTask& task, Body body) {

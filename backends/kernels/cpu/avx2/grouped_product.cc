@@ -54,14 +54,6 @@ QF_INLINE bool whole(__m256 zeros) {
   return _mm256_movemask_ps(_mm256_and_ps(integer, _mm256_cmp_ps(magnitude, _mm256_set1_ps(0x1p20f), _CMP_LE_OQ))) == 0xff;
 }
 
-QF_INLINE void store_rows(const GroupedTask& task, std::int64_t row, __m256 sums) {
-  const std::int64_t rows = task.rows - row;
-  if (rows >= 8) return _mm256_storeu_ps(task.y + row, sums);
-  alignas(32) float lanes[8];
-  _mm256_store_ps(lanes, sums);
-  for (std::int64_t r = 0; r < rows; ++r) task.y[row + r] = lanes[r];
-}
-
 template <int kBits, int kNumbers, bool kZeros, int kPanels>
 QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTable<kBits, kNumbers>& table) {
   constexpr int kHalves = 2 * kPanels;
@@ -91,18 +83,67 @@ QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTab
   for (int h = 0; h < kHalves; ++h) store_rows(task, 16 * (panel + h / 2) + 8 * (h % 2), chains.sum[h]);
 }
 
+// A column's group is any; the groups' numbers lie in the tile as floats.
+template <int kBits, bool kZeros, int kPanels>
+QF_INLINE void multiply_any_groups(const GroupedTask& task, int panel, const CodeTable<kBits, 0>& table) {
+  constexpr int kHalves = 2 * kPanels;
+  const std::int64_t numbers = 16 * task.groups;
+  __m256 sum[kHalves];
+  for (int p = 0; p < kPanels; ++p) widen_numbers<kZeros>(task, panel + p, task.tile + 2 * p * numbers);
+#pragma GCC unroll 4
+  for (int h = 0; h < kHalves; ++h) sum[h] = _mm256_setzero_ps();
+  for (std::int64_t k = 0; k < task.end; k += 8) {
+    Codes<kBits, 0> chunk[kHalves];
+#pragma GCC unroll 4
+    for (int h = 0; h < kHalves; ++h) {
+      const unsigned char* place = task.codes + (panel + h / 2) * task.panel_bytes + 2 * kBits * k;
+      for (int line = 0; line < 16 * kBits && h % 2 == 0; line += 64) _mm_prefetch(reinterpret_cast<const char*>(place + line + 4096), _MM_HINT_T1);
+      chunk[h].read(place, h % 2);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const __m256 x = _mm256_set1_ps(task.x[k + i]);
+      const float* of_group = task.tile + 16 * task.group_of[k + i];
+#pragma GCC unroll 4
+      for (int h = 0; h < kHalves; ++h) {
+        const float* of_rows = of_group + h / 2 * 2 * numbers + 8 * (h % 2);
+        __m256 value = chunk[h].value(i, table);
+        if constexpr (kZeros) value = _mm256_sub_ps(value, _mm256_load_ps(of_rows + numbers));
+        sum[h] = _mm256_fmadd_ps(_mm256_mul_ps(value, _mm256_load_ps(of_rows)), x, sum[h]);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < kHalves; ++h) store_rows(task, 16 * (panel + h / 2) + 8 * (h % 2), sum[h]);
+}
+
+// Calls some_panels for as many panels at once as there are.
+template <class SomePanels>
+QF_INLINE void all_panels(const GroupedTask& task, SomePanels some_panels) {
+  int panel = 0;
+  for (; panel + kPanelsAtOnce <= task.panels; panel += kPanelsAtOnce) some_panels.template operator()<kPanelsAtOnce>(panel);
+  for (; panel < task.panels; ++panel) some_panels.template operator()<1>(panel);
+}
+
 template <int kBits, int kNumbers, bool kZeros>
 [[gnu::noinline]] void multiply(const GroupedTask& task) {
   const CodeTable<kBits, kNumbers> table(task.number, task.offset);
-  int panel = 0;
-  for (; panel + kPanelsAtOnce <= task.panels; panel += kPanelsAtOnce) multiply_panels<kBits, kNumbers, kZeros, kPanelsAtOnce>(task, panel, table);
-  for (; panel < task.panels; ++panel) multiply_panels<kBits, kNumbers, kZeros, 1>(task, panel, table);
+  all_panels(task, [&]<int kPanels>(int panel) { multiply_panels<kBits, kNumbers, kZeros, kPanels>(task, panel, table); });
+}
+
+template <int kBits, bool kZeros>
+[[gnu::noinline]] void multiply_with_group_of(const GroupedTask& task) {
+  const CodeTable<kBits, 0> table(task.number, task.offset);
+  all_panels(task, [&]<int kPanels>(int panel) { multiply_any_groups<kBits, kZeros, kPanels>(task, panel, table); });
 }
 
 }  // namespace
 
 void multiply_grouped(const GroupedTask& task) {
+  if (task.order) return multiply_mixed(task);
   for_codes(task, [&task]<int kBits, int kNumbers>() {
+    if constexpr (kNumbers == 0)
+      if (task.group_of) return task.zeros ? multiply_with_group_of<kBits, true>(task) : multiply_with_group_of<kBits, false>(task);
     if (task.zeros) multiply<kBits, kNumbers, true>(task);
     else multiply<kBits, kNumbers, false>(task);
   });

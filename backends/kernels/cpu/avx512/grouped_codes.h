@@ -129,9 +129,13 @@ QF_INLINE void store_rows(const GroupedTask& task, int panel, __m512 sums) {
   _mm512_mask_storeu_ps(task.y + 16 * panel, rows >= 16 ? 0xffff : static_cast<__mmask16>((1u << rows) - 1), sums);
 }
 
-// The scales or zero points of all groups of a panel as floats.  floats [groups][16]
-QF_INLINE void widen_numbers(const GroupedTask& task, const unsigned char* numbers, float* floats) {
-  for (std::int64_t g = 0; g < task.groups; ++g) _mm512_store_ps(floats + 16 * g, row_numbers(task, numbers, g));
+// The scales, and with kZeros behind them the zero points, of all groups of a panel as floats.  floats [groups][16], twice
+template <bool kZeros>
+QF_INLINE void widen_numbers(const GroupedTask& task, int panel, float* floats) {
+  for (std::int64_t g = 0; g < task.groups; ++g) {
+    _mm512_store_ps(floats + 16 * g, row_numbers(task, task.scales + panel * task.panel_bytes, g));
+    if constexpr (kZeros) _mm512_store_ps(floats + 16 * (task.groups + g), row_numbers(task, task.zeros + panel * task.panel_bytes, g));
+  }
 }
 
 }  // namespace

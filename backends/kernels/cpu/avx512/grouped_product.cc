@@ -86,10 +86,8 @@ QF_INLINE void multiply_any_groups(const GroupedTask& task, int panel, const Cod
   const unsigned char* place = task.codes + panel * task.panel_bytes;
   __m512 sum[kPanels];
   for (int p = 0; p < kPanels; ++p) {
-    const std::int64_t at = (panel + p) * task.panel_bytes;
     sum[p] = _mm512_setzero_ps();
-    widen_numbers(task, task.scales + at, task.tile + 2 * p * numbers);
-    if (kZeros) widen_numbers(task, task.zeros + at, task.tile + (2 * p + 1) * numbers);
+    widen_numbers<kZeros>(task, panel + p, task.tile + 2 * p * numbers);
   }
   for (std::int64_t k = 0; k < task.end; k += 8, place += 16 * kBits) {
     Codes<kBits, 0> chunk[kPanels];

@@ -98,11 +98,10 @@ QF_INLINE void multiply_panels(const GroupedTask& task, int panel) {
   const unsigned char* codes[kPanelsAtOnce];
   __m512 acc[kPanelsAtOnce];
   for (int p = 0; p < kPanelsAtOnce; ++p) {  // a last single panel runs twice
-    const std::int64_t at = (panel + p < task.panels ? panel + p : panel) * task.panel_bytes;
-    codes[p] = task.codes + at;
+    const int at = panel + p < task.panels ? panel + p : panel;
+    codes[p] = task.codes + at * task.panel_bytes;
     acc[p] = _mm512_setzero_ps();
-    widen_numbers(task, task.scales + at, task.tile + 2 * p * numbers);
-    if (kZeros) widen_numbers(task, task.zeros + at, task.tile + (2 * p + 1) * numbers);
+    widen_numbers<kZeros>(task, at, task.tile + 2 * p * numbers);
   }
   for (std::int64_t begin = 0; begin < task.end; begin += kMixedWindow) {
     const std::int64_t end = task.end - begin < kMixedWindow ? task.end : begin + kMixedWindow;
