@@ -27,20 +27,17 @@ struct Options {
   bool json = false, hashes = false;
 };
 
-template <class T>
-Json elements(const std::vector<T>& values) {
-  Json list = Json::array();
-  for (std::size_t i = 0; i < std::min(values.size(), kShownElements); ++i) list.push_back(static_cast<T>(values[i]));
-  return Json{{"count", values.size()}, {"first", std::move(list)}};
-}
-template <class T>
-Json elements(const T& value) {
-  return value;
-}
-
 // A scalar as itself, an array as its length and first elements.
 Json to_json(const GgufValue& value) {
-  return std::visit([](const auto& data) { return elements(data); }, value.data);
+  const auto* array = std::get_if<GgufArray>(&value.data);
+  const auto scalar = [](const auto& data) -> Json {
+    if constexpr (std::is_same_v<std::decay_t<decltype(data)>, GgufArray>) return nullptr;
+    else return data;
+  };
+  if (!array) return std::visit(scalar, value.data);
+  Json first = Json::array();
+  for (const GgufValue::Scalar& element : value.first_elements(kShownElements)) first.push_back(std::visit(scalar, element));
+  return {{"count", array->size()}, {"first", std::move(first)}};
 }
 
 // No control characters on the terminal, and no more than a line.

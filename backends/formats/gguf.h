@@ -20,16 +20,37 @@
 
 namespace quantfleet {
 
+// The elements of an array as a file has them: numbers and bools in their width, little-endian; a text behind its length (u64).
+// A reader's lie in its mapped file and live as long as the GgufFile; those of gguf_strings and its kin are held here. So a vocabulary
+// takes no memory beside the tokenizer's.
+class GgufArray {
+ public:
+  GgufArray(std::uint64_t count, std::span<const std::byte> in_file) : count_(count), bytes_(in_file) {}
+  GgufArray(std::uint64_t count, std::string held)
+      : count_(count), held_(std::make_shared<const std::string>(std::move(held))), bytes_(std::as_bytes(std::span(*held_))) {}
+
+  std::uint64_t size() const { return count_; }
+  std::span<const std::byte> bytes() const { return bytes_; }
+  bool operator==(const GgufArray& other) const;
+
+ private:
+  std::uint64_t count_;
+  std::shared_ptr<const std::string> held_;
+  std::span<const std::byte> bytes_;
+};
+
 // One metadata value. Integers of all widths are held as int64/uint64 with their on-disk type kept beside them.
 struct GgufValue {
   enum class Type : std::uint32_t {
     kUint8 = 0, kInt8, kUint16, kInt16, kUint32, kInt32, kFloat32, kBool, kString, kArray, kUint64, kInt64, kFloat64
   };
+  using Scalar = std::variant<std::int64_t, std::uint64_t, double, bool, std::string>;
   Type type{};
   Type element_type{};  // of an array
-  std::variant<std::int64_t, std::uint64_t, double, bool, std::string, std::vector<std::int64_t>,
-               std::vector<std::uint64_t>, std::vector<double>, std::vector<std::string>, std::vector<bool>>
-      data;
+  std::variant<std::int64_t, std::uint64_t, double, bool, std::string, GgufArray> data;
+
+  // The first elements of an array, at most `count`; none of anything else.
+  std::vector<Scalar> first_elements(std::size_t count) const;
 };
 
 // One tensor: a view into the mapped file; valid as long as the GgufFile lives. `bytes` is empty where the file holds the
@@ -81,7 +102,7 @@ class GgufFile {
   Result<std::string> get_string(std::string_view key) const;
   Result<std::int64_t> get_int(std::string_view key) const;       // any integer type that fits
   Result<double> get_float(std::string_view key) const;           // any float type
-  Result<std::vector<std::string>> get_strings(std::string_view key) const;
+  Result<std::vector<std::string_view>> get_strings(std::string_view key) const;  // as long as the file lives
   Result<std::vector<std::int64_t>> get_ints(std::string_view key) const;
   Result<std::vector<float>> get_floats(std::string_view key) const;
   Result<std::string> string_or(std::string_view key, std::string fallback) const;
@@ -127,8 +148,9 @@ GgufValue gguf_uint32(std::uint32_t value);
 GgufValue gguf_int32(std::int32_t value);
 GgufValue gguf_float32(float value);
 GgufValue gguf_bool(bool value);
-GgufValue gguf_strings(std::vector<std::string> values);
-GgufValue gguf_floats(std::vector<float> values);
-GgufValue gguf_int32s(std::vector<std::int32_t> values);
+GgufValue gguf_strings(const std::vector<std::string>& values);
+GgufValue gguf_floats(const std::vector<float>& values);
+GgufValue gguf_int32s(const std::vector<std::int32_t>& values);
+GgufValue gguf_uint8s(std::string bytes);
 
 }  // namespace quantfleet

@@ -72,7 +72,8 @@ class Cursor {
     return value;
   }
 
-  std::string text(std::uint64_t limit, std::string_view what) {
+  // In the file's own bytes.
+  std::string_view text(std::uint64_t limit, std::string_view what) {
     const auto size = number<std::uint64_t>(what);
     if (!ok()) return {};
     if (size > limit) {
@@ -81,10 +82,16 @@ class Cursor {
       return {};
     }
     if (!need(size, what)) return {};
-    std::string result(reinterpret_cast<const char*>(bytes_.data() + position_), size);
+    const std::string_view result(reinterpret_cast<const char*>(bytes_.data() + position_), size);
     position_ += size;
     return result;
   }
+
+  void skip(std::uint64_t count, std::string_view what) {
+    if (need(count, what)) position_ += count;
+  }
+
+  std::span<const std::byte> between(std::uint64_t begin, std::uint64_t end) const { return bytes_.subspan(begin, end - begin); }
 
   bool need(std::uint64_t count, std::string_view what) {
     if (!ok()) return false;
@@ -131,16 +138,8 @@ double read_float(Cursor& in, Type type, std::string_view what) {
   return type == Type::kFloat32 ? static_cast<double>(in.number<float>(what)) : in.number<double>(what);
 }
 
-template <class T, class Read>
-std::vector<T> read_elements(Cursor& in, std::uint64_t count, Read read) {
-  std::vector<T> values;
-  values.reserve(count);  // the caller has checked that the bytes left can hold `count` elements
-  for (std::uint64_t i = 0; i < count && in.ok(); ++i) values.push_back(read());
-  return values;
-}
-
 GgufValue read_array(Cursor& in, std::string_view what, std::uint64_t& elements_left) {
-  GgufValue value{Type::kArray, {}, {}};
+  GgufValue value{Type::kArray, {}, GgufArray(0, std::span<const std::byte>())};
   const std::uint64_t position = in.position();
   const auto element = in.number<std::uint32_t>(what);
   const auto count = in.number<std::uint64_t>(what);
@@ -160,27 +159,18 @@ GgufValue read_array(Cursor& in, std::string_view what, std::uint64_t& elements_
     return value;
   }
   elements_left -= count;
-  const std::uint64_t element_bytes = value.element_type == Type::kString ? 8 : fixed_bytes(value.element_type);
-  if (!in.need(count * element_bytes, what)) return value;  // count <= 2^22: no overflow
-  const Type type = value.element_type;
-  switch (type) {
-    case Type::kInt8: case Type::kInt16: case Type::kInt32: case Type::kInt64:
-      value.data = read_elements<std::int64_t>(in, count, [&] { return read_signed(in, type, what); });
-      break;
-    case Type::kUint8: case Type::kUint16: case Type::kUint32: case Type::kUint64:
-      value.data = read_elements<std::uint64_t>(in, count, [&] { return read_unsigned(in, type, what); });
-      break;
-    case Type::kFloat32: case Type::kFloat64:
-      value.data = read_elements<double>(in, count, [&] { return read_float(in, type, what); });
+  const std::uint64_t begin = in.position(), least_bytes = value.element_type == Type::kString ? 8 : fixed_bytes(value.element_type);
+  if (!in.need(count * least_bytes, what)) return value;  // count <= 2^22: no overflow
+  switch (value.element_type) {
+    case Type::kString:
+      for (std::uint64_t i = 0; i < count && in.ok(); ++i) in.text(kGgufMaxStringBytes, what);
       break;
     case Type::kBool:
-      value.data = read_elements<bool>(in, count, [&] { return read_bool(in, what); });
+      for (std::uint64_t i = 0; i < count && in.ok(); ++i) read_bool(in, what);
       break;
-    case Type::kString:
-      value.data = read_elements<std::string>(in, count, [&] { return in.text(kGgufMaxStringBytes, what); });
-      break;
-    case Type::kArray: break;
+    default: in.skip(count * least_bytes, what);
   }
+  if (in.ok()) value.data = GgufArray(count, in.between(begin, in.position()));
   return value;
 }
 
@@ -203,7 +193,7 @@ GgufValue read_value(Cursor& in, std::string_view what, std::uint64_t& elements_
       break;
     case Type::kFloat32: case Type::kFloat64: value.data = read_float(in, value.type, what); break;
     case Type::kBool: value.data = read_bool(in, what); break;
-    case Type::kString: value.data = in.text(kGgufMaxStringBytes, what); break;
+    case Type::kString: value.data = std::string(in.text(kGgufMaxStringBytes, what)); break;
     case Type::kArray: return read_array(in, what, elements_left);
   }
   return value;
@@ -333,7 +323,7 @@ Status read_metadata(Cursor& in, std::uint64_t count, Part& part) {
   std::map<std::string, bool, std::less<>> seen;
   for (std::uint64_t i = 0; i < count && in.ok(); ++i) {
     const std::uint64_t position = in.position();
-    std::string key = in.text(kGgufMaxKeyBytes, fmt::format("metadata key {}", i));
+    std::string key(in.text(kGgufMaxKeyBytes, fmt::format("metadata key {}", i)));
     if (in.ok() && (key.empty() || !is_printable(key)))
       in.fail(Code::kBadValue, fmt::format("metadata key {} at byte {} is empty or has control characters", i, position));
     if (in.ok() && !seen.emplace(key, true).second)

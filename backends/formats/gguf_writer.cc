@@ -69,33 +69,19 @@ bool append_one(std::string& out, Type type, const std::string& value) {
   append_text(out, value);
   return type == Type::kString;
 }
-template <class T>
-bool append_one(std::string&, Type, const std::vector<T>&) {
-  return false;
-}
-
-template <class T>
-bool append_array(std::string& out, Type element_type, const std::vector<T>& values) {
-  append(out, static_cast<std::uint32_t>(element_type));
-  append(out, static_cast<std::uint64_t>(values.size()));
-  for (const auto& value : values)
-    if (!append_one(out, element_type, static_cast<const T&>(value))) return false;
-  return true;
-}
-template <class T>
-bool append_array(std::string&, Type, const T&) {
-  return false;
+bool append_one(std::string& out, Type type, const GgufArray& array) {
+  out.append(reinterpret_cast<const char*>(array.bytes().data()), array.bytes().size());
+  return type == Type::kArray;
 }
 
 Status append_value(std::string& out, const std::string& key, const GgufValue& value) {
   append_text(out, key);
   append(out, static_cast<std::uint32_t>(value.type));
-  const bool fits = std::visit(
-      [&](const auto& data) {
-        if (value.type == Type::kArray) return append_array(out, value.element_type, data);
-        return append_one(out, value.type, data);
-      },
-      value.data);
+  if (const auto* array = std::get_if<GgufArray>(&value.data)) {
+    append(out, static_cast<std::uint32_t>(value.element_type));
+    append(out, array->size());
+  }
+  const bool fits = std::visit([&](const auto& data) { return append_one(out, value.type, data); }, value.data);
   if (!fits) return Error{Code::kBadValue, fmt::format("metadata key {} holds a value that does not fit its type", key)};
   return {};
 }

@@ -71,9 +71,7 @@ void put_unigram(Metadata& metadata, const std::vector<std::string>& tokens, con
   metadata.emplace_back("tokenizer.ggml.add_space_prefix", gguf_bool(prefix));
   metadata.emplace_back("tokenizer.ggml.remove_extra_whitespaces", gguf_bool(collapses));
   if (charsmap.empty()) return;
-  std::vector<std::uint64_t> bytes;
-  for (const char byte : charsmap) bytes.push_back(static_cast<unsigned char>(byte));
-  metadata.emplace_back("tokenizer.ggml.precompiled_charsmap", GgufValue{GgufValue::Type::kArray, GgufValue::Type::kUint8, std::move(bytes)});
+  metadata.emplace_back("tokenizer.ggml.precompiled_charsmap", gguf_uint8s(charsmap));
 }
 
 // tokenizer.model, for folders without tokenizer.json. Tokens that the model's authors added are in added_tokens.json or in

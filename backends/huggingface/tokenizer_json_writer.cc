@@ -74,7 +74,7 @@ Result<TokenizerFiles> make_tokenizer(const GgufFile& model) {
   auto tokens = model.get_strings("tokenizer.ggml.tokens");
   if (!tokens) return tokens.error();
   Source source;
-  source.tokens = std::move(*tokens);
+  source.tokens.assign(tokens->begin(), tokens->end());
   source.types.assign(source.tokens.size(), kNormal);
   if (model.find("tokenizer.ggml.token_type")) {
     auto types = model.get_ints("tokenizer.ggml.token_type");
@@ -132,9 +132,9 @@ Result<TokenizerFiles> make_tokenizer(const GgufFile& model) {
     auto merges = model.get_strings("tokenizer.ggml.merges");
     if (!merges) return merges.error();
     Json pairs = Json::array();
-    for (const std::string& merge : *merges) {
+    for (const std::string_view merge : *merges) {
       const std::size_t space = merge.find(' ', 1);
-      if (space == std::string::npos) return Error{Code::kBadValue, fmt::format("{}: the merge '{}' has no two parts", place, merge)};
+      if (space == std::string_view::npos) return Error{Code::kBadValue, fmt::format("{}: the merge '{}' has no two parts", place, merge)};
       pairs.push_back({merge.substr(0, space), merge.substr(space + 1)});
     }
     bpe["merges"] = std::move(pairs);

@@ -9,6 +9,7 @@
 #include <array>
 #include <queue>
 #include <unordered_map>
+#include <utility>
 
 namespace quantfleet {
 namespace {
@@ -82,60 +83,63 @@ class ByteLevelBpe final : public Tokenizer {
     std::unordered_map<std::string_view, unsigned char> byte_of;
     for (int byte = 0; byte < 256; ++byte) byte_of.emplace(alphabet[byte], static_cast<unsigned char>(byte));
 
-    std::unordered_map<std::string, std::int32_t> id_of;
-    id_of.reserve(vocabulary_.tokens.size());
-    for (std::size_t id = 0; id < vocabulary_.tokens.size(); ++id)
-      id_of.insert_or_assign(vocabulary_.tokens[id], static_cast<std::int32_t>(id));
-    const auto symbol_of = [&](const std::string& text) {
-      const auto [found, fresh] = symbol_index_.try_emplace(text, static_cast<std::int32_t>(symbols_.size()));
-      if (fresh) {
-        const auto id = id_of.find(text);
-        symbols_.push_back({id == id_of.end() ? -1 : id->second, {}});
-        if (id == id_of.end())  // not a token: spelled character by character, as far as those are tokens
-          for (std::size_t at = 0; at < text.size();) {
-            const std::size_t size = std::min(code_point_length(static_cast<unsigned char>(text[at])), text.size() - at);
-            if (const auto part = id_of.find(text.substr(at, size)); size < text.size() && part != id_of.end())
-              symbols_.back().spelling.push_back(part->second);
-            at += size;
-          }
+    const TextList tokens = std::exchange(vocabulary_.tokens, {}), merges = std::exchange(vocabulary_.merges, {});
+    count_tokens_ = static_cast<std::int32_t>(tokens.size());
+    TextIndex index(tokens.size());
+    for (std::size_t id = 0; id < tokens.size(); ++id) index.put(tokens, id);
+    std::unordered_map<std::string, std::int32_t> others;  // texts that merges make and that are no tokens: few, mostly none
+    const auto symbol_of = [&](std::string_view text) {
+      if (const std::int32_t id = index.find(tokens, text); id >= 0) return id;
+      const auto [found, fresh] = others.try_emplace(std::string(text), count_tokens_ + static_cast<std::int32_t>(spellings_.size()));
+      if (!fresh) return found->second;
+      std::vector<std::int32_t>& spelling = spellings_.emplace_back();
+      for (std::size_t at = 0; at < text.size();) {
+        const std::size_t size = std::min(code_point_length(static_cast<unsigned char>(text[at])), text.size() - at);
+        if (const std::int32_t part = index.find(tokens, text.substr(at, size)); size < text.size() && part >= 0) spelling.push_back(part);
+        at += size;
       }
       return found->second;
     };
     for (int byte = 0; byte < 256; ++byte) byte_symbol_[byte] = symbol_of(alphabet[byte]);
-    merges_.reserve(vocabulary_.merges.size());
-    for (std::size_t rank = 0; rank < vocabulary_.merges.size(); ++rank) {
-      const std::string& merge = vocabulary_.merges[rank];
-      const std::size_t space = merge.size() < 2 ? std::string::npos : merge.find(' ', 1);
-      if (space == std::string::npos || space + 1 == merge.size())
+    merges_.reserve(merges.size());
+    merge_index_ = NumberIndex(merges.size());
+    std::string both;
+    for (std::size_t rank = 0; rank < merges.size(); ++rank) {
+      const std::string_view merge = merges[rank];
+      const std::size_t space = merge.size() < 2 ? std::string_view::npos : merge.find(' ', 1);
+      if (space == std::string_view::npos || space + 1 == merge.size())
         return Error{Code::kBadValue, fmt::format("tokenizer.ggml.merges[{}] is not two parts with a space between them", rank)};
-      const std::int32_t left = symbol_of(merge.substr(0, space)), right = symbol_of(merge.substr(space + 1));
-      const std::int32_t joined = symbol_of(merge.substr(0, space) + merge.substr(space + 1));
-      merges_.try_emplace(key(left, right), Merge{static_cast<std::int32_t>(rank), joined});
+      const std::string_view before = merge.substr(0, space), behind = merge.substr(space + 1);
+      const std::int32_t left = symbol_of(before), right = symbol_of(behind);
+      if (rank_of(left, right) >= 0) continue;  // the better rank counts
+      both.assign(before).append(behind);
+      merges_.push_back({left, right, symbol_of(both)});
+      merge_index_.put(pair_hash(left, right), static_cast<std::uint32_t>(merges_.size() - 1), [](std::uint32_t) { return false; });
     }
-    vocabulary_.merges.clear();
-    vocabulary_.merges.shrink_to_fit();
 
-    std::vector<std::string> pieces(vocabulary_.tokens.size());
-    for (std::size_t id = 0; id < pieces.size(); ++id) {
-      const std::string& text = vocabulary_.tokens[id];
+    TextList pieces;
+    pieces.reserve(tokens.size(), tokens.size_bytes());
+    std::string piece;
+    for (std::size_t id = 0; id < tokens.size(); ++id) {
+      const std::string_view text = tokens[id];
       const TokenType type = vocabulary_.types[id];
-      if (type == TokenType::kUnused) continue;
-      if (type != TokenType::kNormal) {
-        pieces[id] = text;
-        continue;
-      }
-      for (std::size_t at = 0; at < text.size();) {
+      piece.clear();
+      if (type != TokenType::kNormal && type != TokenType::kUnused) piece = text;
+      for (std::size_t at = 0; type == TokenType::kNormal && at < text.size();) {
         const std::size_t size = std::min(code_point_length(static_cast<unsigned char>(text[at])), text.size() - at);
-        const auto found = byte_of.find(std::string_view(text).substr(at, size));
-        if (found != byte_of.end()) pieces[id] += static_cast<char>(found->second);
-        else pieces[id] += text.substr(at, size);
+        const auto found = byte_of.find(text.substr(at, size));
+        if (found != byte_of.end()) piece += static_cast<char>(found->second);
+        else piece += text.substr(at, size);
         at += size;
       }
+      pieces.push_back(piece);
     }
-    if (pre_tokenizer_->ignores_merges)
-      for (std::size_t id = 0; id < pieces.size(); ++id)
-        if (vocabulary_.types[id] == TokenType::kNormal) whole_.insert_or_assign(pieces[id], static_cast<std::int32_t>(id));
     set_pieces(std::move(pieces));
+    if (pre_tokenizer_->ignores_merges) {
+      whole_ = TextIndex(tokens.size());
+      for (std::size_t id = 0; id < tokens.size(); ++id)
+        if (vocabulary_.types[id] == TokenType::kNormal) whole_.put(this->pieces(), id);
+    }
     return {};
   }
 
@@ -145,8 +149,8 @@ class ByteLevelBpe final : public Tokenizer {
     Scratch scratch;
     for (const std::string_view piece : pre_tokenizer_->split(valid)) {
       if (pre_tokenizer_->ignores_merges) {
-        if (const auto found = whole_.find(std::string(piece)); found != whole_.end()) {
-          ids.push_back(found->second);
+        if (const std::int32_t id = whole_.find(pieces(), piece); id >= 0) {
+          ids.push_back(id);
           continue;
         }
       }
@@ -155,12 +159,9 @@ class ByteLevelBpe final : public Tokenizer {
   }
 
  private:
-  struct SymbolInfo {
-    std::int32_t id;                     // token, or -1
-    std::vector<std::int32_t> spelling;  // tokens that stand for it where it is none
-  };
+  // A symbol is a token's id, or, where a merge's text is no token, count_tokens_ and its place in spellings_.
   struct Merge {
-    std::int32_t rank, joined;
+    std::int32_t left, right, joined;  // symbols
   };
   struct Node {
     std::int32_t symbol;  // -1: merged into its left neighbour
@@ -175,8 +176,15 @@ class ByteLevelBpe final : public Tokenizer {
     std::priority_queue<Candidate> queue;
   };
 
-  static std::uint64_t key(std::int32_t left, std::int32_t right) {
-    return static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint32_t>(right);
+  static std::uint64_t pair_hash(std::int32_t left, std::int32_t right) {
+    const std::uint64_t pair = static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint32_t>(right);
+    const std::uint64_t product = pair * 0x9e3779b97f4a7c15ull;  // the upper bits depend on all of the pair
+    return product ^ product >> 32;
+  }
+
+  // Place in merges_; -1: the pair is not merged.
+  std::int32_t rank_of(std::int32_t left, std::int32_t right) const {
+    return merge_index_.find(pair_hash(left, right), [&](std::uint32_t rank) { return merges_[rank].left == left && merges_[rank].right == right; });
   }
 
   void merge(std::string_view piece, Scratch& scratch, std::vector<std::int32_t>& ids) const {
@@ -190,9 +198,8 @@ class ByteLevelBpe final : public Tokenizer {
     nodes.back().next = -1;
     const auto offer = [&](std::int32_t left, std::int32_t right) {
       if (left < 0 || right < 0) return;
-      const auto found = merges_.find(key(nodes[left].symbol, nodes[right].symbol));
-      if (found != merges_.end())
-        queue.push({found->second.rank, left, right, nodes[left].symbol, nodes[right].symbol, found->second.joined});
+      const std::int32_t rank = rank_of(nodes[left].symbol, nodes[right].symbol);
+      if (rank >= 0) queue.push({rank, left, right, nodes[left].symbol, nodes[right].symbol, merges_[rank].joined});
     };
     for (std::size_t i = 1; i < nodes.size(); ++i) offer(static_cast<std::int32_t>(i) - 1, static_cast<std::int32_t>(i));
     while (!queue.empty()) {
@@ -209,18 +216,23 @@ class ByteLevelBpe final : public Tokenizer {
       offer(best.left, left.next);
     }
     for (std::int32_t i = 0; i >= 0; i = nodes[i].next) {
-      const SymbolInfo& symbol = symbols_[nodes[i].symbol];
-      if (symbol.id >= 0) ids.push_back(symbol.id);
-      else ids.insert(ids.end(), symbol.spelling.begin(), symbol.spelling.end());
+      const std::int32_t symbol = nodes[i].symbol;
+      if (symbol < count_tokens_) {
+        ids.push_back(symbol);
+        continue;
+      }
+      const std::vector<std::int32_t>& spelling = spellings_[symbol - count_tokens_];
+      ids.insert(ids.end(), spelling.begin(), spelling.end());
     }
   }
 
   std::unique_ptr<PreTokenizer> pre_tokenizer_;
-  std::unordered_map<std::string, std::int32_t> symbol_index_;
-  std::vector<SymbolInfo> symbols_;
+  std::int32_t count_tokens_ = 0;
   std::array<std::int32_t, 256> byte_symbol_{};
-  std::unordered_map<std::uint64_t, Merge> merges_;
-  std::unordered_map<std::string, std::int32_t> whole_;  // bytes of a token -> id, where merges are ignored
+  std::vector<Merge> merges_;  // best first
+  NumberIndex merge_index_;    // of merges_, by their pairs
+  std::vector<std::vector<std::int32_t>> spellings_;  // tokens, character by character, as far as those are tokens
+  TextIndex whole_;  // of the pieces of normal tokens, where merges are ignored
 };
 
 }  // namespace

@@ -8,28 +8,30 @@
 #include <fmt/format.h>
 
 #include <queue>
-#include <unordered_map>
 
 namespace quantfleet {
 namespace {
 
 class SentencePieceBpe final : public Tokenizer {
  public:
-  explicit SentencePieceBpe(Vocabulary given) : Tokenizer(std::move(given)) {
+  explicit SentencePieceBpe(Vocabulary given) : Tokenizer(std::move(given)), index_(vocabulary_.tokens.size()) {
     add_bos_ = vocabulary_.add_bos.value_or(true);
     add_eos_ = vocabulary_.add_eos.value_or(false);
     add_space_prefix_ = vocabulary_.add_space_prefix.value_or(true);
-    id_of_.reserve(vocabulary_.tokens.size());
-    for (std::size_t id = 0; id < vocabulary_.tokens.size(); ++id)
-      id_of_.insert_or_assign(vocabulary_.tokens[id], static_cast<std::int32_t>(id));
-    for (int byte = 0; byte < 256; ++byte) {
-      auto found = id_of_.find(fmt::format("<0x{:02X}>", byte));
-      if (found == id_of_.end()) found = id_of_.find(std::string(1, static_cast<char>(byte)));
-      byte_id_[byte] = found == id_of_.end() ? vocabulary_.unknown.value_or(-1) : found->second;
+    const std::size_t count = vocabulary_.tokens.size();
+    TextList pieces;
+    pieces.reserve(count, vocabulary_.tokens.size_bytes());
+    for (std::size_t id = 0; id < count; ++id) {
+      index_.put(vocabulary_.tokens, id);
+      pieces.push_back(sentencepiece_text(vocabulary_, id));
     }
-    std::vector<std::string> pieces(vocabulary_.tokens.size());
-    for (std::size_t id = 0; id < pieces.size(); ++id) pieces[id] = sentencepiece_text(vocabulary_, id);
     set_pieces(std::move(pieces));
+    for (int byte = 0; byte < 256; ++byte) {
+      std::int32_t& id = byte_id_[byte];
+      id = id_of(fmt::format("<0x{:02X}>", byte));
+      if (id < 0) id = id_of(std::string(1, static_cast<char>(byte)));
+      if (id < 0) id = vocabulary_.unknown.value_or(-1);
+    }
   }
 
  protected:
@@ -58,6 +60,8 @@ class SentencePieceBpe final : public Tokenizer {
     }
   };
 
+  std::int32_t id_of(std::string_view text) const { return index_.find(vocabulary_.tokens, text); }  // -1: no token
+
   void merge(std::string_view text, std::vector<std::int32_t>& ids) const {
     std::vector<Symbol> symbols;
     symbols.reserve(text.size());
@@ -76,8 +80,8 @@ class SentencePieceBpe final : public Tokenizer {
     const auto offer = [&](std::int32_t left, std::int32_t right) {
       if (left < 0 || right < 0) return;
       const std::uint32_t size = symbols[left].size + symbols[right].size;
-      const auto found = id_of_.find(text.substr(symbols[left].begin, size));
-      if (found != id_of_.end()) queue.push({vocabulary_.scores[found->second], left, right, size});
+      const std::int32_t id = id_of(text.substr(symbols[left].begin, size));
+      if (id >= 0) queue.push({vocabulary_.scores[id], left, right, size});
     };
     for (std::size_t i = 1; i < symbols.size(); ++i) offer(static_cast<std::int32_t>(i) - 1, static_cast<std::int32_t>(i));
     while (!queue.empty()) {
@@ -96,8 +100,8 @@ class SentencePieceBpe final : public Tokenizer {
     for (std::int32_t i = 0; i >= 0; i = symbols[i].next) {
       // A symbol is one code point or the text of a token, so only a single code point can be missing.
       const std::string_view symbol = text.substr(symbols[i].begin, symbols[i].size);
-      if (const auto found = id_of_.find(symbol); found != id_of_.end()) {
-        ids.push_back(found->second);
+      if (const std::int32_t id = id_of(symbol); id >= 0) {
+        ids.push_back(id);
         continue;
       }
       for (const char c : symbol)
@@ -106,7 +110,7 @@ class SentencePieceBpe final : public Tokenizer {
   }
 
   bool add_space_prefix_ = true;
-  std::unordered_map<std::string_view, std::int32_t> id_of_;  // views of vocabulary_.tokens
+  TextIndex index_;  // of vocabulary_.tokens
   std::int32_t byte_id_[256];
 };
 

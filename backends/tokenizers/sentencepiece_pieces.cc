@@ -12,7 +12,7 @@ std::size_t code_point_length(unsigned char first) {
 }
 
 std::string sentencepiece_text(const Vocabulary& vocabulary, std::size_t id) {
-  const std::string& text = vocabulary.tokens[id];
+  const std::string text(vocabulary.tokens[id]);
   switch (vocabulary.types[id]) {
     case TokenType::kByte: {
       unsigned byte = 0;

@@ -32,7 +32,7 @@ Tokenizer::Tokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary))
   const bool phi3 = contains_ignoring_case(vocabulary_.model_name, "phi-3") || contains_ignoring_case(vocabulary_.model_name, "phi3");
   for (std::size_t id = 0; id < vocabulary_.tokens.size(); ++id) {
     const TokenType type = vocabulary_.types[id];
-    const std::string& text = vocabulary_.tokens[id];
+    const std::string_view text = vocabulary_.tokens[id];
     if (text.empty()) continue;
     if (type != TokenType::kControl && type != TokenType::kUserDefined && type != TokenType::kUnknown) continue;
     const bool strip = phi3 && text != "<unk>" && text != "<s>" && text != "<|endoftext|>";
@@ -59,7 +59,7 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool add_spec
   for (std::size_t i = 0; i + 1 < text.size(); ++i) pairs->set(pair_at(text, i));
   for (const Special& special : specials_) {
     if (special.only_when_parsing && !parse_special) continue;
-    const std::string& token = vocabulary_.tokens[special.id];
+    const std::string_view token = piece(special.id);
     if (token.size() > text.size() || (token.size() > 1 && !pairs->test(pair_at(token, 0)))) continue;
     if (text.find(token) == std::string_view::npos) continue;
     std::vector<Stretch> split;
@@ -104,7 +104,7 @@ std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool special) c
 }
 
 std::string_view Tokenizer::piece(std::int32_t id) const {
-  return id >= 0 && id < size() ? std::string_view(pieces_[static_cast<std::size_t>(id)]) : std::string_view();
+  return id >= 0 && id < size() ? pieces_[static_cast<std::size_t>(id)] : std::string_view();
 }
 
 bool Tokenizer::is_control(std::int32_t id) const {

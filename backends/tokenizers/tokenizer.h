@@ -34,19 +34,21 @@ class Tokenizer {
   std::string decode(std::span<const std::int32_t> ids, bool special) const;
   std::string_view piece(std::int32_t id) const;   // bytes of one token, control tokens included; empty when out of range
 
-  int size() const { return static_cast<int>(vocabulary_.tokens.size()); }
+  int size() const { return static_cast<int>(vocabulary_.types.size()); }
   bool is_control(std::int32_t id) const;          // control and unknown tokens
   bool is_end_of_text(std::int32_t id) const;
   bool adds_bos() const { return add_bos_; }
   // What stands before a text that has nothing before it: BOS, else EOS, else nothing.
   std::optional<std::int32_t> prefix_token() const { return vocabulary_.bos ? vocabulary_.bos : vocabulary_.eos; }
-  const Vocabulary& vocabulary() const { return vocabulary_; }
+  const Vocabulary& vocabulary() const { return vocabulary_; }  // byte-level BPE: without tokens and merges, which are kept as it needs them
 
  protected:
   explicit Tokenizer(Vocabulary vocabulary);
   // Tokens of a stretch without special tokens. follows_special: it is the first, or behind a special token.
   virtual void encode_plain(std::string_view text, bool follows_special, std::vector<std::int32_t>& ids) const = 0;
-  void set_pieces(std::vector<std::string> pieces) { pieces_ = std::move(pieces); }
+  // Bytes of every token; where it is a special one, its text.
+  void set_pieces(TextList pieces) { pieces_ = std::move(pieces); }
+  const TextList& pieces() const { return pieces_; }
 
   Vocabulary vocabulary_;
   bool add_bos_ = false, add_eos_ = false;
@@ -58,7 +60,7 @@ class Tokenizer {
     bool strip_right;         // white space behind the token belongs to it
   };
   std::vector<Special> specials_;   // longest text first
-  std::vector<std::string> pieces_;
+  TextList pieces_;
 };
 
 std::unique_ptr<Tokenizer> make_sentencepiece_bpe(Vocabulary vocabulary);

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <unordered_map>
 
 namespace quantfleet {
 namespace {
@@ -18,16 +17,17 @@ constexpr float kUnknownPenalty = 10;  // below the smallest score
 
 class Unigram final : public Tokenizer {
  public:
-  Unigram(Vocabulary given, Charsmap charsmap) : Tokenizer(std::move(given)), charsmap_(std::move(charsmap)) {
+  Unigram(Vocabulary given, Charsmap charsmap) : Tokenizer(std::move(given)), charsmap_(std::move(charsmap)), index_(vocabulary_.tokens.size()) {
     add_bos_ = vocabulary_.add_bos.value_or(false);
     add_eos_ = vocabulary_.add_eos.value_or(true);
     add_space_prefix_ = vocabulary_.add_space_prefix.value_or(true);
     float lowest = std::numeric_limits<float>::max();
     int bytes = 0;
-    std::vector<std::string> pieces(vocabulary_.tokens.size());
+    TextList pieces;
+    pieces.reserve(vocabulary_.tokens.size(), vocabulary_.tokens.size_bytes());
     for (std::size_t id = 0; id < vocabulary_.tokens.size(); ++id) {
-      const std::string& text = vocabulary_.tokens[id];
-      pieces[id] = sentencepiece_text(vocabulary_, id);
+      const std::string_view text = vocabulary_.tokens[id];
+      pieces.push_back(sentencepiece_text(vocabulary_, id));
       const TokenType type = vocabulary_.types[id];
       if (type == TokenType::kByte && pieces[id].size() == 1) {
         std::int32_t& byte_id = byte_id_[static_cast<unsigned char>(pieces[id][0])];
@@ -36,7 +36,7 @@ class Unigram final : public Tokenizer {
       }
       if ((type != TokenType::kNormal && type != TokenType::kUserDefined) || text.empty()) continue;
       if (type == TokenType::kNormal) lowest = std::min(lowest, vocabulary_.scores[id]);
-      id_of_.emplace(text, static_cast<std::int32_t>(id));
+      if (id_of(text) < 0) index_.put(vocabulary_.tokens, id);
       longest_ = std::max(longest_, text.size());
     }
     has_bytes_ = bytes == 256;
@@ -61,12 +61,12 @@ class Unigram final : public Tokenizer {
       bool covered = false;
       const std::size_t longest = std::min(normal.size(), begin + longest_);
       for (std::size_t end = next; end <= longest; end += end < normal.size() ? code_point_bytes(normal, end) : 1) {
-        const auto found = id_of_.find(std::string_view(normal).substr(begin, end - begin));
-        if (found == id_of_.end()) continue;
+        const std::int32_t id = id_of(std::string_view(normal).substr(begin, end - begin));
+        if (id < 0) continue;
         covered = covered || end == next;
-        const bool user = vocabulary_.types[static_cast<std::size_t>(found->second)] == TokenType::kUserDefined;
-        const double score = best[begin].score + (user ? 0.0 : static_cast<double>(vocabulary_.scores[static_cast<std::size_t>(found->second)]));
-        if (score > best[end].score) best[end] = {score, begin, found->second};
+        const bool user = vocabulary_.types[static_cast<std::size_t>(id)] == TokenType::kUserDefined;
+        const double score = best[begin].score + (user ? 0.0 : static_cast<double>(vocabulary_.scores[static_cast<std::size_t>(id)]));
+        if (score > best[end].score) best[end] = {score, begin, id};
       }
       if (!covered && best[begin].score + unknown_score_ > best[next].score) best[next] = {best[begin].score + unknown_score_, begin, -1};
       begin = next;
@@ -85,6 +85,8 @@ class Unigram final : public Tokenizer {
   }
 
  private:
+  std::int32_t id_of(std::string_view text) const { return index_.find(vocabulary_.tokens, text); }  // -1: no token
+
   static std::size_t code_point_bytes(std::string_view text, std::size_t at) {
     return std::min(code_point_length(static_cast<unsigned char>(text[at])), text.size() - at);
   }
@@ -112,7 +114,7 @@ class Unigram final : public Tokenizer {
   bool add_space_prefix_ = true, has_bytes_ = false;
   double unknown_score_ = 0;
   std::size_t longest_ = 1;
-  std::unordered_map<std::string_view, std::int32_t> id_of_;  // views into the vocabulary
+  TextIndex index_;  // of the vocabulary's normal and user-defined tokens
   std::array<std::int32_t, 256> byte_id_ = [] { std::array<std::int32_t, 256> none; none.fill(-1); return none; }();
 };
 
@@ -121,6 +123,7 @@ class Unigram final : public Tokenizer {
 Result<std::unique_ptr<Tokenizer>> make_unigram(Vocabulary vocabulary) {
   auto charsmap = Charsmap::parse(vocabulary.charsmap);
   if (!charsmap) return charsmap.error();
+  vocabulary.charsmap = {};
   return std::unique_ptr<Tokenizer>(std::make_unique<Unigram>(std::move(vocabulary), std::move(*charsmap)));
 }
 

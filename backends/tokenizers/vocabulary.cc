@@ -15,6 +15,22 @@ namespace {
 constexpr std::array<std::string_view, 8> kEndTexts = {"<|eot_id|>",  "<|im_end|>",    "<|end|>",    "<end_of_turn>",
                                                        "<|endoftext|>", "<|eom_id|>", "<EOT>", "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"};
 
+constexpr std::size_t kTextBytesMax = std::size_t{1} << 30;  // of a list
+
+Result<TextList> read_texts(const GgufFile& file, std::string_view key) {
+  const auto texts = file.get_strings(key);
+  if (!texts) return texts.error();
+  if (texts->size() > NumberIndex::kMaxNumbers)
+    return Error{Code::kTooLarge, fmt::format("{} has {} entries; the limit is {}", key, texts->size(), NumberIndex::kMaxNumbers)};
+  std::size_t size_bytes = 0;
+  for (const std::string_view text : *texts) size_bytes += text.size();
+  if (size_bytes > kTextBytesMax) return Error{Code::kTooLarge, fmt::format("{} has {} bytes; the limit is {}", key, size_bytes, kTextBytesMax)};
+  TextList list;
+  list.reserve(texts->size(), size_bytes);
+  for (const std::string_view text : *texts) list.push_back(text);
+  return list;
+}
+
 Result<std::optional<std::int32_t>> read_id(const GgufFile& file, std::string_view key, std::size_t count_tokens) {
   if (!file.find(key)) return std::optional<std::int32_t>();
   const auto value = file.get_int(key);
@@ -47,13 +63,11 @@ Result<Vocabulary> read_vocabulary(const GgufFile& file) {
   vocabulary.pre = *pre;
   if (auto name = file.string_or("general.name", ""); name) vocabulary.model_name = *name;
 
-  auto tokens = file.get_strings("tokenizer.ggml.tokens");
+  auto tokens = read_texts(file, "tokenizer.ggml.tokens");
   if (!tokens) return tokens.error();
   vocabulary.tokens = std::move(*tokens);
   const std::size_t count = vocabulary.tokens.size();
   if (count == 0) return Error{Code::kBadShape, "tokenizer.ggml.tokens is empty"};
-  if (count > std::size_t{1} << 24)
-    return Error{Code::kTooLarge, fmt::format("tokenizer.ggml.tokens has {} tokens; the limit is 16777216", count)};
 
   vocabulary.types.assign(count, TokenType::kNormal);
   if (file.find("tokenizer.ggml.token_type")) {
@@ -79,7 +93,7 @@ Result<Vocabulary> read_vocabulary(const GgufFile& file) {
         return Error{Code::kNonFinite, fmt::format("tokenizer.ggml.scores[{}] is not a finite number", id)};
     vocabulary.scores = std::move(*scores);
   } else {
-    auto merges = file.get_strings("tokenizer.ggml.merges");
+    auto merges = read_texts(file, "tokenizer.ggml.merges");
     if (!merges) return merges.error();
     vocabulary.merges = std::move(*merges);
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backends/formats/gguf.h"
+#include "backends/tokenizers/text_list.h"
 #include "contract/error.h"
 
 #include <cstdint>
@@ -18,10 +19,10 @@ struct Vocabulary {
   std::string model;                 // "llama" (SentencePiece BPE), "t5" (SentencePiece unigram) or "gpt2" (byte-level BPE)
   std::string pre;                   // name of the pre-tokenizer, byte-level BPE only: "llama-bpe"
   std::string model_name;            // general.name: some whitespace rules hang on it
-  std::vector<std::string> tokens;   // id -> text as stored (U+2581 for space, or the byte alphabet)
+  TextList tokens;                   // id -> text as stored (U+2581 for space, or the byte alphabet)
   std::vector<TokenType> types;      // as many as tokens
   std::vector<float> scores;         // SentencePiece: as many as tokens
-  std::vector<std::string> merges;   // byte-level BPE: "left right", best first
+  TextList merges;                   // byte-level BPE: "left right", best first
   std::optional<std::int32_t> bos, eos, eot, eom, unknown;
   std::vector<std::int32_t> end_of_text;   // every id that ends a text, eos first, no duplicates
   std::optional<bool> add_bos, add_eos, add_space_prefix;  // where the file says so
@@ -30,7 +31,7 @@ struct Vocabulary {
 };
 
 // Reads and checks the keys: as many types and scores as tokens, ids inside the vocabulary (-1 and 2^32 - 1 mean none).
-// Errors: kBadValue, kBadShape with the key; kUnsupported for an unknown tokenizer.ggml.model.
+// Errors: kBadValue, kBadShape, kTooLarge with the key; kUnsupported for an unknown tokenizer.ggml.model.
 Result<Vocabulary> read_vocabulary(const GgufFile& file);
 
 }  // namespace quantfleet

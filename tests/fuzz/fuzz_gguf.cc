@@ -10,8 +10,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (file.error().detail.empty()) __builtin_trap();
     return 0;
   }
-  for (const auto& [key, value] : (*file)->metadata())
+  for (const auto& [key, value] : (*file)->metadata()) {
     if ((*file)->find(key) == nullptr) __builtin_trap();
+    const auto* array = std::get_if<GgufArray>(&value.data);
+    if (array && value.first_elements(size).size() != array->size()) __builtin_trap();
+    if (const auto texts = (*file)->get_strings(key); texts && texts->size() != array->size()) __builtin_trap();
+    if (const auto numbers = (*file)->get_ints(key); numbers && numbers->size() != array->size()) __builtin_trap();
+    if (const auto numbers = (*file)->get_floats(key); numbers && numbers->size() != array->size()) __builtin_trap();
+  }
   std::vector<float> row;
   for (const GgufTensor& tensor : (*file)->tensors()) {
     const std::int64_t blocks = tensor.columns() / tensor.format->values_per_block;

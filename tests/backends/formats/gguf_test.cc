@@ -296,6 +296,24 @@ TEST_CASE("what the writer writes reads back, key for key and byte for byte", "[
   CHECK(std::memcmp(file->find_tensor("b")->bytes.data(), second.data(), second.size()) == 0);
 }
 
+TEST_CASE("arrays lie in the file's bytes and are read in their width", "[gguf]") {
+  const Bytes bytes = Bytes().header(0, 4)
+                          .text("i8").number(9u).number(1u).number(std::uint64_t{2}).number(std::int8_t{-3}).number(std::int8_t{4})
+                          .text("u64").number(9u).number(10u).number(std::uint64_t{1}).number(~std::uint64_t{0})
+                          .text("f64").number(9u).number(12u).number(std::uint64_t{1}).number(0.25)
+                          .text("texts").number(9u).number(8u).number(std::uint64_t{2}).text("left").text("");
+  const auto file = GgufFile::parse(as_bytes(bytes.data), "good.gguf").value();
+  CHECK(file->get_ints("i8").value() == std::vector<std::int64_t>{-3, 4});
+  CHECK(file->get_ints("u64").error().code == Code::kBadValue);
+  CHECK(file->get_floats("f64").value() == std::vector<float>{0.25f});
+  CHECK(file->get_ints("texts").error().detail == "good.gguf: metadata key texts is array of string, expected an array of integers");
+  const auto texts = file->get_strings("texts").value();
+  REQUIRE(texts == std::vector<std::string_view>{"left", ""});
+  CHECK(texts[0].data() == bytes.data.data() + bytes.data.find("left"));
+  CHECK(std::get<std::int64_t>(file->find("i8")->first_elements(1).at(0)) == -3);
+  CHECK(std::get<std::string>(file->find("texts")->first_elements(9).at(0)) == "left");
+}
+
 TEST_CASE("a writer that is given up, or given wrong bytes, leaves nothing", "[gguf]") {
   const Folder folder;
   {
