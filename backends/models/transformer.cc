@@ -78,7 +78,7 @@ void Transformer::attend(int layer, std::int64_t queries, const KvCache& cache) 
   const std::int64_t layer_floats = head_floats * config.kv_heads;
   AttentionArgs args;
   args.queries = queries;
-  args.q = qkv_.data();
+  args.q = qkv_;
   args.q_stride = model_->layers[static_cast<std::size_t>(layer)].qkv.rows;
   args.positions = positions_.data();
   args.pages = tables_.data();
@@ -94,7 +94,7 @@ void Transformer::attend(int layer, std::int64_t queries, const KvCache& cache) 
   args.softcap = config.attention_softcap;
   args.window = config.window_of(layer);
   args.slopes = model_->alibi_slopes.empty() ? nullptr : model_->alibi_slopes.data();
-  args.out = attended_.data();
+  args.out = attended_;
   args.out_stride = std::int64_t{config.heads} * config.head_width;
   attention(*model_->family, args, pool_, scratch_);
 }
@@ -178,9 +178,9 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink, const
 
   room(x_, count * C);
   room(normed_, count * C);
-  room(qkv_, count * qkv_floats);
-  room(attended_, count * q_floats);
-  room(gate_up_, count * 2 * F);
+  room(inner_, count * std::max(qkv_floats + q_floats, 2 * std::max<std::int64_t>(F, config.shared_feed_forward)));
+  qkv_ = gate_up_ = inner_.data();
+  attended_ = qkv_ + count * qkv_floats;
   room(output_, count * C);
   if (config.feed_forward_kind == FeedForward::kGelu) ones_.resize(static_cast<std::size_t>(F), 1.0f);
   positions_.resize(rows.size());
@@ -223,7 +223,7 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink, const
     // h = x + W_o attention(rotary(W_q n), rotary(W_k n), W_v n),  n = norm(x)
     for_rows(active, C, [&](std::int64_t r) { normalize(layer.attention_norm, &x_[r * C], &normed_[r * C]); });
     if (stops(index, ProductInput::kQkv, normed_.data(), active, C, C)) return {};
-    multiply(layer.qkv, normed_.data(), active, C, qkv_.data());
+    multiply(layer.qkv, normed_.data(), active, C, qkv_);
     for_rows(active, qkv_floats, [&](std::int64_t r) {
       float* q = &qkv_[r * qkv_floats];
       float* k = q + q_floats;
@@ -254,8 +254,8 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink, const
       if (active == 0) return {};
     }
     attend(index, active, cache);
-    if (stops(index, ProductInput::kAttentionOutput, attended_.data(), active, q_floats, q_floats)) return {};
-    multiply(layer.attention_output, attended_.data(), active, q_floats, output_.data());
+    if (stops(index, ProductInput::kAttentionOutput, attended_, active, q_floats, q_floats)) return {};
+    multiply(layer.attention_output, attended_, active, q_floats, output_.data());
 
     // x = h + W_down act(W_gate n, W_up n),  n = norm(h); with parallel residuals n = norm(x)
     for_rows(active, C, [&](std::int64_t r) {
@@ -271,14 +271,14 @@ Status Transformer::run_chunk(std::span<const Row> rows, const Sink& sink, const
       mix_experts(index, *layer.mixture, active);
     } else {
       if (stops(index, ProductInput::kGateUp, normed_.data(), active, C, C)) return {};
-      multiply(layer.gate_up, normed_.data(), active, C, gate_up_.data());
+      multiply(layer.gate_up, normed_.data(), active, C, gate_up_);
       const std::int64_t hidden = layer.gate_up.rows;  // 2 F, or F without gate
       for_rows(active, 4 * F, [&](std::int64_t r) {
         add_bias(layer.gate_up_bias, &gate_up_[r * hidden]);
         activate(&gate_up_[r * hidden], F);
       });
-      if (stops(index, ProductInput::kDown, gate_up_.data(), active, F, hidden)) return {};
-      multiply(layer.down, gate_up_.data(), active, hidden, output_.data());
+      if (stops(index, ProductInput::kDown, gate_up_, active, F, hidden)) return {};
+      multiply(layer.down, gate_up_, active, hidden, output_.data());
     }
     for_rows(active, C, [&](std::int64_t r) {
       float* output = &output_[r * C];

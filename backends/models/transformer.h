@@ -112,8 +112,10 @@ class Transformer {
   RotaryTable rotary_, windowed_rotary_;
   std::vector<float> ones_;  // [F]: the gate of a feed-forward that has none
   MatmulScratch scratch_;
-  // Rows of the chunk: residual stream, its norm, projections, attention's result, gate|up, one sub-layer's output, logits.
-  std::vector<float> x_, normed_, qkv_, attended_, gate_up_, output_, logits_;
+  // Rows of the chunk: residual stream, its norm, what is inside a sub-layer, its output, logits.
+  std::vector<float> x_, normed_, inner_, output_, logits_;
+  // In inner_: attention's projections and result; in the same place gate|up.
+  float *qkv_ = nullptr, *attended_ = nullptr, *gate_up_ = nullptr;
   // A mixture's: probabilities [rows, E]; then by pairs of row and expert, grouped by expert: inputs, gate|up, outputs.
   std::vector<float> router_, gathered_, expert_gate_up_, expert_output_, shared_output_;
   std::vector<float> low_rank_, added_;  // of an adapter: A x [rows, r], and B's product

@@ -73,13 +73,12 @@ void Transformer::mix_experts(int layer, const MixtureWeights& mixture, std::int
 
   const std::int64_t S = config.shared_feed_forward;
   if (S > 0) {
-    room(gate_up_, rows * 2 * S);
     room(shared_output_, rows * C);
     if (observer_) observer_->observe({layer, ProductInput::kSharedGateUp, 0, normed_.data(), rows, C, C});
-    multiply(mixture.shared_gate_up, normed_.data(), rows, C, gate_up_.data());
+    multiply(mixture.shared_gate_up, normed_.data(), rows, C, gate_up_);
     for_rows(rows, 4 * S, [&](std::int64_t r) { activate(&gate_up_[r * 2 * S], S); });
-    if (observer_) observer_->observe({layer, ProductInput::kSharedDown, 0, gate_up_.data(), rows, S, 2 * S});
-    multiply(mixture.shared_down, gate_up_.data(), rows, 2 * S, shared_output_.data());
+    if (observer_) observer_->observe({layer, ProductInput::kSharedDown, 0, gate_up_, rows, S, 2 * S});
+    multiply(mixture.shared_down, gate_up_, rows, 2 * S, shared_output_.data());
     if (mixture.shared_gate.rows > 0) multiply(mixture.shared_gate, normed_.data(), rows, C, router_.data());  // [rows]
   }
   for_rows(rows, (k + 1) * C, [&](std::int64_t r) {
