@@ -1,5 +1,10 @@
 #include "backends/engines/memory.h"
 
+#include <link.h>
+#include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
@@ -72,6 +77,24 @@ Bytes available_memory_bytes(const fs::path& root) {
     if (error == std::errc() && end == digits.data() + digits.size()) least = std::min(least, limit);
   }
   return least == std::numeric_limits<Bytes>::max() ? 0 : least;
+}
+
+void give_back_memory() {
+#if defined(__GLIBC__)
+  ::malloc_trim(0);
+#endif
+  // Segments that are not writable are as the file has them, for code that is independent of its position.
+  const auto give_back_pages = [](dl_phdr_info* object, std::size_t, void*) {
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    for (int i = 0; i < object->dlpi_phnum; ++i) {
+      const ElfW(Phdr)& segment = object->dlpi_phdr[i];
+      if (segment.p_type != PT_LOAD || segment.p_flags & PF_W) continue;  // a page that was written to would lose what was written
+      const std::uintptr_t begin = (object->dlpi_addr + segment.p_vaddr) / page * page, end = object->dlpi_addr + segment.p_vaddr + segment.p_memsz;
+      ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // a wish
+    }
+    return 0;
+  };
+  ::dl_iterate_phdr(give_back_pages, nullptr);
 }
 
 }  // namespace quantfleet

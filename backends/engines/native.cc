@@ -11,9 +11,6 @@
 #include "backends/models/sampler.h"
 
 #include <fmt/format.h>
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -127,11 +124,9 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   auto cache_bytes = cache_bytes_that_fit(**file, *shape, *kv, **family, adapter_bytes, options);
   if (!cache_bytes) return cache_bytes.error();
   engine->pool_ = std::make_unique<ThreadPool>(options.threads, options.pin);
+  give_back_memory();  // a folder's tokenizer.json leaves more than its vocabulary takes
   auto model = load_model(*file, **family, *engine->pool_, true, *adapters);
   if (!model) return model.error();
-#if defined(__GLIBC__)
-  ::malloc_trim(0);  // what reading vocabulary and metadata left free in the heap: some 15 MB of 32,000 tokens
-#endif
   const ModelConfig& config = (*model)->config;
   if (engine->tokenizer_->size() > config.vocabulary_tokens)
     return Error{Code::kBadShape, fmt::format("{}: the tokenizer has {} tokens, the embedding {} rows", options.model.string(),
@@ -160,6 +155,8 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   const auto chat = (*file)->string_or("tokenizer.chat_template", "");
   if (!chat) return chat.error();
   info.chat_template = *chat;
+  (*file)->forget_all();
+  give_back_memory();
   info.weights_bytes = (*model)->weights_bytes;
   info.vocabulary_tokens = config.vocabulary_tokens;
   // Of two sets of rotary frequencies the context decides, and without one it stays where the short ones hold.

@@ -87,8 +87,8 @@ class GgufFile {
 
   // A hint that `bytes` (of a tensor) are not needed soon: a mapped file gives their memory back and would read them again.
   virtual void forget(std::span<const std::byte> bytes) const = 0;
-  // The same for all that was read so far to make rows that do not lie in the file as such.
-  virtual void forget_sources() const {}
+  // The same for all that was read so far: metadata, tensors, and what rows were made of that do not lie in the file as such.
+  virtual void forget_all() const {}
 
   // The bytes of rows begin .. end-1, (end - begin) * row_bytes: where they lie in the file, or in `buffer`, made there.
   // Any number of threads may ask, each with its own buffer.

@@ -392,6 +392,10 @@ class ParsedGguf final : public GgufFile {
     if (!mappings_.empty()) MappedFile::forget(bytes);  // otherwise bytes in memory, which are somebody else's
   }
 
+  void forget_all() const override {
+    for (const MappedFile& mapping : mappings_) MappedFile::forget(mapping.bytes());
+  }
+
   void keep(MappedFile mapping) { mappings_.push_back(std::move(mapping)); }
 
   void add_part(std::filesystem::path path, Part part, std::uint64_t size_bytes) {

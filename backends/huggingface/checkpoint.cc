@@ -53,8 +53,8 @@ class Checkpoint final : public GgufFile {
   const std::vector<std::pair<std::string, GgufValue>>& metadata() const override { return metadata_; }
   const std::vector<GgufTensor>& tensors() const override { return tensors_; }
   void forget(std::span<const std::byte> bytes) const override { MappedFile::forget(bytes); }
-  void forget_sources() const override {
-    for (const std::string& name : shard_names_)
+  void forget_all() const override {
+    for (const std::string& name : used_names_)
       if (const auto bytes = folder_->bytes(name)) MappedFile::forget(*bytes);
   }
 
@@ -94,11 +94,10 @@ class Checkpoint final : public GgufFile {
     if (Status status = read_tokenizer(*folder_, config, rows, metadata_); !status) return status;
     if (Status status = read_chat_template(); !status) return status;
     // All that was read, for the model's hash.
-    std::vector<std::string> used;
     for (const char* name : {"config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "added_tokens.json", "tokenizer_config.json", "chat_template.jinja", "quantize_config.json"})
-      if (folder_->contains(name)) used.push_back(name);
-    used.insert(used.end(), shard_names_.begin(), shard_names_.end());
-    parts_ = folder_->holders(used);
+      if (folder_->contains(name)) used_names_.push_back(name);
+    used_names_.insert(used_names_.end(), shard_names_.begin(), shard_names_.end());
+    parts_ = folder_->holders(used_names_);
     for (std::size_t i = 0; i < metadata_.size(); ++i) key_index_.emplace(metadata_[i].first, i);
     for (std::size_t i = 0; i < tensors_.size(); ++i)
       if (!tensor_index_.emplace(tensors_[i].name, i).second)
@@ -396,7 +395,7 @@ class Checkpoint final : public GgufFile {
   }
 
   std::shared_ptr<const ModelFolder> folder_;
-  std::vector<std::string> shard_names_;
+  std::vector<std::string> shard_names_, used_names_;
   std::vector<fs::path> parts_;
   std::uint64_t size_bytes_ = 0;
   std::vector<std::shared_ptr<const SafetensorsFile>> shards_;

@@ -91,7 +91,7 @@ class Loader {
       const std::int64_t row_bytes = pieces[first].tensor->format->row_bytes(columns);
       const auto give_back = [&](const Piece& piece) {
         if (!release_pages_) return;
-        if (piece.tensor->bytes.empty()) file_.forget_sources();
+        if (piece.tensor->bytes.empty()) file_.forget_all();
         else file_.forget(piece.tensor->bytes.subspan(static_cast<std::size_t>(piece.begin * row_bytes), static_cast<std::size_t>(piece.rows * row_bytes)));
       };
       std::vector<std::byte> together, buffer;

@@ -79,7 +79,7 @@ class RotatedModel final : public GgufFile {
   const std::vector<std::pair<std::string, GgufValue>>& metadata() const override { return metadata_; }
   const std::vector<GgufTensor>& tensors() const override { return tensors_; }
   void forget(std::span<const std::byte> bytes) const override { model_->forget(bytes); }
-  void forget_sources() const override { model_->forget_sources(); }
+  void forget_all() const override { model_->forget_all(); }
 
   std::span<const std::byte> rows(const GgufTensor& tensor, std::int64_t begin, std::int64_t end, std::vector<std::byte>& buffer) const override {
     const auto i = static_cast<std::size_t>(&tensor - tensors_.data());
