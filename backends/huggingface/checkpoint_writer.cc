@@ -215,7 +215,7 @@ Status CheckpointWriter::read_matrix(const GgufTensor& tensor, std::vector<float
           return Error{Code::kNonFinite, fmt::format("{}: tensor {}, row {}, column {}: {} where a finite weight is needed", model_->path().string(), tensor.name, first + row, k, target[k])};
     }
   }
-  if (!tensor.bytes.empty() && expert + 1 == count_matrices(tensor)) model_->forget(tensor.bytes);
+  model_->forget_all();
   return {};
 }
 
@@ -301,7 +301,7 @@ Status CheckpointWriter::write_plain(const GgufTensor& tensor) {
     for (std::int64_t expert = 0; expert < count_matrices(tensor); ++expert)
       if (Status status = write_rows(tensor, expert); !status) return status;
   }
-  if (!tensor.bytes.empty()) model_->forget(tensor.bytes);
+  model_->forget_all();
   return {};
 }
 

@@ -247,7 +247,7 @@ Status encode_tensors(const GgufFile& model, const std::vector<const BlockFormat
       if (Status status = encoder.encode(chunk, output.free_buffer(), squared_error); !status) return status;
       if (Status status = output.write(); !status) return status;
       const std::int64_t row_bytes = tensor.format->row_bytes(tensor.columns());
-      if (!tensor.bytes.empty()) model.forget(tensor.bytes.subspan(static_cast<std::size_t>(row * row_bytes), static_cast<std::size_t>(chunk.count_rows * row_bytes)));
+      model.forget_all();  // a folder's rows are made of pages anywhere
       bytes_done += static_cast<std::uint64_t>(chunk.count_rows * row_bytes);
       if (options.progress && !options.progress(bytes_done, bytes_total))
         return Error{Code::kInterrupted, fmt::format("interrupted at tensor {}; nothing was written", tensor.name)};

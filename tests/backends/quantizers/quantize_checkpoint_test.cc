@@ -8,6 +8,7 @@
 #include "backends/kernels/kernels.h"
 #include "backends/quantizers/imatrix_file.h"
 #include "backends/quantizers/linear_quantizer.h"
+#include "backends/quantizers/quantize_model.h"
 #include "tests/paths.h"
 #include "tests/random_model.h"
 
@@ -91,6 +92,18 @@ struct Module {
   }
 };
 
+// Of the process' mappings of this file.
+double resident_bytes(const fs::path& path) {
+  std::ifstream maps("/proc/self/smaps");
+  bool ours = false;
+  double bytes = 0;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find('-') < line.find(' ')) ours = line.ends_with(path.string());
+    else if (ours && line.starts_with("Rss:")) bytes += std::stod(line.substr(4)) * 1024;
+  }
+  return bytes;
+}
+
 TEST_CASE("arrays equal those of bitsandbytes, compressed-tensors, torch and hqq", "[quantizers][folders]") {
   const auto golden = SafetensorsFile::open(test::source_dir() / "tests/golden/quantizers.safetensors").value();
   const auto find = [&](const std::string& name) -> const SafetensorsArray* {
@@ -130,6 +143,28 @@ TEST_CASE("arrays equal those of bitsandbytes, compressed-tensors, torch and hqq
     }
   }
   CHECK(compared >= 40);
+}
+
+TEST_CASE("while a quantized folder becomes another format, the pages it was read from are given back", "[quantizers][folders]") {
+  const Scratch scratch;
+  test::RandomModel shape;
+  shape.width = 256, shape.feed_forward = 512, shape.layers = 6;
+  REQUIRE(test::write_random_model(scratch / "f32.gguf", shape).has_value());
+  quantize(scratch / "f32.gguf", scratch / "fp8", with_format("fp8-e4m3"));
+  const fs::path shard = scratch / "fp8/model.safetensors";
+  double most = 0;
+  std::uint64_t calls = 0;
+  const auto look = [&](std::uint64_t, std::uint64_t) {
+    most = std::max(most, resident_bytes(shard));
+    return ++calls > 0;
+  };
+  QuantizeOptions options = with_format(GENERATE("Q8_0", "Q4_0", "bnb-nf4"));
+  CAPTURE(options.format);
+  options.progress = look;
+  if (find_linear_quantizer(options.format)) quantize(scratch / "fp8", scratch / "again", options);
+  else REQUIRE(quantize_model(scratch / "fp8", scratch / "again.gguf", options).has_value());
+  CHECK(calls > 40);
+  CHECK(most < 0.2 * static_cast<double>(fs::file_size(shard)));
 }
 
 TEST_CASE("LLM.int8 rounds the inverse of the largest magnitude before it multiplies, as torch does", "[quantizers][folders]") {
