@@ -1,6 +1,6 @@
 // quantfleet bench: prefill and decode speed of one model on this machine, against what the machine can do.
 // One repetition warms up and is not counted; the others are all reported. Shared machines drift by a factor within minutes, so
-// every repetition is a share of ceilings measured just before and just after it, the larger of each. The larger of several short
+// every repetition is a share of ceilings measured just before and just after it, the larger of each. The larger of several
 // measurements is more than any long one gets: a reading loop as long as the decoding shows how much more.
 #include "backends/kernels/ceilings.h"
 #include "cli/bench_suite.h"
