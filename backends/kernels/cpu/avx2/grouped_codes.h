@@ -2,19 +2,22 @@
 // row; `half` says which eight.
 #pragma once
 
-#include "backends/kernels/cpu/grouped_task.h"
+#include "backends/kernels/cpu/grouped_formats.h"
 
 #include <immintrin.h>
 
 namespace quantfleet::avx2 {
-namespace {
 
-#define QF_INLINE [[gnu::always_inline]] static inline
-#define QF_INLINE_MEMBER [[gnu::always_inline]] inline
+using grouped_formats::Zeros;
+using grouped_formats::for_codes;
+using grouped_formats::kDivided;
+using grouped_formats::kPeriod;
+using grouped_formats::kWindows;
+
+namespace {
 
 QF_INLINE __m256i bytes8(const unsigned char* p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
 
-// kNumbers here and below: 0 integers, 1 table, 2 E4M3, 3 E5M2
 // What turns codes of column i of a chunk into numbers: of integers what to take off, of a table the numbers of codes.
 template <int kBits, int kNumbers>
 struct CodeTable {
@@ -29,15 +32,10 @@ struct CodeTable {
   }
 };
 
-// What E4M3 numbers come out divided by.
-template <int kNumbers>
-inline constexpr float kDivided = kNumbers == 2 ? 256.0f : 1.0f;
-
-// The strings of eight columns' codes, seen through windows that begin every sixteen bits: a code lies within bits 0 to 22 of one.
+// The strings of eight columns' codes, through windows.
 template <int kBits, int kNumbers>
 struct Codes {
-  static constexpr int kWindows = 7 * kBits / 16 + 1;
-  __m256i window[kWindows];
+  __m256i window[kWindows<kBits>];
 
   QF_INLINE_MEMBER void read(const unsigned char* p, int half) {
     const unsigned char* fours = p + 32 * half;
@@ -60,8 +58,8 @@ struct Codes {
       window[1] = _mm256_srli_epi32(window[0], 16);
       if constexpr ((kBits & 3) != 0) window[1] = _mm256_or_si256(window[1], _mm256_slli_epi32(rest, 16));
     }
-    if constexpr (kWindows > kFirst) window[kFirst] = rest;
-    if constexpr (kWindows > kFirst + 1) window[kFirst + 1] = _mm256_srli_epi32(rest, 16);
+    if constexpr (kWindows<kBits> > kFirst) window[kFirst] = rest;
+    if constexpr (kWindows<kBits> > kFirst + 1) window[kFirst + 1] = _mm256_srli_epi32(rest, 16);
   }
 
   // Column i's code where it stands, under the exponent that makes its bits units: 2^(23 - place) + code.
@@ -81,7 +79,7 @@ struct Codes {
   }
 };
 
-// FP8: by the bits of a half. E4M3's exponent has a bit less, so that its numbers come out divided by 2^8.
+// FP8: by the bits of a half; numbers come out divided by kDivided.
 template <int kNumbers>
   requires(kNumbers >= 2)
 struct Codes<8, kNumbers> {
@@ -121,26 +119,6 @@ QF_INLINE void store_rows(const GroupedTask& task, std::int64_t row, __m256 sums
   alignas(32) float lanes[8];
   _mm256_store_ps(lanes, sums);
   for (std::int64_t r = 0; r < rows; ++r) task.y[row + r] = lanes[r];
-}
-
-// Calls body for the width and kind of the codes.
-template <class Body>
-QF_INLINE void for_codes(const GroupedTask& task, Body body) {
-  switch (task.numbers * 16 + task.bits) {
-    case 1: return body.template operator()<1, 0>();
-    case 2: return body.template operator()<2, 0>();
-    case 3: return body.template operator()<3, 0>();
-    case 4: return body.template operator()<4, 0>();
-    case 5: return body.template operator()<5, 0>();
-    case 6: return body.template operator()<6, 0>();
-    case 7: return body.template operator()<7, 0>();
-    case 8: return body.template operator()<8, 0>();
-    case 17: return body.template operator()<1, 1>();
-    case 20: return body.template operator()<4, 1>();
-    case 40: return body.template operator()<8, 2>();
-    case 56: return body.template operator()<8, 3>();
-    default: return;
-  }
 }
 
 }  // namespace

@@ -8,12 +8,6 @@ namespace {
 
 constexpr int kPanelsAtOnce = 2;
 
-enum class Zeros { kNone, kAny, kWhole };  // kWhole: integers
-
-// Positions of codes in a window repeat after so many columns.
-template <int kBits>
-inline constexpr int kPeriod = kBits == 8 ? 2 : kBits == 4 ? 4 : 8;
-
 // Of halves of panels.
 template <int kHalves>
 struct Chains {

@@ -8,12 +8,6 @@ namespace {
 
 constexpr int kPanelsAtOnce = 4;
 
-enum class Zeros { kNone, kAny, kWhole };  // kWhole: integers
-
-// Positions of codes in a window repeat after so many columns.
-template <int kBits>
-inline constexpr int kPeriod = kBits == 8 ? 2 : kBits == 4 ? 4 : 8;
-
 template <int kPanels>
 struct Chains {
   __m512 sum[kPanels], scale[kPanels], zero[kPanels];

@@ -2,15 +2,17 @@
 // row; `quarter` says which four.
 #pragma once
 
-#include "backends/kernels/cpu/grouped_task.h"
+#include "backends/kernels/cpu/grouped_formats.h"
 
 #include <arm_neon.h>
 
 namespace quantfleet::neon {
-namespace {
 
-#define QF_INLINE [[gnu::always_inline, maybe_unused]] static inline
-#define QF_INLINE_MEMBER [[gnu::always_inline]] inline
+using grouped_formats::for_codes;
+using grouped_formats::kDivided;
+using grouped_formats::kWindows;
+
+namespace {
 
 QF_INLINE uint32x4_t bytes4(const unsigned char* p) {
   std::uint32_t word;
@@ -20,7 +22,6 @@ QF_INLINE uint32x4_t bytes4(const unsigned char* p) {
 
 QF_INLINE float32x4_t from_halves(uint16x4_t halves) { return vcvt_f32_f16(vreinterpret_f16_u16(halves)); }
 
-// kNumbers here and below: 0 integers, 1 table, 2 E4M3, 3 E5M2
 // What turns codes of column i of a chunk into numbers: of integers what to take off, of a table the numbers' bytes.
 template <int kBits, int kNumbers>
 struct CodeTable {
@@ -38,15 +39,10 @@ struct CodeTable {
   }
 };
 
-// What E4M3 numbers come out divided by.
-template <int kNumbers>
-inline constexpr float kDivided = kNumbers == 2 ? 256.0f : 1.0f;
-
-// The strings of eight columns' codes, seen through windows that begin every sixteen bits: a code lies within bits 0 to 22 of one.
+// The strings of eight columns' codes, through windows.
 template <int kBits, int kNumbers>
 struct Codes {
-  static constexpr int kWindows = 7 * kBits / 16 + 1;
-  uint32x4_t window[kWindows];
+  uint32x4_t window[kWindows<kBits>];
 
   QF_INLINE_MEMBER void read(const unsigned char* p, int quarter) {
     const unsigned char* fours = p + 16 * quarter;
@@ -68,8 +64,8 @@ struct Codes {
       window[1] = vshrq_n_u32(window[0], 16);
       if constexpr ((kBits & 3) != 0) window[1] = vorrq_u32(window[1], vshlq_n_u32(rest, 16));
     }
-    if constexpr (kWindows > kFirst) window[kFirst] = rest;
-    if constexpr (kWindows > kFirst + 1) window[kFirst + 1] = vshrq_n_u32(rest, 16);
+    if constexpr (kWindows<kBits> > kFirst) window[kFirst] = rest;
+    if constexpr (kWindows<kBits> > kFirst + 1) window[kFirst + 1] = vshrq_n_u32(rest, 16);
   }
 
   QF_INLINE_MEMBER float32x4_t value(int i, const CodeTable<kBits, kNumbers>& table) const {
@@ -85,7 +81,7 @@ struct Codes {
   }
 };
 
-// FP8: by the bits of a half. E4M3's exponent has a bit less, so that its numbers come out divided by 2^8.
+// FP8: by the bits of a half; numbers come out divided by kDivided.
 template <int kNumbers>
   requires(kNumbers >= 2)
 struct Codes<8, kNumbers> {
@@ -108,26 +104,6 @@ QF_INLINE float32x4_t row_numbers(const GroupedTask& task, const unsigned char* 
   codes.read(numbers + 16 * group, quarter);
   const float32x4_t exact = vmulq_n_f32(codes.value(0, CodeTable<8, 2>(nullptr, 0)), kDivided<2>);
   return vdivq_f32(exact, vdupq_n_f32(task.divisor));
-}
-
-// Calls body for the width and kind of the codes.
-template <class Body>
-QF_INLINE void for_codes(const GroupedTask& task, Body body) {
-  switch (task.numbers * 16 + task.bits) {
-    case 1: return body.template operator()<1, 0>();
-    case 2: return body.template operator()<2, 0>();
-    case 3: return body.template operator()<3, 0>();
-    case 4: return body.template operator()<4, 0>();
-    case 5: return body.template operator()<5, 0>();
-    case 6: return body.template operator()<6, 0>();
-    case 7: return body.template operator()<7, 0>();
-    case 8: return body.template operator()<8, 0>();
-    case 17: return body.template operator()<1, 1>();
-    case 20: return body.template operator()<4, 1>();
-    case 40: return body.template operator()<8, 2>();
-    case 56: return body.template operator()<8, 3>();
-    default: return;
-  }
 }
 
 }  // namespace
