@@ -41,8 +41,7 @@ void put_string(unsigned char* chunk, int bits, std::int64_t row, std::uint64_t 
   const auto put = [&](auto part) {
     std::memcpy(chunk + static_cast<std::int64_t>(sizeof part) * row, &part, sizeof part);
     chunk += sizeof part * kPanelRows;
-    string >>= 8 * sizeof part - 1;  // twice, as eight bytes at once would be undefined
-    string >>= 1;
+    string >>= 8 * sizeof part;
   };
   for (int fours = bits / 4; fours > 0; --fours) put(static_cast<std::uint32_t>(string));
   if (bits & 2) put(static_cast<std::uint16_t>(string));

@@ -4,9 +4,7 @@
 namespace quantfleet::neon {
 namespace {
 
-using RowSum = int32x4_t;
-
-[[gnu::always_inline]] inline void row_dot(RowSum& sum, int8x16_t weights, int8x16_t codes) {
+[[gnu::always_inline]] inline void row_dot(int32x4_t& sum, int8x16_t weights, int8x16_t codes) {
   sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(weights), vget_low_s8(codes)));
   sum = vpadalq_s16(sum, vmull_high_s8(weights, codes));
 }

@@ -1,4 +1,4 @@
-// Rows of int8 times tokens of int8, for the files that define Sum, dot and total: four rows and two tokens at a time share their loads.
+// Rows of int8 times tokens of int8, for the files that define row_dot: four rows and two tokens at a time share their loads.
 #include "backends/kernels/cpu/row_kernels.h"
 
 namespace quantfleet::neon {
@@ -6,7 +6,7 @@ namespace {
 
 template <int kRows, int kTokens>
 [[gnu::always_inline]] inline void row_tile(const RowInt8Task& task, std::int64_t row, std::int64_t token) {
-  RowSum sums[kRows][kTokens];
+  int32x4_t sums[kRows][kTokens];
   for (int r = 0; r < kRows; ++r)
     for (int t = 0; t < kTokens; ++t) sums[r][t] = vdupq_n_s32(0);
   for (std::int64_t k = 0; k < task.stride; k += 16) {

@@ -4,9 +4,7 @@
 namespace quantfleet::neon {
 namespace {
 
-using RowSum = int32x4_t;
-
-[[gnu::always_inline]] inline void row_dot(RowSum& sum, int8x16_t weights, int8x16_t codes) { sum = vdotq_s32(sum, weights, codes); }
+[[gnu::always_inline]] inline void row_dot(int32x4_t& sum, int8x16_t weights, int8x16_t codes) { sum = vdotq_s32(sum, weights, codes); }
 
 }  // namespace
 }  // namespace quantfleet::neon
