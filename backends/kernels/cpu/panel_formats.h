@@ -19,17 +19,39 @@ struct Panel {
   static constexpr CodeTable kTable = kTable_;
   static constexpr int kUnitParts = kUnitParts_;
   static constexpr int kSubs = kBlock / kSubBlock;
-  static constexpr int kChunkBytes = kBits_ == CodeBits::k8     ? 512
+  static constexpr int kChunkCodes = kBits_ == CodeBits::k8     ? 512
                                      : kBits_ == CodeBits::k4   ? 256
                                      : kBits_ == CodeBits::k4h1 ? 320
                                      : kBits_ == CodeBits::k4h2 ? 384
                                      : kBits_ == CodeBits::k2   ? 128
                                                                 : 192;
-  static constexpr int kCodeBytes = kChunkBytes * (kBlock / 32);
-  static constexpr int kSubPlace = kMinSign ? 64 : 32;
-  static constexpr int kScaleBytes =
-      kSubPlace + (kScales ? 16 * kSubs * (kMinSign && !kNibbles ? 2 : 1) : 0);
+  static constexpr int kSubsPerChunk = kScales ? 32 / kSubBlock : 0;
+  static constexpr int kChunkBytes = kChunkCodes + 16 * kSubsPerChunk * (kMinSign && !kNibbles ? 2 : 1);
+  static constexpr int kUnitBytes = kMinSign ? 64 : 32;
+  static constexpr int kBlockBytes = kUnitBytes + kBlock / 32 * kChunkBytes;
 };
+
+template <class P>
+QF_INLINE std::int64_t panel_size(std::int64_t columns) {
+  return (columns / P::kBlock * P::kBlockBytes + 63) / 64 * 64;
+}
+// Where column k's block begins in a panel, and its chunk; where bytes of sub-scale j lie in a block, and of its minimum.
+template <class P>
+QF_INLINE const unsigned char* block_at(const unsigned char* panel, std::int64_t k) {
+  return panel + k / P::kBlock * P::kBlockBytes;
+}
+template <class P>
+QF_INLINE const unsigned char* chunk_at(const unsigned char* panel, std::int64_t k) {
+  return block_at<P>(panel, k) + P::kUnitBytes + k % P::kBlock / 32 * P::kChunkBytes;
+}
+template <class P>
+QF_INLINE const unsigned char* sub_scales_at(const unsigned char* block, int j) {
+  return block + P::kUnitBytes + j / P::kSubsPerChunk * P::kChunkBytes + P::kChunkCodes + 16 * (j % P::kSubsPerChunk);
+}
+template <class P>
+QF_INLINE const unsigned char* sub_minima_at(const unsigned char* block, int j) {
+  return sub_scales_at<P>(block, j) + (P::kNibbles ? 0 : 16 * P::kSubsPerChunk);
+}
 
 using Q4_0 = Panel<CodeBits::k4, 8, 32, 32, false, 0>;
 using Q4_1 = Panel<CodeBits::k4, 0, 32, 32, false, +1>;

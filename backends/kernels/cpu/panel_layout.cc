@@ -117,20 +117,25 @@ void pack_panel(const PanelLayout& layout, const unsigned char* row_data, std::i
   const IntegerFormat* format = find_integer_format(layout.ggml_type);
   if (!format) return pack_plain(layout, row_data, row_bytes, rows, columns, panel, target);
   const std::int64_t count_blocks = columns / layout.block;
-  const int subs = format->has_scales ? format->block / format->sub_block : 0;
-  unsigned char* scales = target + count_blocks * layout.code_bytes;
+  const bool has_scales = format->has_scales, has_minima = has_scales && format->min_sign != 0 && !layout.nibble_scales;
   unsigned char codes[256] = {};  // of value + 128
   if (layout.table == CodeTable::kNone)
     for (int value = -128; value < 128; ++value) codes[value + 128] = static_cast<unsigned char>(value + layout.offset);
   else
     for (int code = layout.bits == CodeBits::k2h1 ? 7 : 15; code >= 0; --code)
       codes[table_bytes(layout.table).bytes[code]] = static_cast<unsigned char>(code);
-  for (std::int64_t block = 0; block < count_blocks; ++block, scales += layout.scale_bytes) {
+  for (std::int64_t block = 0; block < count_blocks; ++block) {
     CodeBlock lanes[kPanelRows] = {};
     for (int r = 0; r < kPanelRows; ++r) {
       const std::int64_t row = panel * kPanelRows + r;
       if (row < rows) format->read(row_data + row * row_bytes + block * format->bytes, lanes[r]);
     }
+    for (int r = 0; r < kPanelRows; ++r) {
+      if (layout.unit == 0) put_bfloat(lanes[r].d, target + 2 * r);
+      else put_half(lanes[r].d / layout.unit, target + 2 * r);  // exact: it was a half times the unit
+      if (format->min_sign != 0) put_half(lanes[r].m, target + 32 + 2 * r);
+    }
+    target += format->min_sign != 0 ? 64 : 32;
     for (int chunk = 0; chunk < layout.block; chunk += 32) {
       Quad quads[8];
       for (int g = 0; g < 8; ++g)
@@ -138,22 +143,12 @@ void pack_panel(const PanelLayout& layout, const unsigned char* row_data, std::i
           for (int i = 0; i < 4; ++i)
             quads[g][4 * r + i] = static_cast<unsigned char>(codes[lanes[r].codes[chunk + 4 * g + i] + 128]);
       target = pack_chunk(layout.bits, quads, target);
-    }
-    for (int r = 0; r < kPanelRows; ++r) {
-      unsigned char* place = scales;
-      if (layout.unit == 0) put_bfloat(lanes[r].d, place + 2 * r);
-      else put_half(lanes[r].d / layout.unit, place + 2 * r);  // exact: it was a half times the unit
-      place += 32;
-      if (format->min_sign != 0) {
-        put_half(lanes[r].m, place + 2 * r);
-        place += 32;
-      }
-      for (int j = 0; j < subs; ++j) {
-        const int minimum = layout.nibble_scales ? lanes[r].mins[j] << 4 : 0;
-        place[16 * j + r] = static_cast<unsigned char>(lanes[r].scales[j] | minimum);
-        if (format->min_sign != 0 && !layout.nibble_scales)
-          place[16 * (subs + j) + r] = static_cast<unsigned char>(lanes[r].mins[j]);
-      }
+      const int sub_end = (chunk + 32) / format->sub_block;
+      for (int j = chunk / format->sub_block; has_scales && j < sub_end; ++j, target += kPanelRows)
+        for (int r = 0; r < kPanelRows; ++r)
+          target[r] = static_cast<unsigned char>(lanes[r].scales[j] | (layout.nibble_scales ? lanes[r].mins[j] << 4 : 0));
+      for (int j = chunk / format->sub_block; has_minima && j < sub_end; ++j, target += kPanelRows)
+        for (int r = 0; r < kPanelRows; ++r) target[r] = static_cast<unsigned char>(lanes[r].mins[j]);
     }
   }
 }

@@ -1,6 +1,8 @@
 // How vector kernels want weights: panels of 16 rows, so that each 32-bit lane of a vector belongs to one row.
 //
-// A panel of K columns is   codes: [K / block] x code_bytes | scales: [K / block] x scale_bytes | padding to 64 bytes.
+// A panel of K columns is   [K / block] x block | padding to 64 bytes.   A block is   d[16] | m[16] | [block / 32] x chunk,   a chunk the
+// codes of 32 columns | scales of their sub-blocks [32 / sub-block][16] | minima of those:   whoever multiplies one token reads memory in
+// ascending order, line by line.
 // A *quad* g is 64 bytes: byte 4 r + i holds row r, column 4 g + i, as the operand of a dot product of four bytes. Codes are
 // unsigned: code + offset. Codes of fewer bits share bytes inside a chunk of 32 columns (8 quads):
 //   k8    8 vectors:  quad g
@@ -11,8 +13,8 @@
 //   k2h1  k2 + 1:     bit g of the last vector is bit 2 of quad g
 //   kHalf, kBfloat, kFloat: no quads: [K][16] values, one after another, no scales
 // Formats whose codes are uneven or signed values (IQ, MXFP4) store the number of the value in a table of 8 or 16 (CodeTable).
-// The scales of a block: d[16], f16 of d divided by the format's unit, or bf16 (MXFP4); f16 m[16] with a minimum; then a byte for each sub-block and row: scales [subs][16];
-// then minima [subs][16]; where both fit a nibble (Q2_K), one byte, scale + 16 minimum.
+// d: f16 of d divided by the format's unit, or bf16 (MXFP4). m: f16, where the format has a minimum. Scales and minima: a byte for each
+// sub-block and row; where both fit a nibble (Q2_K), one byte, scale + 16 minimum.
 #pragma once
 
 #include <cstddef>
@@ -46,7 +48,7 @@ struct PanelLayout {
   int offset;       // stored code = code + offset
   int block;        // columns per scale; 1 for the plain types
   int code_bytes;   // per block and panel
-  int scale_bytes;  // per block and panel
+  int scale_bytes;  // per block and panel: d, m, scales and minima
   bool nibble_scales;
   CodeTable table = CodeTable::kNone;
   float unit = 1;   // d is a half times this; 0: d is a bf16

@@ -22,11 +22,7 @@ QF_INLINE void multiply_group(const GroupedTask& task, const unsigned char* code
   for (std::int64_t k = begin; k < end; k += 8, place += 16 * kBits) {
     Codes<kBits, kNumbers> chunk[kHalves];
 #pragma GCC unroll 4
-    for (int h = 0; h < kHalves; ++h) {
-      const unsigned char* of_panel = place + h / 2 * task.panel_bytes;
-      for (int line = 0; line < 16 * kBits && h % 2 == 0; line += 64) _mm_prefetch(reinterpret_cast<const char*>(of_panel + line + 4096), _MM_HINT_T1);
-      chunk[h].read(of_panel, h % 2);
-    }
+    for (int h = 0; h < kHalves; ++h) chunk[h].read(place + h / 2 * task.panel_bytes, h % 2);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
       const __m256 x = _mm256_set1_ps(task.x[k + i]);
@@ -89,11 +85,7 @@ QF_INLINE void multiply_any_groups(const GroupedTask& task, int panel, const Cod
   for (std::int64_t k = 0; k < task.end; k += 8) {
     Codes<kBits, 0> chunk[kHalves];
 #pragma GCC unroll 4
-    for (int h = 0; h < kHalves; ++h) {
-      const unsigned char* place = task.codes + (panel + h / 2) * task.panel_bytes + 2 * kBits * k;
-      for (int line = 0; line < 16 * kBits && h % 2 == 0; line += 64) _mm_prefetch(reinterpret_cast<const char*>(place + line + 4096), _MM_HINT_T1);
-      chunk[h].read(place, h % 2);
-    }
+    for (int h = 0; h < kHalves; ++h) chunk[h].read(task.codes + (panel + h / 2) * task.panel_bytes + 2 * kBits * k, h % 2);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
       const __m256 x = _mm256_set1_ps(task.x[k + i]);

@@ -7,36 +7,30 @@
 namespace quantfleet::avx2 {
 namespace {
 
-constexpr int kPrefetchBytes = 6144;
 constexpr int kPieceColumns = 256;
 constexpr int kPanelsAtOnce = 2;
 
 template <class P>
 struct Quantized {
-  static constexpr int kStep = 32, kBytes = P::kChunkBytes;  // columns of a chunk, its bytes
-  static std::int64_t panel_size(std::int64_t columns) {
-    return (columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
-  }
+  static constexpr int kStep = 32;  // columns of a chunk
+  static std::int64_t panel_size(std::int64_t columns) { return panel_formats::panel_size<P>(columns); }
   // Of eight rows: of their block, and of the sub-block that is read.
   struct Scales {
     __m256 d, m, scale, minimum;
   };
-  QF_INLINE const unsigned char* scales_at(const unsigned char* panel, std::int64_t columns, std::int64_t k) {
-    return panel + columns / P::kBlock * P::kCodeBytes + k / P::kBlock * P::kScaleBytes;
-  }
-  QF_INLINE void read(const unsigned char* panel, std::int64_t columns, std::int64_t k, int half, __m256i (&quad)[8], Scales& of) {
-    const unsigned char* scales = scales_at(panel, columns, k) + 16 * half;
-    unpack_values<P>(panel + k / 32 * P::kChunkBytes + 32 * half, quad);
-    of.scale = of.d = load_d<P>(scales);
-    if constexpr (P::kMinSign != 0) of.minimum = of.m = load_halves(scales + 32);
+  QF_INLINE void read(const unsigned char* panel, std::int64_t k, int half, __m256i (&quad)[8], Scales& of) {
+    const unsigned char* block = block_at<P>(panel, k);
+    of.scale = of.d = load_d<P>(block, half);
+    if constexpr (P::kMinSign != 0) of.minimum = of.m = load_m(block, half);
+    unpack_values<P>(chunk_at<P>(panel, k) + 32 * half, quad);
   }
   // Calls body(i, value) for the values of columns k + 4 g + i; first for g = 0, as scales change.
   template <class Body>
-  QF_INLINE void values(const __m256i (&quad)[8], const unsigned char* scales, std::int64_t k, int g, int half, Scales& of, Body body) {
+  QF_INLINE void values(const __m256i (&quad)[8], const unsigned char* block, std::int64_t k, int g, int half, Scales& of, Body body) {
     if (P::kScales && g % (P::kSubBlock / 4) == 0) {
       const int j = static_cast<int>(k % P::kBlock + 4 * g) / P::kSubBlock;
-      of.scale = _mm256_mul_ps(of.d, _mm256_cvtepi32_ps(sub_scale<P>(scales, j, half)));
-      if constexpr (P::kScales && P::kMinSign != 0) of.minimum = _mm256_mul_ps(of.m, _mm256_cvtepi32_ps(sub_minimum<P>(scales, j, half)));
+      of.scale = _mm256_mul_ps(of.d, _mm256_cvtepi32_ps(sub_scale<P>(block, j, half)));
+      if constexpr (P::kScales && P::kMinSign != 0) of.minimum = _mm256_mul_ps(of.m, _mm256_cvtepi32_ps(sub_minimum<P>(block, j, half)));
     }
     const __m256i upper = _mm256_srli_epi32(quad[g], 16);
     const __m256 numbers[4] = {number_at<0>(quad[g], P::kOffset), number_at<8>(quad[g], P::kOffset), number_at<0>(upper, P::kOffset), number_at<8>(upper, P::kOffset)};
@@ -48,29 +42,29 @@ struct Quantized {
       body(i, value);
     }
   }
-  static const float* decode(const unsigned char* panel, std::int64_t columns, std::int64_t begin, std::int64_t count, float* tile) {
+  static const float* decode(const unsigned char* panel, std::int64_t begin, std::int64_t count, float* tile) {
     for (std::int64_t k = begin; k < begin + count; k += 32)
       for (int half = 0; half < 2; ++half) {
         __m256i quad[8];
         Scales of;
-        read(panel, columns, k, half, quad, of);
+        read(panel, k, half, quad, of);
         float* target = tile + (k - begin) * 16 + 8 * half;
         for (int g = 0; g < 8; ++g, target += 64)
-          values(quad, scales_at(panel, columns, k), k, g, half, of, [target](int i, __m256 value) __attribute__((always_inline)) { _mm256_store_ps(target + 16 * i, value); });
+          values(quad, block_at<P>(panel, k), k, g, half, of, [target](int i, __m256 value) __attribute__((always_inline)) { _mm256_store_ps(target + 16 * i, value); });
       }
     return tile;
   }
   // A chunk of kPanels panels into chains of their halves. A chain waits for each of its sums, so they take turns.
   template <int kHalves>
-  QF_INLINE void chain(const unsigned char* panels, std::int64_t size, std::int64_t columns, std::int64_t k, const float* x, __m256 (&acc)[kHalves]) {
+  QF_INLINE void chain(const unsigned char* panels, std::int64_t size, std::int64_t k, const float* x, __m256 (&acc)[kHalves]) {
     __m256i quad[kHalves][8];
     Scales of[kHalves];
 #pragma GCC unroll 4
-    for (int h = 0; h < kHalves; ++h) read(panels + h / 2 * size, columns, k, h % 2, quad[h], of[h]);
+    for (int h = 0; h < kHalves; ++h) read(panels + h / 2 * size, k, h % 2, quad[h], of[h]);
     for (int g = 0; g < 8; ++g)
 #pragma GCC unroll 4
       for (int h = 0; h < kHalves; ++h)
-        values(quad[h], scales_at(panels + h / 2 * size, columns, k), k, g, h % 2, of[h],
+        values(quad[h], block_at<P>(panels + h / 2 * size, k), k, g, h % 2, of[h],
                [&](int i, __m256 value) __attribute__((always_inline)) { acc[h] = _mm256_fmadd_ps(value, _mm256_set1_ps(x[4 * g + i]), acc[h]); });
   }
 };
@@ -81,11 +75,11 @@ struct Plain {
   static constexpr int kStep = 1, kBytes = kColumnBytes;
   static std::int64_t panel_size(std::int64_t columns) { return (columns * kBytes + 63) / 64 * 64; }
   template <int kHalves>
-  QF_INLINE void chain(const unsigned char* panels, std::int64_t size, std::int64_t, std::int64_t k, const float* x, __m256 (&acc)[kHalves]) {
+  QF_INLINE void chain(const unsigned char* panels, std::int64_t size, std::int64_t k, const float* x, __m256 (&acc)[kHalves]) {
 #pragma GCC unroll 4
     for (int h = 0; h < kHalves; ++h) acc[h] = _mm256_fmadd_ps(Load::load(panels + h / 2 * size + k * kBytes + kBytes / 2 * (h % 2)), _mm256_set1_ps(*x), acc[h]);
   }
-  static const float* decode(const unsigned char* panel, std::int64_t, std::int64_t begin, std::int64_t count, float* tile) {
+  static const float* decode(const unsigned char* panel, std::int64_t begin, std::int64_t count, float* tile) {
     const unsigned char* p = panel + begin * kBytes;
     if constexpr (kBytes == 64) return reinterpret_cast<const float*>(p);  // already a tile
     for (std::int64_t i = 0; i < 2 * count; ++i) _mm256_store_ps(tile + 8 * i, Load::load(p + kBytes / 2 * i));
@@ -147,7 +141,7 @@ template <class Source, int kPanels>
     const std::int64_t count = task.columns - k < kPieceColumns ? task.columns - k : kPieceColumns;
     const float* tile[kPanels];
     for (int p = 0; p < kPanels; ++p)
-      tile[p] = Source::decode(task.weights + (panel + p) * size, task.columns, k, count, tiles + p * 16 * kPieceColumns);
+      tile[p] = Source::decode(task.weights + (panel + p) * size, k, count, tiles + p * 16 * kPieceColumns);
     const float* x = task.x + task.token_begin * task.x_stride + k;
     std::int64_t t = 0;
     if constexpr (kPanels == 1)
@@ -177,10 +171,7 @@ template <class Source, int kPanels>
 #pragma GCC unroll 4
   for (int h = 0; h < 2 * kPanels; ++h) acc[h] = _mm256_load_ps(lanes + 8 * h);
   for (std::int64_t k = 0; k < task.columns; k += Source::kStep) {
-    const unsigned char* ahead = weights + k / Source::kStep * Source::kBytes + kPrefetchBytes;
-    for (int p = 0; p < kPanels; ++p, ahead += size)
-      for (int line = 0; line < Source::kBytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
-    Source::chain(weights, size, task.columns, k, x + k, acc);
+    Source::chain(weights, size, k, x + k, acc);
   }
 #pragma GCC unroll 4
   for (int h = 0; h < 2 * kPanels; ++h) _mm256_store_ps(lanes + 8 * h, acc[h]);

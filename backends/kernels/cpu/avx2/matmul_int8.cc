@@ -7,8 +7,6 @@
 namespace quantfleet::avx2 {
 namespace {
 
-constexpr int kPrefetchBytes = 6144;
-
 // Codes that need all of a byte.
 template <class P>
 constexpr bool is_signed() {
@@ -69,81 +67,68 @@ struct Tokens {
   std::int64_t columns, blocks, subs;  // per token
 };
 
+// Formats with one scale for 32 columns.
 template <class P, int kTokens>
-QF_INLINE void simple_panel(const unsigned char* panel, int half, const Tokens& x, __m256 (&acc)[kTokens]) {
+QF_INLINE void simple_block(const unsigned char* place, int half, std::int64_t block, const Tokens& x, __m256 (&acc)[kTokens]) {
   constexpr bool kCorrect = P::kOffset != 0 && !is_signed<P>();
-  const unsigned char* codes = panel + 32 * half;
-  const unsigned char* scales = panel + x.blocks * P::kCodeBytes + 16 * half;
-  for (std::int64_t block = 0; block < x.blocks; ++block, codes += P::kCodeBytes, scales += P::kScaleBytes) {
-    if constexpr (kTokens == 1) {
-      for (int line = 0; line < P::kCodeBytes; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
-    }
-    __m256i quad[8];
-    unpack_values<P>(codes, quad);
-    const __m256 d = load_d<P>(scales);
+  const __m256 d = load_d<P>(place, half);
+  __m256i quad[8];
+  unpack_values<P>(place + P::kUnitBytes + 32 * half, quad);
 #pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      const __m256i first = kCorrect ? _mm256_set1_epi32(x.corrections[t * x.subs + block]) : _mm256_setzero_si256();
-      const __m256i S = dot<P, 8>(first, quad, x.codes + t * x.columns + 32 * block);
-      const __m256 d_a = _mm256_set1_ps(x.scales[t * x.blocks + block]);
-      acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(d, d_a), _mm256_cvtepi32_ps(S), acc[t]);
-      if constexpr (P::kMinSign > 0) {
-        const __m256 M = _mm256_set1_ps(static_cast<float>(x.sums[t * x.subs + block]));
-        acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(load_halves(scales + 32), d_a), M, acc[t]);
-      }
+  for (int t = 0; t < kTokens; ++t) {
+    const __m256i first = kCorrect ? _mm256_set1_epi32(x.corrections[t * x.subs + block]) : _mm256_setzero_si256();
+    const __m256i S = dot<P, 8>(first, quad, x.codes + t * x.columns + 32 * block);
+    const __m256 d_a = _mm256_set1_ps(x.scales[t * x.blocks + block]);
+    acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(d, d_a), _mm256_cvtepi32_ps(S), acc[t]);
+    if constexpr (P::kMinSign > 0) {
+      const __m256 M = _mm256_set1_ps(static_cast<float>(x.sums[t * x.subs + block]));
+      acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(load_m(place, half), d_a), M, acc[t]);
     }
   }
 }
 
+// Formats with integer sub-scales inside 256 columns.
 template <class P, int kTokens>
-QF_INLINE void super_panel(const unsigned char* panel, int half, const Tokens& x, __m256 (&acc)[kTokens]) {
-  constexpr int kSubsPerChunk = 32 / P::kSubBlock, kQuadsPerSub = P::kSubBlock / 4;
+QF_INLINE void super_block(const unsigned char* place, int half, std::int64_t block, const Tokens& x, __m256 (&acc)[kTokens]) {
+  constexpr int kQuadsPerSub = P::kSubBlock / 4;
   constexpr bool kCorrect = P::kOffset != 0 && !is_signed<P>();
-  const unsigned char* codes = panel + 32 * half;
-  const unsigned char* scales = panel + x.blocks * P::kCodeBytes;
-  for (std::int64_t block = 0; block < x.blocks; ++block, scales += P::kScaleBytes) {
-    __m256i S[kTokens];
-    for (int t = 0; t < kTokens; ++t) S[t] = _mm256_setzero_si256();
-    for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
-      if constexpr (kTokens == 1) {
-        for (int line = 0; line < P::kChunkBytes; line += 64)
-          _mm_prefetch(reinterpret_cast<const char*>(codes + kPrefetchBytes + line), _MM_HINT_T0);
-      }
-      __m256i quad[8];
-      unpack_values<P>(codes, quad);
+  const unsigned char* codes = place + P::kUnitBytes + 32 * half;
+  __m256i S[kTokens];
+  for (int t = 0; t < kTokens; ++t) S[t] = _mm256_setzero_si256();
+  for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
+    __m256i quad[8];
+    unpack_values<P>(codes, quad);
 #pragma GCC unroll 2
-      for (int sub = 0; sub < kSubsPerChunk; ++sub) {
-        const int j = chunk * kSubsPerChunk + sub;
-        const __m256i scale = sub_scale<P>(scales, j, half);
+    for (int sub = 0; sub < P::kSubsPerChunk; ++sub) {
+      const int j = chunk * P::kSubsPerChunk + sub;
+      const __m256i scale = sub_scale<P>(place, j, half);
 #pragma GCC unroll 4
-        for (int t = 0; t < kTokens; ++t) {
-          const __m256i first = kCorrect ? _mm256_set1_epi32(x.corrections[t * x.subs + block * P::kSubs + j]) : _mm256_setzero_si256();
-          const __m256i sum = dot<P, kQuadsPerSub>(first, quad + sub * kQuadsPerSub,
-                                                   x.codes + t * x.columns + 256 * block + 32 * chunk + 16 * sub);
-          S[t] = _mm256_add_epi32(S[t], _mm256_mullo_epi32(scale, sum));
-        }
+      for (int t = 0; t < kTokens; ++t) {
+        const __m256i first = kCorrect ? _mm256_set1_epi32(x.corrections[t * x.subs + block * P::kSubs + j]) : _mm256_setzero_si256();
+        const __m256i sum = dot<P, kQuadsPerSub>(first, quad + sub * kQuadsPerSub,
+                                                 x.codes + t * x.columns + 256 * block + 32 * chunk + 16 * sub);
+        S[t] = _mm256_add_epi32(S[t], _mm256_mullo_epi32(scale, sum));
       }
     }
-    const __m256 d = load_d<P>(scales + 16 * half);
+  }
+  const __m256 d = load_d<P>(place, half);
 #pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t)
-      acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(x.scales[t * x.blocks + block])), _mm256_cvtepi32_ps(S[t]), acc[t]);
-    if constexpr (P::kMinSign != 0) {
-      __m256i M[kTokens];
-      for (int t = 0; t < kTokens; ++t) M[t] = _mm256_setzero_si256();
-      for (int j = 0; j < P::kSubs; j += 2) {  // two 16-bit minima in a lane against two sums of codes
-        const __m256i pair =
-            _mm256_or_si256(sub_minimum<P>(scales, j, half), _mm256_slli_epi32(sub_minimum<P>(scales, j + 1, half), 16));
-#pragma GCC unroll 4
-        for (int t = 0; t < kTokens; ++t)
-          M[t] = _mm256_add_epi32(M[t], _mm256_madd_epi16(pair, two_sums(x.sums + t * x.subs + block * P::kSubs + j)));
-      }
-      const __m256 m = load_halves(scales + 32 + 16 * half);
+  for (int t = 0; t < kTokens; ++t)
+    acc[t] = _mm256_fmadd_ps(_mm256_mul_ps(d, _mm256_set1_ps(x.scales[t * x.blocks + block])), _mm256_cvtepi32_ps(S[t]), acc[t]);
+  if constexpr (P::kMinSign != 0) {
+    __m256i M[kTokens];
+    for (int t = 0; t < kTokens; ++t) M[t] = _mm256_setzero_si256();
+    for (int j = 0; j < P::kSubs; j += 2) {  // two 16-bit minima in a lane against two sums of codes
+      const __m256i pair =
+          _mm256_or_si256(sub_minimum<P>(place, j, half), _mm256_slli_epi32(sub_minimum<P>(place, j + 1, half), 16));
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t)
-        acc[t] = _mm256_fnmadd_ps(_mm256_mul_ps(m, _mm256_set1_ps(x.scales[t * x.blocks + block])), _mm256_cvtepi32_ps(M[t]), acc[t]);
+        M[t] = _mm256_add_epi32(M[t], _mm256_madd_epi16(pair, two_sums(x.sums + t * x.subs + block * P::kSubs + j)));
     }
+    const __m256 m = load_m(place, half);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTokens; ++t)
+      acc[t] = _mm256_fnmadd_ps(_mm256_mul_ps(m, _mm256_set1_ps(x.scales[t * x.blocks + block])), _mm256_cvtepi32_ps(M[t]), acc[t]);
   }
 }
 
@@ -157,19 +142,30 @@ template <class P, int kTokens>
   x.scales = task.scales + token * x.blocks;
   x.sums = task.sums + token * x.subs;
   x.corrections = task.corrections + token * x.subs;
-  for (int half = 0; half < 2 && row + 8 * half < task.rows; ++half) {
-    __m256 acc[kTokens];
-    for (int t = 0; t < kTokens; ++t) acc[t] = _mm256_setzero_ps();
-    if constexpr (P::kScales) super_panel<P, kTokens>(panel, half, x, acc);
-    else simple_panel<P, kTokens>(panel, half, x, acc);
+  __m256 acc[2][kTokens];
+  for (int half = 0; half < 2; ++half)
+    for (int t = 0; t < kTokens; ++t) acc[half][t] = _mm256_setzero_ps();
+  const auto multiply = [&](std::int64_t block, int half) __attribute__((always_inline)) {
+    const unsigned char* place = panel + block * P::kBlockBytes;
+    if constexpr (P::kScales) super_block<P, kTokens>(place, half, block, x, acc[half]);
+    else simple_block<P, kTokens>(place, half, block, x, acc[half]);
+  };
+  if constexpr (kTokens == 1) {  // memory is read once, in one ascending stream, which the processor's prefetchers follow
+    for (std::int64_t block = 0; block < x.blocks; ++block)
+      for (int half = 0; half < 2; ++half) multiply(block, half);
+  } else {
+    for (int half = 0; half < 2; ++half)
+      for (std::int64_t block = 0; block < x.blocks; ++block) multiply(block, half);
+  }
+  for (int half = 0; half < 2; ++half) {
     const std::int64_t count = task.rows - row - 8 * half;
     for (int t = 0; t < kTokens; ++t) {
       float* y = task.y + (token + t) * task.y_stride + row + 8 * half;
       if (count >= 8) {
-        _mm256_storeu_ps(y, acc[t]);
+        _mm256_storeu_ps(y, acc[half][t]);
       } else {
         alignas(32) float lanes[8];
-        _mm256_store_ps(lanes, acc[t]);
+        _mm256_store_ps(lanes, acc[half][t]);
         for (int i = 0; i < count; ++i) y[i] = lanes[i];
       }
     }
@@ -178,9 +174,9 @@ template <class P, int kTokens>
 
 template <class P>
 void all_panels(const MatmulTask& task) {
-  const std::int64_t panel_size = (task.columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
+  const std::int64_t size = panel_size<P>(task.columns);
   for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel) {
-    const unsigned char* weights = task.weights + panel * panel_size;
+    const unsigned char* weights = task.weights + panel * size;
     const std::int64_t row = panel * kPanelRows;
     std::int64_t t = task.token_begin;
     for (; t + 4 <= task.token_end; t += 4) tile<P, 4>(task, weights, t, row);

@@ -98,10 +98,6 @@ QF_INLINE __m512 row_numbers(const GroupedTask& task, const unsigned char* numbe
   return _mm512_div_ps(exact, _mm512_set1_ps(task.divisor));
 }
 
-QF_INLINE void prefetch_chunk(const unsigned char* place, int bytes) {
-  for (int line = 0; line < bytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(place + line + 4096), _MM_HINT_T1);
-}
-
 QF_INLINE void store_rows(const GroupedTask& task, int panel, __m512 sums) {
   const std::int64_t rows = task.rows - 16 * panel;
   _mm512_mask_storeu_ps(task.y + 16 * panel, rows >= 16 ? 0xffff : static_cast<__mmask16>((1u << rows) - 1), sums);

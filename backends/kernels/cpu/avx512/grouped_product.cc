@@ -21,10 +21,7 @@ QF_INLINE void multiply_group(const GroupedTask& task, const unsigned char* code
   for (std::int64_t k = begin; k < end; k += 8, place += 16 * kBits) {
     Codes<kBits, kNumbers> chunk[kPanels];
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
-      prefetch_chunk(place + p * task.panel_bytes, 16 * kBits);
-      chunk[p].read(place + p * task.panel_bytes);
-    }
+    for (int p = 0; p < kPanels; ++p) chunk[p].read(place + p * task.panel_bytes);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
       const __m512 x = _mm512_set1_ps(task.x[k + i]);
@@ -86,10 +83,7 @@ QF_INLINE void multiply_any_groups(const GroupedTask& task, int panel, const Cod
   for (std::int64_t k = 0; k < task.end; k += 8, place += 16 * kBits) {
     Codes<kBits, 0> chunk[kPanels];
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
-      prefetch_chunk(place + p * task.panel_bytes, 16 * kBits);
-      chunk[p].read(place + p * task.panel_bytes);
-    }
+    for (int p = 0; p < kPanels; ++p) chunk[p].read(place + p * task.panel_bytes);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
       const __m512 x = _mm512_set1_ps(task.x[k + i]);

@@ -13,7 +13,6 @@ template <int kBits, int kNumbers>
   std::int64_t group = -1, group_end = task.begin;
   __m512 scale = _mm512_setzero_ps(), zero = scale;
   for (std::int64_t k = task.begin; k < task.end; k += 8, place += 16 * kBits, target += 128) {
-    _mm_prefetch(reinterpret_cast<const char*>(place + 2048), _MM_HINT_T0);
     Codes<kBits, kNumbers> codes;
     codes.read(place);
     const auto store = [&](int i) {

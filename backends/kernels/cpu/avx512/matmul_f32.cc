@@ -7,38 +7,31 @@
 namespace quantfleet::avx512 {
 namespace {
 
-constexpr int kPrefetchBytes = 6144;
 constexpr int kFewColumns = 64;  // of a piece when tokens are few; or a block
 constexpr int kPanelsAtOnce = 4;
 
 // Floats of columns [begin, begin + count) of a panel into tile [count][16]; begin and count are whole blocks or chunks.
 template <class P>
 struct Quantized {
-  using Format = P;
   static constexpr int kStep = P::kBlock;
-  static std::int64_t panel_size(std::int64_t columns) {
-    return (columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
-  }
+  static std::int64_t panel_size(std::int64_t columns) { return panel_formats::panel_size<P>(columns); }
   // Of a panel's block, and of the sub-block that is read.
   struct Scales {
     __m512 d, m, scale, minimum;
   };
-  QF_INLINE const unsigned char* scales_at(const unsigned char* panel, std::int64_t columns, std::int64_t k) {
-    return panel + columns / P::kBlock * P::kCodeBytes + k / P::kBlock * P::kScaleBytes;
-  }
-  QF_INLINE void read(const unsigned char* panel, std::int64_t columns, std::int64_t k, __m512i (&quad)[8], Scales& of) {
-    const unsigned char* scales = scales_at(panel, columns, k);
-    unpack_values<P>(panel + k / 32 * P::kChunkBytes, quad);
-    of.scale = of.d = load_d<P>(scales);
-    if constexpr (P::kMinSign != 0) of.minimum = of.m = load_halves(scales + 32);
+  QF_INLINE void read(const unsigned char* panel, std::int64_t k, __m512i (&quad)[8], Scales& of) {
+    const unsigned char* block = block_at<P>(panel, k);
+    of.scale = of.d = load_d<P>(block);
+    if constexpr (P::kMinSign != 0) of.minimum = of.m = load_m(block);
+    unpack_values<P>(chunk_at<P>(panel, k), quad);
   }
   // Calls body(i, value) for the values of columns k + 4 g + i; first for g = 0, as scales change.
   template <class Body>
-  QF_INLINE void values(__m512i quad, const unsigned char* scales, std::int64_t k, int g, Scales& of, Body body) {
+  QF_INLINE void values(__m512i quad, const unsigned char* block, std::int64_t k, int g, Scales& of, Body body) {
     if (P::kScales && g % (P::kSubBlock / 4) == 0) {
       const int j = static_cast<int>(k % P::kBlock + 4 * g) / P::kSubBlock;
-      of.scale = _mm512_mul_ps(of.d, _mm512_cvtepi32_ps(sub_scale<P>(scales, j)));
-      if constexpr (P::kScales && P::kMinSign != 0) of.minimum = _mm512_mul_ps(of.m, _mm512_cvtepi32_ps(sub_minimum<P>(scales, j)));
+      of.scale = _mm512_mul_ps(of.d, _mm512_cvtepi32_ps(sub_scale<P>(block, j)));
+      if constexpr (P::kScales && P::kMinSign != 0) of.minimum = _mm512_mul_ps(of.m, _mm512_cvtepi32_ps(sub_minimum<P>(block, j)));
     }
     const __m512i upper = _mm512_srli_epi32(quad, 16);
     const __m512 numbers[4] = {number_at<0>(quad, P::kOffset), number_at<8>(quad, P::kOffset), number_at<0>(upper, P::kOffset), number_at<8>(upper, P::kOffset)};
@@ -50,32 +43,29 @@ struct Quantized {
       body(i, value);
     }
   }
-  QF_INLINE const float* decode(const unsigned char* panel, std::int64_t columns, std::int64_t begin, std::int64_t count,
-                             float* tile) {
+  QF_INLINE const float* decode(const unsigned char* panel, std::int64_t begin, std::int64_t count, float* tile) {
     float* target = tile;
     for (std::int64_t k = begin; k < begin + count; k += 32) {
-      for (int line = 0; line < P::kChunkBytes; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(panel + k / 32 * P::kChunkBytes + kPrefetchBytes + line), _MM_HINT_T0);
       __m512i quad[8];
       Scales of;
-      read(panel, columns, k, quad, of);
+      read(panel, k, quad, of);
 #pragma GCC unroll 8
       for (int g = 0; g < 8; ++g, target += 64)
-        values(quad[g], scales_at(panel, columns, k), k, g, of, [target](int i, __m512 value) __attribute__((always_inline)) { _mm512_store_ps(target + 16 * i, value); });
+        values(quad[g], block_at<P>(panel, k), k, g, of, [target](int i, __m512 value) __attribute__((always_inline)) { _mm512_store_ps(target + 16 * i, value); });
     }
     return tile;
   }
   // 32 columns of panels, `size` bytes apart, into their chains. A chain waits for each of its sums, so they take turns.
   template <int kPanels>
-  QF_INLINE void chain(const unsigned char* panels, std::int64_t size, std::int64_t columns, std::int64_t k, const float* x, __m512 (&acc)[kPanels]) {
+  QF_INLINE void chain(const unsigned char* panels, std::int64_t size, std::int64_t k, const float* x, __m512 (&acc)[kPanels]) {
     __m512i quad[kPanels][8];
     Scales of[kPanels];
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) read(panels + p * size, columns, k, quad[p], of[p]);
+    for (int p = 0; p < kPanels; ++p) read(panels + p * size, k, quad[p], of[p]);
     for (int g = 0; g < 8; ++g)
 #pragma GCC unroll 4
       for (int p = 0; p < kPanels; ++p)
-        values(quad[p][g], scales_at(panels + p * size, columns, k), k, g, of[p],
+        values(quad[p][g], block_at<P>(panels + p * size, k), k, g, of[p],
                [&](int i, __m512 value) __attribute__((always_inline)) { acc[p] = _mm512_fmadd_ps(value, _mm512_set1_ps(x[4 * g + i]), acc[p]); });
   }
 };
@@ -84,12 +74,9 @@ struct Half {
   static constexpr int kStep = 1, kBytes = 32;
   QF_INLINE __m512 load(const unsigned char* p) { return load_halves(p); }
   static std::int64_t panel_size(std::int64_t columns) { return (columns * 32 + 63) / 64 * 64; }
-  QF_INLINE const float* decode(const unsigned char* panel, std::int64_t, std::int64_t begin, std::int64_t count, float* tile) {
+  QF_INLINE const float* decode(const unsigned char* panel, std::int64_t begin, std::int64_t count, float* tile) {
     const unsigned char* p = panel + begin * 32;
-    for (std::int64_t k = 0; k < count; ++k, p += 32) {
-      if (k % 2 == 0) _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes), _MM_HINT_T0);
-      _mm512_store_ps(tile + 16 * k, load_halves(p));
-    }
+    for (std::int64_t k = 0; k < count; ++k, p += 32) _mm512_store_ps(tile + 16 * k, load_halves(p));
     return tile;
   }
 };
@@ -100,12 +87,9 @@ struct Bfloat {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
   }
   static std::int64_t panel_size(std::int64_t columns) { return (columns * 32 + 63) / 64 * 64; }
-  QF_INLINE const float* decode(const unsigned char* panel, std::int64_t, std::int64_t begin, std::int64_t count, float* tile) {
+  QF_INLINE const float* decode(const unsigned char* panel, std::int64_t begin, std::int64_t count, float* tile) {
     const unsigned char* p = panel + begin * 32;
-    for (std::int64_t k = 0; k < count; ++k, p += 32) {
-      if (k % 2 == 0) _mm_prefetch(reinterpret_cast<const char*>(p + kPrefetchBytes), _MM_HINT_T0);
-      _mm512_store_ps(tile + 16 * k, load(p));
-    }
+    for (std::int64_t k = 0; k < count; ++k, p += 32) _mm512_store_ps(tile + 16 * k, load(p));
     return tile;
   }
 };
@@ -114,7 +98,7 @@ struct Float {
   static constexpr int kStep = 1, kBytes = 64;
   QF_INLINE __m512 load(const unsigned char* p) { return _mm512_loadu_ps(p); }
   static std::int64_t panel_size(std::int64_t columns) { return columns * 64; }
-  QF_INLINE const float* decode(const unsigned char* panel, std::int64_t, std::int64_t begin, std::int64_t, float*) {
+  QF_INLINE const float* decode(const unsigned char* panel, std::int64_t begin, std::int64_t, float*) {
     return reinterpret_cast<const float*>(panel) + begin * 16;  // already a tile
   }
 };
@@ -158,7 +142,7 @@ template <class Source>
   for (std::int64_t begin = 0; begin < task.columns; begin += kDecoded) {
     const std::int64_t decoded = task.columns - begin < kDecoded ? task.columns - begin : kDecoded;
     for (int p = 0; p < panels; ++p) {
-      const float* tile = Source::decode(task.weights + (panel + p) * size, task.columns, begin, decoded, tiles);
+      const float* tile = Source::decode(task.weights + (panel + p) * size, begin, decoded, tiles);
       const std::int64_t row = (panel + p) * kPanelRows;
       const __mmask16 rows = rows_of(task, row);
       for (std::int64_t k = begin; k < begin + decoded; k += kFloatGroupColumns) {
@@ -226,7 +210,7 @@ template <class Source, int kPanels>
     const std::int64_t count = task.columns - k < kPiece ? task.columns - k : kPiece;
     const float* tile[kPanels];
     for (int p = 0; p < kPanels; ++p)
-      tile[p] = Source::decode(task.weights + (panel + p) * size, task.columns, k, count, tiles + p * 16 * kPiece);
+      tile[p] = Source::decode(task.weights + (panel + p) * size, k, count, tiles + p * 16 * kPiece);
     const float* x = task.x + task.token_begin * task.x_stride + k;
     std::int64_t t = 0;
     for (; t + 4 <= tokens; t += 4) multiply_few<4, kPanels>(tile, x + t * task.x_stride, task.x_stride, count, sums + t * 16 * kPanels);
@@ -239,12 +223,10 @@ template <class Source, int kPanels>
                             _mm512_load_ps(sums + (t * kPanels + p) * 16));
 }
 
-// Plain types, from memory: kPanels streams. Lines are asked for kAheadBytes before; behind a panel's end, in the panel that its
-// stream reads next (`jump` bytes further; negative: none).
+// Plain types, from memory: kPanels streams, which the processor's prefetchers follow.
 template <class Source, int kTokens, int kPanels>
-[[gnu::noinline]] void plain_panels(const MatmulTask& task, std::int64_t panel, std::int64_t token, std::int64_t jump) {
-  constexpr std::int64_t kAheadBytes = 12288;
-  const std::int64_t size = Source::panel_size(task.columns), ahead_columns = kAheadBytes / Source::kBytes;
+[[gnu::noinline]] void plain_panels(const MatmulTask& task, std::int64_t panel, std::int64_t token) {
+  const std::int64_t size = Source::panel_size(task.columns);
   const unsigned char* w = task.weights + panel * size;
   const float* x = task.x + token * task.x_stride;
   __m512 acc[kTokens][kPanels];
@@ -253,13 +235,7 @@ template <class Source, int kTokens, int kPanels>
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) acc[t][p] = sums_before(task, token + t, panel + p);
   for (std::int64_t k = 0; k < task.columns; k += 2) {
-    const std::int64_t ahead = k + ahead_columns < task.columns ? kAheadBytes : jump < 0 ? 0 : kAheadBytes + jump;
     const int columns = task.columns - k < 2 ? 1 : 2;
-#pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p)
-#pragma GCC unroll 2
-      for (int line = 0; line < 2 * Source::kBytes; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(w + p * size + k * Source::kBytes + ahead + line), _MM_HINT_T1);
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
       if (i >= columns) break;
@@ -279,7 +255,7 @@ template <class Source, int kTokens, int kPanels>
       _mm512_mask_storeu_ps(task.y + (token + t) * task.y_stride + (panel + p) * kPanelRows, rows_of(task, (panel + p) * kPanelRows), acc[t][p]);
 }
 
-// One token: values go into the chains as they are decoded. What is asked for ahead may belong to the panels behind.
+// One token: values go into the chains as they are decoded.
 template <class Source, int kPanels>
 [[gnu::noinline]] void one_token(const MatmulTask& task, std::int64_t panel) {
   const std::int64_t size = Source::panel_size(task.columns);
@@ -289,10 +265,7 @@ template <class Source, int kPanels>
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p) acc[p] = sums_before(task, task.token_begin, panel + p);
   for (std::int64_t k = 0; k < task.columns; k += 32) {
-    for (int p = 0; p < kPanels; ++p)
-      for (int line = 0; line < Source::Format::kChunkBytes; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(weights + p * size + k / 32 * Source::Format::kChunkBytes + kPrefetchBytes + line), _MM_HINT_T1);
-    Source::chain(weights, size, task.columns, k, x + k, acc);
+    Source::chain(weights, size, k, x + k, acc);
   }
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p)
@@ -302,11 +275,10 @@ template <class Source, int kPanels>
 template <class Source, int kPanels>
 QF_INLINE void few_tokens(const MatmulTask& task, std::int64_t panel) {
   if constexpr (Source::kStep == 1) {
-    const std::int64_t jump = (panel + 2 * kPanels) * kPanelRows <= task.rows ? (kPanels - 1) * Source::panel_size(task.columns) : -1;
     std::int64_t t = task.token_begin;
-    for (; t + 4 <= task.token_end; t += 4) plain_panels<Source, 4, kPanels>(task, panel, t, jump);
-    if (t + 2 <= task.token_end) plain_panels<Source, 2, kPanels>(task, panel, t, jump), t += 2;
-    if (t < task.token_end) plain_panels<Source, 1, kPanels>(task, panel, t, jump);
+    for (; t + 4 <= task.token_end; t += 4) plain_panels<Source, 4, kPanels>(task, panel, t);
+    if (t + 2 <= task.token_end) plain_panels<Source, 2, kPanels>(task, panel, t), t += 2;
+    if (t < task.token_end) plain_panels<Source, 1, kPanels>(task, panel, t);
   } else {
     if (task.token_end - task.token_begin == 1) return one_token<Source, kPanels>(task, panel);
     decoded_panels<Source, kPanels>(task, panel);

@@ -1,21 +1,12 @@
 // Codes times codes by VPDPBUSD for few tokens: unsigned weights, signed activations, sixteen rows in the lanes, up to eight
-// tokens whose sums stay in registers while a panel streams by. Offsets enter as the sums' first value (exact integers).
+// tokens whose sums stay in registers while a panel streams by: in ascending order and without asking for lines ahead, which the
+// processor's prefetchers do better. Offsets enter as the sums' first value (exact integers).
 // Many tokens: matmul_int8_prompt.cc.
 #include "backends/kernels/cpu/avx512/avx512.h"
 #include "backends/kernels/cpu/avx512/panels.h"
 
 namespace quantfleet::avx512 {
 namespace {
-
-constexpr int kStreams = 2;  // panels side by side when one token is multiplied
-
-// Decoding is bound by memory: while panels are multiplied, the lines of the next ones (`ahead` bytes further) are asked for,
-// into the second-level cache, because the first level can wait for too few lines at once.
-template <int kBytes>
-QF_INLINE void prefetch(const unsigned char* p) {
-#pragma GCC unroll 8
-  for (int line = 0; line < kBytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(p + line), _MM_HINT_T1);
-}
 
 template <int kTokens>
 struct Tokens {
@@ -49,87 +40,71 @@ QF_INLINE void multiply_quads(const __m512i* quad, const std::int8_t* codes, std
 
 // Formats with one scale for 32 columns.
 template <class P, int kTokens>
-QF_INLINE void simple_block(const unsigned char* panel, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens],
-                            std::int64_t ahead) {
-  const unsigned char* codes = panel + block * P::kCodeBytes;
-  const unsigned char* scales = panel + x.blocks * P::kCodeBytes + block * P::kScaleBytes;
-  {
-    prefetch<P::kCodeBytes>(codes + ahead);
-    prefetch<P::kScaleBytes>(scales + ahead);
-    __m512i quad[8];
-    unpack_values<P>(codes, quad);
-    const __m512 d = load_d<P>(scales);
-    __m512i S[kTokens];
+QF_INLINE void simple_block(const unsigned char* place, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
+  const __m512 d = load_d<P>(place), m = P::kMinSign > 0 ? load_m(place) : d;
+  __m512i quad[8];
+  unpack_values<P>(place + P::kUnitBytes, quad);
+  __m512i S[kTokens];
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t)
-      S[t] = P::kOffset ? _mm512_set1_epi32(x.corrections[t * x.subs + block]) : _mm512_setzero_si512();
-    multiply_quads<8, kTokens>(quad, x.codes + 32 * block, x.columns, S);
+  for (int t = 0; t < kTokens; ++t)
+    S[t] = P::kOffset ? _mm512_set1_epi32(x.corrections[t * x.subs + block]) : _mm512_setzero_si512();
+  multiply_quads<8, kTokens>(quad, x.codes + 32 * block, x.columns, S);
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) {
-      const __m512 d_a = _mm512_set1_ps(x.scales[t * x.blocks + block]);
-      acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, d_a), _mm512_cvtepi32_ps(S[t]), acc[t]);
-      if constexpr (P::kMinSign > 0) {
-        const __m512 M = _mm512_set1_ps(static_cast<float>(x.sums[t * x.subs + block]));
-        acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(load_halves(scales + 32), d_a), M, acc[t]);
-      }
+  for (int t = 0; t < kTokens; ++t) {
+    const __m512 d_a = _mm512_set1_ps(x.scales[t * x.blocks + block]);
+    acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, d_a), _mm512_cvtepi32_ps(S[t]), acc[t]);
+    if constexpr (P::kMinSign > 0) {
+      const __m512 M = _mm512_set1_ps(static_cast<float>(x.sums[t * x.subs + block]));
+      acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(m, d_a), M, acc[t]);
     }
   }
 }
 
 // Formats with integer sub-scales inside 256 columns.
 template <class P, int kTokens>
-QF_INLINE void super_block(const unsigned char* panel, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens],
-                            std::int64_t ahead) {
-  constexpr int kSubsPerChunk = 32 / P::kSubBlock, kQuadsPerSub = P::kSubBlock / 4;
-  const unsigned char* codes = panel + block * P::kCodeBytes;
-  const unsigned char* scales = panel + x.blocks * P::kCodeBytes + block * P::kScaleBytes;
-  {
-    __m512i S[kTokens];
-    for (int t = 0; t < kTokens; ++t) S[t] = _mm512_setzero_si512();
-    prefetch<P::kScaleBytes>(scales + ahead);
-    for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
-      prefetch<P::kChunkBytes>(codes + ahead);
-      __m512i quad[8];
-      unpack_values<P>(codes, quad);
+QF_INLINE void super_block(const unsigned char* place, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
+  constexpr int kQuadsPerSub = P::kSubBlock / 4;
+  const __m512 d = load_d<P>(place), m = P::kMinSign != 0 ? load_m(place) : d;
+  const unsigned char* codes = place + P::kUnitBytes;
+  __m512i S[kTokens];
+  for (int t = 0; t < kTokens; ++t) S[t] = _mm512_setzero_si512();
+  for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
+    __m512i quad[8];
+    unpack_values<P>(codes, quad);
 #pragma GCC unroll 2
-      for (int sub = 0; sub < kSubsPerChunk; ++sub) {
-        const int j = chunk * kSubsPerChunk + sub;
-        __m512i dot[kTokens];
-#pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t)
-          dot[t] = P::kOffset ? _mm512_set1_epi32(x.corrections[t * x.subs + block * P::kSubs + j]) : _mm512_setzero_si512();
-        multiply_quads<kQuadsPerSub, kTokens>(quad + sub * kQuadsPerSub, x.codes + 256 * block + 32 * chunk + 16 * sub, x.columns, dot);
-        const __m512i scale = sub_scale<P>(scales, j);
-#pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t) S[t] = _mm512_add_epi32(S[t], _mm512_mullo_epi32(scale, dot[t]));
-      }
-    }
-    const __m512 d = load_d<P>(scales);
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t)
-      acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.scales[t * x.blocks + block])), _mm512_cvtepi32_ps(S[t]), acc[t]);
-    if constexpr (P::kMinSign != 0) {
-      __m512i M[kTokens];
-      for (int t = 0; t < kTokens; ++t) M[t] = _mm512_setzero_si512();
-      for (int j = 0; j < P::kSubs; j += 2) {  // two 16-bit minima in a lane against two sums of codes
-        const __m512i pair =
-            _mm512_or_si512(sub_minimum<P>(scales, j), _mm512_slli_epi32(sub_minimum<P>(scales, j + 1), 16));
-#pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t)
-          M[t] = _mm512_dpwssd_epi32(M[t], pair, two_sums(x.sums + t * x.subs + block * P::kSubs + j));
-      }
-      const __m512 m = load_halves(scales + 32);
+    for (int sub = 0; sub < P::kSubsPerChunk; ++sub) {
+      const int j = chunk * P::kSubsPerChunk + sub;
+      __m512i dot[kTokens];
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t)
-        acc[t] = _mm512_fnmadd_ps(_mm512_mul_ps(m, _mm512_set1_ps(x.scales[t * x.blocks + block])), _mm512_cvtepi32_ps(M[t]), acc[t]);
+        dot[t] = P::kOffset ? _mm512_set1_epi32(x.corrections[t * x.subs + block * P::kSubs + j]) : _mm512_setzero_si512();
+      multiply_quads<kQuadsPerSub, kTokens>(quad + sub * kQuadsPerSub, x.codes + 256 * block + 32 * chunk + 16 * sub, x.columns, dot);
+      const __m512i scale = sub_scale<P>(place, j);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) S[t] = _mm512_add_epi32(S[t], _mm512_mullo_epi32(scale, dot[t]));
     }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t)
+    acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.scales[t * x.blocks + block])), _mm512_cvtepi32_ps(S[t]), acc[t]);
+  if constexpr (P::kMinSign != 0) {
+    __m512i M[kTokens];
+    for (int t = 0; t < kTokens; ++t) M[t] = _mm512_setzero_si512();
+    for (int j = 0; j < P::kSubs; j += 2) {  // two 16-bit minima in a lane against two sums of codes
+      const __m512i pair =
+          _mm512_or_si512(sub_minimum<P>(place, j), _mm512_slli_epi32(sub_minimum<P>(place, j + 1), 16));
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t)
+        M[t] = _mm512_dpwssd_epi32(M[t], pair, two_sums(x.sums + t * x.subs + block * P::kSubs + j));
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t)
+      acc[t] = _mm512_fnmadd_ps(_mm512_mul_ps(m, _mm512_set1_ps(x.scales[t * x.blocks + block])), _mm512_cvtepi32_ps(M[t]), acc[t]);
   }
 }
 
-// kPanels panels which follow each other in memory: decoding reads several streams, as memory likes.
-template <class P, int kTokens, int kPanels>
-[[gnu::noinline]] void tile(const MatmulTask& task, const unsigned char* panel, std::int64_t size, std::int64_t ahead,
-                            std::int64_t token, __mmask16 rows, float* y) {
+template <class P, int kTokens>
+[[gnu::noinline]] void tile(const MatmulTask& task, const unsigned char* panel, std::int64_t token, __mmask16 rows, float* y) {
   Tokens<kTokens> x;
   x.columns = task.columns;
   x.blocks = task.columns / P::kBlock;
@@ -138,42 +113,28 @@ template <class P, int kTokens, int kPanels>
   x.scales = task.scales + token * x.blocks;
   x.sums = task.sums + token * x.subs;
   x.corrections = task.corrections + token * x.subs;
-  __m512 acc[kPanels][kTokens];
-  for (int p = 0; p < kPanels; ++p)
-    for (int t = 0; t < kTokens; ++t) acc[p][t] = _mm512_setzero_ps();
-  for (std::int64_t block = 0; block < x.blocks; ++block) {
-#pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
-      if constexpr (P::kScales) super_block<P, kTokens>(panel + p * size, block, x, acc[p], ahead);
-      else simple_block<P, kTokens>(panel + p * size, block, x, acc[p], ahead);
-    }
+  __m512 acc[kTokens];
+  for (int t = 0; t < kTokens; ++t) acc[t] = _mm512_setzero_ps();
+  for (std::int64_t block = 0; block < x.blocks; ++block, panel += P::kBlockBytes) {
+    if constexpr (P::kScales) super_block<P, kTokens>(panel, block, x, acc);
+    else simple_block<P, kTokens>(panel, block, x, acc);
   }
-  for (int p = 0; p < kPanels; ++p)  // a last panel of fewer rows goes alone
-    for (int t = 0; t < kTokens; ++t) _mm512_mask_storeu_ps(y + 16 * p + t * task.y_stride, rows, acc[p][t]);
+  for (int t = 0; t < kTokens; ++t) _mm512_mask_storeu_ps(y + t * task.y_stride, rows, acc[t]);
 }
 
 template <class P>
 void all_panels(const MatmulTask& task) {
-  const std::int64_t panel_size = (task.columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
-  // What is asked for ahead may belong to the task behind this one: most often the same thread takes it next.
-  const std::int64_t panels = (task.rows + kPanelRows - 1) / kPanelRows, whole = task.rows / kPanelRows;
-  const std::int64_t whole_end = task.panel_end < whole ? task.panel_end : whole;
-  std::int64_t panel = task.panel_begin;
-  if (task.token_end - task.token_begin == 1)
-    for (; panel + kStreams <= whole_end; panel += kStreams)
-      tile<P, 1, kStreams>(task, task.weights + panel * panel_size, panel_size,
-                           panel + 2 * kStreams <= panels ? kStreams * panel_size : 0, task.token_begin, 0xffff,
-                           task.y + task.token_begin * task.y_stride + panel * kPanelRows);
-  for (; panel < task.panel_end; ++panel) {
-    const unsigned char* weights = task.weights + panel * panel_size;
-    const std::int64_t row = panel * kPanelRows, ahead = panel + 1 < panels ? panel_size : 0;
+  const std::int64_t size = panel_size<P>(task.columns);
+  for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel) {
+    const unsigned char* weights = task.weights + panel * size;
+    const std::int64_t row = panel * kPanelRows;
     const __mmask16 rows = task.rows - row >= 16 ? 0xffff : static_cast<__mmask16>((1u << (task.rows - row)) - 1);
     std::int64_t t = task.token_begin;
     float* y = task.y + row;
-    for (; t + 8 <= task.token_end; t += 8) tile<P, 8, 1>(task, weights, 0, ahead, t, rows, y + t * task.y_stride);
-    if (t + 4 <= task.token_end) tile<P, 4, 1>(task, weights, 0, ahead, t, rows, y + t * task.y_stride), t += 4;
-    if (t + 2 <= task.token_end) tile<P, 2, 1>(task, weights, 0, ahead, t, rows, y + t * task.y_stride), t += 2;
-    if (t < task.token_end) tile<P, 1, 1>(task, weights, 0, ahead, t, rows, y + t * task.y_stride);
+    for (; t + 8 <= task.token_end; t += 8) tile<P, 8>(task, weights, t, rows, y + t * task.y_stride);
+    if (t + 4 <= task.token_end) tile<P, 4>(task, weights, t, rows, y + t * task.y_stride), t += 4;
+    if (t + 2 <= task.token_end) tile<P, 2>(task, weights, t, rows, y + t * task.y_stride), t += 2;
+    if (t < task.token_end) tile<P, 1>(task, weights, t, rows, y + t * task.y_stride);
   }
 }
 

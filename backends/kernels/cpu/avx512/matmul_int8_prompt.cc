@@ -67,27 +67,26 @@ QF_INLINE void multiply_out(__m512i* quad, __m512i scale) {
 }
 
 template <class P>
-QF_INLINE void unpack(const unsigned char* panel, std::int64_t columns, std::int64_t begin, int count, Operands& out) {
-  const unsigned char* codes = panel + begin / 32 * P::kChunkBytes;
-  const unsigned char* scales = panel + columns / P::kBlock * P::kCodeBytes + begin / P::kBlock * P::kScaleBytes;
-  for (int chunk = 0; chunk < count / 32; ++chunk, codes += P::kChunkBytes) {
+QF_INLINE void unpack(const unsigned char* panel, std::int64_t begin, int count, Operands& out) {
+  const unsigned char* place = block_at<P>(panel, begin);
+  for (int chunk = 0; chunk < count / 32; ++chunk) {
     __m512i quad[8];
-    unpack_values<P>(codes, quad);
+    unpack_values<P>(chunk_at<P>(panel, begin + 32 * chunk), quad);
     if constexpr (kMultipliedOut<P>) {
-      multiply_out<P>(quad, sub_scale<P>(scales, 2 * chunk));
-      multiply_out<P>(quad + 4, sub_scale<P>(scales, 2 * chunk + 1));
+      multiply_out<P>(quad, sub_scale<P>(place, 2 * chunk));
+      multiply_out<P>(quad + 4, sub_scale<P>(place, 2 * chunk + 1));
     }
 #pragma GCC unroll 8
     for (int g = 0; g < 8; ++g) _mm512_store_si512(out.quads[8 * chunk + g], quad[g]);
   }
-  for (int block = 0; block < count / P::kBlock; ++block, scales += P::kScaleBytes) {
-    _mm512_store_ps(out.d[block], load_d<P>(scales));
-    if constexpr (P::kMinSign != 0) _mm512_store_ps(out.m[block], load_halves(scales + 32));
+  for (int block = 0; block < count / P::kBlock; ++block, place += P::kBlockBytes) {
+    _mm512_store_ps(out.d[block], load_d<P>(place));
+    if constexpr (P::kMinSign != 0) _mm512_store_ps(out.m[block], load_m(place));
     if constexpr (P::kScales && !kMultipliedOut<P>)
-      for (int j = 0; j < P::kSubs; ++j) _mm512_store_si512(out.scales[j], sub_scale<P>(scales, j));
+      for (int j = 0; j < P::kSubs; ++j) _mm512_store_si512(out.scales[j], sub_scale<P>(place, j));
     if constexpr (P::kScales && P::kMinSign != 0)
       for (int j = 0; j < P::kSubs; j += 2)
-        _mm512_store_si512(out.minima[j / 2], _mm512_or_si512(sub_minimum<P>(scales, j), _mm512_slli_epi32(sub_minimum<P>(scales, j + 1), 16)));
+        _mm512_store_si512(out.minima[j / 2], _mm512_or_si512(sub_minimum<P>(place, j), _mm512_slli_epi32(sub_minimum<P>(place, j + 1), 16)));
   }
 }
 
@@ -95,7 +94,7 @@ QF_INLINE void unpack(const unsigned char* panel, std::int64_t columns, std::int
 
 // What is asked for meanwhile, because few tokens leave no time to wait for memory: a place every quad. kAsk: whether at all.
 struct Ahead {
-  const unsigned char* codes;
+  const unsigned char* weights;
   std::int64_t step;
 };
 
@@ -104,7 +103,7 @@ template <int kTokens, bool kAsk, int kCount>
 QF_INLINE void multiply_quads(const Operands& w, const TokenGroup& x, int quad, const Ahead& ahead, __m512i (&dot)[kTokens]) {
 #pragma GCC unroll 8
   for (int g = 0; g < kCount; ++g) {
-    if constexpr (kAsk) _mm_prefetch(reinterpret_cast<const char*>(ahead.codes + (quad + g) * ahead.step), _MM_HINT_T1);
+    if constexpr (kAsk) _mm_prefetch(reinterpret_cast<const char*>(ahead.weights + (quad + g) * ahead.step), _MM_HINT_T1);
     const __m512i codes = _mm512_load_si512(w.quads[quad + g]);
     QF_FOR_TOKENS dot[t] = _mm512_dpbusd_epi32(dot[t], codes, four_codes(x.codes[quad + g][t]));
   }
@@ -165,25 +164,20 @@ void some_panels(const MatmulTask& task, std::int64_t panel, int panels) {
   auto& operands = *reinterpret_cast<Operands*>(task.scratch);
   auto* sums = reinterpret_cast<float*>(task.scratch + sizeof(Operands));  // [groups][panels][kGroupTokens][16]
   const std::int64_t first = task.token_begin / kGroupTokens, groups = (task.token_end + kGroupTokens - 1) / kGroupTokens - first;
-  const std::int64_t panel_size = (task.columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
+  const std::int64_t size = panel_size<P>(task.columns);
   const TokenGroup* piece = task.groups + first;
   const bool behind = (panel + 2 * kPanelsAtOnce) * kPanelRows <= task.rows;  // panels that are read next
   for (std::int64_t begin = 0; begin < task.columns; begin += kGroupColumns, piece += task.count_groups) {
     const int count = static_cast<int>(task.columns - begin < kGroupColumns ? task.columns - begin : kGroupColumns);
     const bool last = begin + count == task.columns;
     for (int p = 0; p < panels; ++p) {
-      const unsigned char* weights = task.weights + (panel + p) * panel_size;
-      unpack<P>(weights, task.columns, begin, count, operands);
-      // This panel's next piece, or the first of the panel that follows those at once: its codes while the first two groups pass.
-      const unsigned char* panel_next = last ? weights + (behind ? kPanelsAtOnce * panel_size : 0) : weights;
-      const std::int64_t next = last ? 0 : begin + count;
-      const unsigned char* codes_next = panel_next + next / 32 * P::kChunkBytes;
-      const unsigned char* scales_next = panel_next + task.columns / P::kBlock * P::kCodeBytes + next / P::kBlock * P::kScaleBytes;
-      for (int line = 0; line < kGroupColumns / P::kBlock * P::kScaleBytes; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(scales_next + line), _MM_HINT_T1);
-      constexpr std::int64_t kStep = P::kChunkBytes / 16;  // of 8 chunks in 2 groups of 64 quads
+      const unsigned char* weights = task.weights + (panel + p) * size;
+      unpack<P>(weights, begin, count, operands);
+      // This panel's next piece, or the first of the panel that follows those at once, while the first two groups pass.
+      const unsigned char* next = last ? weights + (behind ? kPanelsAtOnce * size : 0) : block_at<P>(weights, begin + count);
+      constexpr std::int64_t kStep = (kGroupColumns / P::kBlock * P::kBlockBytes + 127) / 128;  // in 2 groups of 64 quads
       for (std::int64_t group = 0; group < groups; ++group) {
-        const Ahead ahead{codes_next + 64 * kStep * group, kStep};
+        const Ahead ahead{next + 64 * kStep * group, kStep};
         const bool half = task.token_end - (first + group) * kGroupTokens <= kGroupTokens / 2;
         const auto multiply_group = half ? group < 2 ? multiply<S, kGroupTokens / 2, true> : multiply<S, kGroupTokens / 2, false>
                                          : group < 2 ? multiply<S, kGroupTokens, true> : multiply<S, kGroupTokens, false>;

@@ -50,7 +50,6 @@ QF_INLINE std::int64_t unpack_run(const GroupedTask& task, const unsigned char* 
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) {
       __m512i codes[2];
-      prefetch_chunk(panels[p] + at, 16 * kBits);
       unpack_chunk<kBits>(panels[p] + at, codes);
       const auto store = [&](int i, __m128i column) { _mm_store_si128(reinterpret_cast<__m128i*>(columns + 16 * (p * kMixedWindow + order[i] - begin)), column); };
       if (count < 8) {

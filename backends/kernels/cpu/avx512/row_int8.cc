@@ -9,8 +9,6 @@
 namespace quantfleet::avx512 {
 namespace {
 
-constexpr std::int64_t kAhead = 6 << 10;  // bytes that are fetched before they are wanted
-
 template <int kRows, int kTokens>
 inline __attribute__((always_inline)) void tile(const RowInt8Task& task, std::int64_t row, std::int64_t token) {
   __m512i sums[kRows][kTokens];
@@ -40,7 +38,7 @@ inline __attribute__((always_inline)) void tile(const RowInt8Task& task, std::in
     }
 }
 
-// One token: rows one after the other, as memory has them, in four sums each.
+// One token: rows one after the other, as memory has them, in four sums each. The processor's prefetchers follow.
 inline __attribute__((always_inline)) void one_token(const RowInt8Task& task) {
   const __m512i offset = _mm512_set1_epi8(static_cast<char>(0x80));
   const std::int8_t* a = task.codes + task.token_begin * task.stride;
@@ -49,8 +47,7 @@ inline __attribute__((always_inline)) void one_token(const RowInt8Task& task) {
     __m512i sums[4];
     for (auto& sum : sums) sum = _mm512_setzero_si512();
     const auto add = [&](int i, std::int64_t k) __attribute__((always_inline)) {
-      _mm_prefetch(reinterpret_cast<const char*>(w + k + kAhead), _MM_HINT_T1);
-      sums[i] = _mm512_dpbusd_epi32(sums[i], _mm512_xor_si512(_mm512_loadu_si512(a + k), offset), _mm512_loadu_si512(w + k));
+      sums[i] = _mm512_dpbusd_epi32(sums[i], _mm512_xor_si512(_mm512_loadu_si512(a + k), offset), load_bytes(reinterpret_cast<const unsigned char*>(w + k)));
     };
     std::int64_t k = 0;
     for (; k + 256 <= task.stride; k += 256)

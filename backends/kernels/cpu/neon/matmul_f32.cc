@@ -12,23 +12,21 @@ constexpr int kPanelsAtOnce = 2;
 
 template <class P>
 struct Quantized {
-  static std::int64_t panel_size(std::int64_t columns) {
-    return (columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
-  }
+  static std::int64_t panel_size(std::int64_t columns) { return panel_formats::panel_size<P>(columns); }
   // Four rows of a chunk.
-  QF_INLINE void quarter_chunk(const unsigned char* codes, const unsigned char* scales, int quarter, int place, float* target) {
+  QF_INLINE void quarter_chunk(const unsigned char* codes, const unsigned char* block, int quarter, int place, float* target) {
     int8x16_t quad[8];
     unpack_values<P>(codes + 16 * quarter, quad);
-    const float32x4_t d = load_d<P>(scales + 8 * quarter);
+    const float32x4_t d = load_d<P>(block, quarter);
     float32x4_t m = vdupq_n_f32(0);
-    if constexpr (P::kMinSign != 0) m = load_halves(scales + 32 + 8 * quarter);
+    if constexpr (P::kMinSign != 0) m = load_m(block, quarter);
     float32x4_t scale = d, minimum = m;
     for (int g = 0; g < 8; ++g) {
       if (P::kScales && g % (P::kSubBlock / 4) == 0) {
         const int j = (place + 4 * g) / P::kSubBlock;
-        scale = vmulq_f32(d, vcvtq_f32_s32(sub_scale<P>(scales, j, quarter)));
+        scale = vmulq_f32(d, vcvtq_f32_s32(sub_scale<P>(block, j, quarter)));
         if constexpr (P::kScales && P::kMinSign != 0)
-          minimum = vmulq_f32(m, vcvtq_f32_s32(sub_minimum<P>(scales, j, quarter)));
+          minimum = vmulq_f32(m, vcvtq_f32_s32(sub_minimum<P>(block, j, quarter)));
       }
       int8x16_t values = quad[g];
       if constexpr (!is_signed<P>()) values = vsubq_s8(values, vdupq_n_s8(P::kOffset));
@@ -43,20 +41,17 @@ struct Quantized {
       }
     }
   }
-  static const float* decode(const unsigned char* panel, std::int64_t columns, std::int64_t begin, std::int64_t count, float* tile) {
-    const unsigned char* codes = panel + begin / 32 * P::kChunkBytes;
-    const unsigned char* all_scales = panel + columns / P::kBlock * P::kCodeBytes;
-    for (std::int64_t k = begin; k < begin + count; k += 32, codes += P::kChunkBytes)
+  static const float* decode(const unsigned char* panel, std::int64_t begin, std::int64_t count, float* tile) {
+    for (std::int64_t k = begin; k < begin + count; k += 32)
       for (int quarter = 0; quarter < 4; ++quarter)
-        quarter_chunk(codes, all_scales + k / P::kBlock * P::kScaleBytes, quarter, static_cast<int>(k % P::kBlock),
-                      tile + (k - begin) * 16);
+        quarter_chunk(chunk_at<P>(panel, k), block_at<P>(panel, k), quarter, static_cast<int>(k % P::kBlock), tile + (k - begin) * 16);
     return tile;
   }
 };
 
 struct Half {
   static std::int64_t panel_size(std::int64_t columns) { return (columns * 32 + 63) / 64 * 64; }
-  static const float* decode(const unsigned char* panel, std::int64_t, std::int64_t begin, std::int64_t count, float* tile) {
+  static const float* decode(const unsigned char* panel, std::int64_t begin, std::int64_t count, float* tile) {
     const unsigned char* p = panel + begin * 32;
     for (std::int64_t i = 0; i < 4 * count; ++i) vst1q_f32(tile + 4 * i, load_halves(p + 8 * i));
     return tile;
@@ -65,7 +60,7 @@ struct Half {
 
 struct Bfloat {
   static std::int64_t panel_size(std::int64_t columns) { return (columns * 32 + 63) / 64 * 64; }
-  static const float* decode(const unsigned char* panel, std::int64_t, std::int64_t begin, std::int64_t count, float* tile) {
+  static const float* decode(const unsigned char* panel, std::int64_t begin, std::int64_t count, float* tile) {
     const unsigned char* p = panel + begin * 32;
     for (std::int64_t i = 0; i < 4 * count; ++i)
       vst1q_f32(tile + 4 * i, vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p + 8 * i)), 16)));
@@ -75,7 +70,7 @@ struct Bfloat {
 
 struct Float {
   static std::int64_t panel_size(std::int64_t columns) { return columns * 64; }
-  static const float* decode(const unsigned char* panel, std::int64_t, std::int64_t begin, std::int64_t, float*) {
+  static const float* decode(const unsigned char* panel, std::int64_t begin, std::int64_t, float*) {
     return reinterpret_cast<const float*>(panel) + begin * 16;  // already a tile
   }
 };
@@ -118,7 +113,7 @@ template <class Source, int kPanels>
     const std::int64_t count = task.columns - k < kPieceColumns ? task.columns - k : kPieceColumns;
     const float* tile[kPanels];
     for (int p = 0; p < kPanels; ++p)
-      tile[p] = Source::decode(task.weights + (panel + p) * size, task.columns, k, count, tiles + p * 16 * kPieceColumns);
+      tile[p] = Source::decode(task.weights + (panel + p) * size, k, count, tiles + p * 16 * kPieceColumns);
     const float* x = task.x + task.token_begin * task.x_stride + k;
     std::int64_t t = 0;
     if constexpr (kPanels == 1)

@@ -33,12 +33,10 @@ QF_INLINE int32x4_t dot_quads(int32x4_t sum, const int8x16_t* quad, const std::i
 template <class P, int kTokens>
 QF_INLINE void simple_panel(const unsigned char* panel, int quarter, const Tokens& x, float32x4_t (&acc)[kTokens]) {
   constexpr bool kCorrect = P::kOffset != 0 && !is_signed<P>();
-  const unsigned char* codes = panel + 16 * quarter;
-  const unsigned char* scales = panel + x.blocks * P::kCodeBytes + 8 * quarter;
-  for (std::int64_t block = 0; block < x.blocks; ++block, codes += P::kCodeBytes, scales += P::kScaleBytes) {
+  for (std::int64_t block = 0; block < x.blocks; ++block, panel += P::kBlockBytes) {
     int8x16_t quad[8];
-    unpack_values<P>(codes, quad);
-    const float32x4_t d = load_d<P>(scales);
+    unpack_values<P>(panel + P::kUnitBytes + 16 * quarter, quad);
+    const float32x4_t d = load_d<P>(panel, quarter);
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) {
       const int32x4_t first = vdupq_n_s32(kCorrect ? x.corrections[t * x.subs + block] : 0);
@@ -47,7 +45,7 @@ QF_INLINE void simple_panel(const unsigned char* panel, int quarter, const Token
       acc[t] = vfmaq_f32(acc[t], vmulq_n_f32(d, d_a), vcvtq_f32_s32(S));
       if constexpr (P::kMinSign > 0) {
         const float32x4_t M = vdupq_n_f32(static_cast<float>(x.sums[t * x.subs + block]));
-        acc[t] = vfmaq_f32(acc[t], vmulq_n_f32(load_halves(scales + 32), d_a), M);
+        acc[t] = vfmaq_f32(acc[t], vmulq_n_f32(load_m(panel, quarter), d_a), M);
       }
     }
   }
@@ -55,20 +53,19 @@ QF_INLINE void simple_panel(const unsigned char* panel, int quarter, const Token
 
 template <class P, int kTokens>
 QF_INLINE void super_panel(const unsigned char* panel, int quarter, const Tokens& x, float32x4_t (&acc)[kTokens]) {
-  constexpr int kSubsPerChunk = 32 / P::kSubBlock, kQuadsPerSub = P::kSubBlock / 4;
+  constexpr int kQuadsPerSub = P::kSubBlock / 4;
   constexpr bool kCorrect = P::kOffset != 0 && !is_signed<P>();
-  const unsigned char* codes = panel + 16 * quarter;
-  const unsigned char* scales = panel + x.blocks * P::kCodeBytes;
-  for (std::int64_t block = 0; block < x.blocks; ++block, scales += P::kScaleBytes) {
+  for (std::int64_t block = 0; block < x.blocks; ++block, panel += P::kBlockBytes) {
+    const unsigned char* codes = panel + P::kUnitBytes + 16 * quarter;
     int32x4_t S[kTokens];
     for (int t = 0; t < kTokens; ++t) S[t] = vdupq_n_s32(0);
     for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
       int8x16_t quad[8];
       unpack_values<P>(codes, quad);
 #pragma GCC unroll 2
-      for (int sub = 0; sub < kSubsPerChunk; ++sub) {
-        const int j = chunk * kSubsPerChunk + sub;
-        const int32x4_t scale = sub_scale<P>(scales, j, quarter);
+      for (int sub = 0; sub < P::kSubsPerChunk; ++sub) {
+        const int j = chunk * P::kSubsPerChunk + sub;
+        const int32x4_t scale = sub_scale<P>(panel, j, quarter);
 #pragma GCC unroll 4
         for (int t = 0; t < kTokens; ++t) {
           const int32x4_t first = vdupq_n_s32(kCorrect ? x.corrections[t * x.subs + block * P::kSubs + j] : 0);
@@ -78,7 +75,7 @@ QF_INLINE void super_panel(const unsigned char* panel, int quarter, const Tokens
         }
       }
     }
-    const float32x4_t d = load_d<P>(scales + 8 * quarter);
+    const float32x4_t d = load_d<P>(panel, quarter);
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t)
       acc[t] = vfmaq_f32(acc[t], vmulq_n_f32(d, x.scales[t * x.blocks + block]), vcvtq_f32_s32(S[t]));
@@ -86,11 +83,11 @@ QF_INLINE void super_panel(const unsigned char* panel, int quarter, const Tokens
       int32x4_t M[kTokens];
       for (int t = 0; t < kTokens; ++t) M[t] = vdupq_n_s32(0);
       for (int j = 0; j < P::kSubs; ++j) {
-        const int32x4_t minimum = sub_minimum<P>(scales, j, quarter);
+        const int32x4_t minimum = sub_minimum<P>(panel, j, quarter);
 #pragma GCC unroll 4
         for (int t = 0; t < kTokens; ++t) M[t] = vmlaq_n_s32(M[t], minimum, x.sums[t * x.subs + block * P::kSubs + j]);
       }
-      const float32x4_t m = load_halves(scales + 32 + 8 * quarter);
+      const float32x4_t m = load_m(panel, quarter);
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t)
         acc[t] = vfmsq_f32(acc[t], vmulq_n_f32(m, x.scales[t * x.blocks + block]), vcvtq_f32_s32(M[t]));
@@ -129,9 +126,9 @@ template <class P, int kTokens>
 
 template <class P>
 void all_panels(const MatmulTask& task) {
-  const std::int64_t panel_size = (task.columns / P::kBlock * (P::kCodeBytes + P::kScaleBytes) + 63) / 64 * 64;
+  const std::int64_t size = panel_size<P>(task.columns);
   for (std::int64_t panel = task.panel_begin; panel < task.panel_end; ++panel) {
-    const unsigned char* weights = task.weights + panel * panel_size;
+    const unsigned char* weights = task.weights + panel * size;
     const std::int64_t row = panel * kPanelRows;
     std::int64_t t = task.token_begin;
     for (; t + 4 <= task.token_end; t += 4) tile<P, 4>(task, weights, t, row);

@@ -7,7 +7,12 @@
 
 namespace quantfleet::neon {
 
+using panel_formats::block_at;
+using panel_formats::chunk_at;
 using panel_formats::for_panel;
+using panel_formats::panel_size;
+using panel_formats::sub_minima_at;
+using panel_formats::sub_scales_at;
 
 // Codes that need all of a byte become signed here; all others stay code + offset, below 64.
 template <class P>
@@ -69,13 +74,15 @@ QF_INLINE void unpack_values(const unsigned char* p, int8x16_t (&quad)[8]) {
 
 QF_INLINE float32x4_t load_halves(const unsigned char* p) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p))); }
 
-// d of a block's rows.
+// d of four rows, and m.  quarter: 0 .. 3
 template <class P>
-QF_INLINE float32x4_t load_d(const unsigned char* p) {
+QF_INLINE float32x4_t load_d(const unsigned char* block, int quarter) {
+  const unsigned char* p = block + 8 * quarter;
   if constexpr (P::kUnitParts == 0) return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
   if constexpr (P::kUnitParts > 1) return vmulq_n_f32(load_halves(p), 1.0f / P::kUnitParts);
   return load_halves(p);
 }
+QF_INLINE float32x4_t load_m(const unsigned char* block, int quarter) { return load_halves(block + 32 + 8 * quarter); }
 
 QF_INLINE uint8x8_t four_bytes(const unsigned char* p) {
   std::uint32_t bits;
@@ -83,17 +90,16 @@ QF_INLINE uint8x8_t four_bytes(const unsigned char* p) {
   return vreinterpret_u8_u32(vdup_n_u32(bits));
 }
 
-// Sub-scale and sub-minimum j of a block, as 32-bit integers.  p: the block's scales; quarter: 0 .. 3.
+// Sub-scale and sub-minimum j of a block, as 32-bit integers.
 template <class P>
-QF_INLINE int32x4_t sub_scale(const unsigned char* p, int j, int quarter) {
-  uint8x8_t bytes = four_bytes(p + P::kSubPlace + 16 * j + 4 * quarter);
+QF_INLINE int32x4_t sub_scale(const unsigned char* block, int j, int quarter) {
+  uint8x8_t bytes = four_bytes(sub_scales_at<P>(block, j) + 4 * quarter);
   if constexpr (P::kNibbles) bytes = vand_u8(bytes, vdup_n_u8(15));
   return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u8(bytes))));
 }
 template <class P>
-QF_INLINE int32x4_t sub_minimum(const unsigned char* p, int j, int quarter) {
-  const int place = P::kNibbles ? j : P::kSubs + j;
-  uint8x8_t bytes = four_bytes(p + P::kSubPlace + 16 * place + 4 * quarter);
+QF_INLINE int32x4_t sub_minimum(const unsigned char* block, int j, int quarter) {
+  uint8x8_t bytes = four_bytes(sub_minima_at<P>(block, j) + 4 * quarter);
   if constexpr (P::kNibbles) bytes = vshr_n_u8(bytes, 4);
   return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))));
 }
