@@ -1,12 +1,22 @@
 // Codes times codes by VPDPBUSD for few tokens: unsigned weights, signed activations, sixteen rows in the lanes, up to eight
-// tokens whose sums stay in registers while a panel streams by: in ascending order and without asking for lines ahead, which the
-// processor's prefetchers do better. Offsets enter as the sums' first value (exact integers).
+// tokens whose sums stay in registers while a panel streams by: in ascending order, which the processor's prefetchers follow. Offsets
+// enter as the sums' first value (exact integers).
 // Many tokens: matmul_int8_prompt.cc.
 #include "backends/kernels/cpu/avx512/avx512.h"
 #include "backends/kernels/cpu/avx512/panels.h"
 
 namespace quantfleet::avx512 {
 namespace {
+
+// With more than two tokens products leave the processor's prefetchers behind; the second-level cache is asked then.
+constexpr int kAheadBytes = 18 << 10;
+
+template <int kTokens, int kBytes>
+QF_INLINE void prefetch(const unsigned char* p) {
+  if constexpr (kTokens > 2)
+#pragma GCC unroll 9
+    for (int line = 0; line < kBytes; line += 64) _mm_prefetch(reinterpret_cast<const char*>(p + kAheadBytes + line), _MM_HINT_T1);
+}
 
 template <int kTokens>
 struct Tokens {
@@ -41,6 +51,7 @@ QF_INLINE void multiply_quads(const __m512i* quad, const std::int8_t* codes, std
 // Formats with one scale for 32 columns.
 template <class P, int kTokens>
 QF_INLINE void simple_block(const unsigned char* place, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
+  prefetch<kTokens, P::kBlockBytes>(place);
   const __m512 d = load_d<P>(place), m = P::kMinSign > 0 ? load_m(place) : d;
   __m512i quad[8];
   unpack_values<P>(place + P::kUnitBytes, quad);
@@ -69,6 +80,7 @@ QF_INLINE void super_block(const unsigned char* place, std::int64_t block, const
   __m512i S[kTokens];
   for (int t = 0; t < kTokens; ++t) S[t] = _mm512_setzero_si512();
   for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
+    prefetch<kTokens, P::kChunkBytes>(codes);
     __m512i quad[8];
     unpack_values<P>(codes, quad);
 #pragma GCC unroll 2
