@@ -4,8 +4,8 @@
 //            so a worker which the operating system has not woken yet costs nothing. Both sides store first and then look at the other
 //            (sequentially consistent): either the worker sees that the loop is closed, or the caller sees the worker.
 //   taken    how many ranges of the thread's part of the loop are taken, with the generation in the upper half: a counter of an
-//            earlier loop counts as 0, so nobody has to reset it. Others may take from it, too. A quarter of what is left is taken at
-//            a time: a locked instruction waits for all loads before it, and a range may be a microsecond of reading memory.
+//            earlier loop counts as 0, so nobody has to reset it. Others may take from it, too. Up to four ranges are taken at a
+//            time: a locked instruction waits for all loads before it, and a range may be a microsecond of reading memory.
 #include "backends/kernels/thread_pool.h"
 
 #if defined(__linux__)
@@ -22,6 +22,7 @@
 namespace quantfleet {
 namespace {
 
+constexpr std::int64_t kRangesAtOnce = 4;
 constexpr int kSpins = 1000;  // some ten microseconds: the gap between two loops of one layer
 
 void pause() {
@@ -86,7 +87,7 @@ struct ThreadPool::State {
     for (;;) {
       const std::int64_t taken = seen >> 32 == now ? static_cast<std::int64_t>(seen & 0xffffffffu) : 0;
       if (taken >= size) return {};
-      const std::int64_t end = taken + std::max<std::int64_t>(1, (size - taken) / 4);
+      const std::int64_t end = taken + std::clamp<std::int64_t>((size - taken) / 4, 1, kRangesAtOnce);
       if (lines[part].taken.compare_exchange_weak(seen, (now << 32) | static_cast<std::uint64_t>(end), std::memory_order_relaxed))
         return {first + taken, first + end};
     }

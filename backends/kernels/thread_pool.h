@@ -21,7 +21,7 @@ class ThreadPool {
   int threads() const;
 
   // Calls body(begin, end, thread) over disjoint ranges that cover [0, count), each at most `grain` long, and returns when
-  // all are done. Ranges are handed out dynamically. body must not throw and must not call parallel_for.
+  // all are done. Ranges are handed out dynamically, up to four at a time. body must not throw and must not call parallel_for.
   void parallel_for(std::int64_t count, std::int64_t grain,
                     const std::function<void(std::int64_t begin, std::int64_t end, int thread)>& body);
 

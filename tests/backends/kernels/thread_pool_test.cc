@@ -56,11 +56,12 @@ TEST_CASE("whoever is done takes what a slower thread has left", "[thread_pool]"
   ThreadPool pool(2);
   std::atomic<int> visits{0};
   bool others_did_the_rest = false;
-  // One thread holds its first range until all the others are done, which only the other thread can do.
+  // One thread holds its first range until all the others are done, which only the other thread can do, but for three ranges that
+  // are taken together with the first.
   pool.parallel_for(64, 1, [&](std::int64_t begin, std::int64_t, int thread) {
     if (thread == 0 && begin == 0) {
-      for (int i = 0; i < 5000 && visits < 63; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      others_did_the_rest = visits == 63;
+      for (int i = 0; i < 5000 && visits < 60; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      others_did_the_rest = visits == 60;
     }
     ++visits;
   });
