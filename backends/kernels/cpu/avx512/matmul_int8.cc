@@ -75,14 +75,26 @@ QF_INLINE void simple_block(const unsigned char* place, std::int64_t block, cons
 template <class P, int kTokens>
 QF_INLINE void super_block(const unsigned char* place, std::int64_t block, const Tokens<kTokens>& x, __m512 (&acc)[kTokens]) {
   constexpr int kQuadsPerSub = P::kSubBlock / 4;
+  constexpr bool kPairs = P::kNibbles && kTokens == 1;  // more would not fit into the registers
   const __m512 d = load_d<P>(place), m = P::kMinSign != 0 ? load_m(place) : d;
   const unsigned char* codes = place + P::kUnitBytes;
-  __m512i S[kTokens];
-  for (int t = 0; t < kTokens; ++t) S[t] = _mm512_setzero_si512();
+  __m512i S[kTokens], M[kTokens];
+  for (int t = 0; t < kTokens; ++t) S[t] = M[t] = _mm512_setzero_si512();
   for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
     prefetch<kTokens, P::kChunkBytes>(codes);
     __m512i quad[8];
     unpack_values<P>(codes, quad);
+    if constexpr (kPairs) {
+      const __m512i pair = sub_pair<P>(place, 2 * chunk), scales = _mm512_and_si512(pair, _mm512_set1_epi16(15)), minima = _mm512_srli_epi16(pair, 4);
+      __m512i first[1] = {_mm512_setzero_si512()}, second[1] = {_mm512_setzero_si512()};
+      multiply_quads<4, 1>(quad, x.codes + 256 * block + 32 * chunk, x.columns, first);
+      multiply_quads<4, 1>(quad + 4, x.codes + 256 * block + 32 * chunk + 16, x.columns, second);
+      // Both sums fit into 16 bits: 16 x 3 x 127.
+      const __m512i sums = _mm512_mask_blend_epi16(0xaaaaaaaa, first[0], _mm512_slli_epi32(second[0], 16));
+      S[0] = _mm512_dpwssd_epi32(S[0], sums, scales);
+      M[0] = _mm512_dpwssd_epi32(M[0], minima, two_sums(x.sums + block * P::kSubs + 2 * chunk));
+      continue;
+    }
 #pragma GCC unroll 2
     for (int sub = 0; sub < P::kSubsPerChunk; ++sub) {
       const int j = chunk * P::kSubsPerChunk + sub;
@@ -100,11 +112,8 @@ QF_INLINE void super_block(const unsigned char* place, std::int64_t block, const
   for (int t = 0; t < kTokens; ++t)
     acc[t] = _mm512_fmadd_ps(_mm512_mul_ps(d, _mm512_set1_ps(x.scales[t * x.blocks + block])), _mm512_cvtepi32_ps(S[t]), acc[t]);
   if constexpr (P::kMinSign != 0) {
-    __m512i M[kTokens];
-    for (int t = 0; t < kTokens; ++t) M[t] = _mm512_setzero_si512();
-    for (int j = 0; j < P::kSubs; j += 2) {  // two 16-bit minima in a lane against two sums of codes
-      const __m512i pair =
-          _mm512_or_si512(sub_minimum<P>(place, j), _mm512_slli_epi32(sub_minimum<P>(place, j + 1), 16));
+    for (int j = 0; j < P::kSubs && !kPairs; j += 2) {  // two 16-bit minima in a lane against two sums of codes
+      const __m512i pair = _mm512_or_si512(sub_minimum<P>(place, j), _mm512_slli_epi32(sub_minimum<P>(place, j + 1), 16));
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t)
         M[t] = _mm512_dpwssd_epi32(M[t], pair, two_sums(x.sums + t * x.subs + block * P::kSubs + j));

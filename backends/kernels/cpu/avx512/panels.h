@@ -143,5 +143,11 @@ QF_INLINE __m512i sub_minimum(const unsigned char* block, int j) {
   const __m512i wide = _mm512_cvtepu8_epi32(load_in_order<__m128i>(sub_minima_at<P>(block, j)));
   return P::kNibbles ? _mm512_srli_epi32(wide, 4) : wide;
 }
+// The bytes of sub-blocks j and j + 1 in the halves of each lane.
+template <class P>
+QF_INLINE __m512i sub_pair(const unsigned char* block, int j) {
+  const __m512i first = _mm512_cvtepu8_epi32(load_in_order<__m128i>(sub_scales_at<P>(block, j)));
+  return _mm512_or_si512(first, _mm512_slli_epi32(_mm512_cvtepu8_epi32(load_in_order<__m128i>(sub_scales_at<P>(block, j + 1))), 16));
+}
 
 }  // namespace quantfleet::avx512
