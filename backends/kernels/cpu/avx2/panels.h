@@ -10,17 +10,11 @@ namespace quantfleet::avx2 {
 using panel_formats::block_at;
 using panel_formats::chunk_at;
 using panel_formats::for_panel;
+using panel_formats::load_in_order;
 using panel_formats::panel_size;
 using panel_formats::sub_minima_at;
 using panel_formats::sub_scales_at;
 
-// Loads that the compiler leaves in the order in which they are written. Decoding is bound by memory: line after line asked for in
-// ascending order is what the processor's prefetchers follow, and a third faster than the same lines in a compiler's order.
-template <class Vector>
-QF_INLINE Vector load_in_order(const unsigned char* p) {
-  typedef Vector Unaligned __attribute__((aligned(1), may_alias));
-  return *reinterpret_cast<const volatile Unaligned*>(p);
-}
 QF_INLINE __m256i load_bytes(const unsigned char* p) { return load_in_order<__m256i>(p); }
 QF_INLINE __m256 load_halves(const unsigned char* p) { return _mm256_cvtph_ps(load_in_order<__m128i>(p)); }
 QF_INLINE __m256i or_and(__m256i a, __m256i b, __m256i c) { return _mm256_or_si256(a, _mm256_and_si256(b, c)); }

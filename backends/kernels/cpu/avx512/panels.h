@@ -10,17 +10,11 @@ namespace quantfleet::avx512 {
 using panel_formats::block_at;
 using panel_formats::chunk_at;
 using panel_formats::for_panel;
+using panel_formats::load_in_order;
 using panel_formats::panel_size;
 using panel_formats::sub_minima_at;
 using panel_formats::sub_scales_at;
 
-// Loads that the compiler leaves in the order in which they are written. Decoding is bound by memory: line after line asked for in
-// ascending order is what the processor's prefetchers follow, and a third faster than the same lines in a compiler's order.
-template <class Vector>
-QF_INLINE Vector load_in_order(const unsigned char* p) {
-  typedef Vector Unaligned __attribute__((aligned(1), may_alias));
-  return *reinterpret_cast<const volatile Unaligned*>(p);
-}
 QF_INLINE __m512i load_bytes(const unsigned char* p) { return load_in_order<__m512i>(p); }
 QF_INLINE __m512 load_halves(const unsigned char* p) { return _mm512_cvtph_ps(load_in_order<__m256i>(p)); }
 
