@@ -8,6 +8,7 @@ namespace {
 
 // Keys whose K or V all rows of a task read while they are in the first two levels of the cache.
 constexpr std::int64_t kKeysTogether = 128;
+constexpr std::int64_t kAheadBytes = 24 << 10;
 
 struct Row {
   const float* q;
@@ -16,11 +17,50 @@ struct Row {
   std::int64_t first, last;   // visible keys
 };
 
-// Scores of kRows pairs with the keys of kPages pages. `next`: the pages behind these, which are asked for meanwhile, because the
-// CPU's own prefetching ends where a page does.
+// What a task reads from memory, in its order: K of all pages, then V. Some lines of it are asked for with each step of the
+// arithmetic, because the CPU's own prefetching ends where a page does and rests where nothing is read (softmax).
+class Ahead {
+ public:
+  Ahead(const float* const* pages, std::int64_t count, std::int64_t k_place, std::int64_t v_place, int head_dim)
+      : pages_(pages), count_(count), k_place_(k_place), v_place_(v_place), page_floats_(16ll * head_dim),
+        lead_(kAheadBytes / (64ll * head_dim) + 1) {
+    next_ = lead_;  // what is read at once cannot be asked for ahead
+    turn();
+  }
+  // K of `pages` pages, or all K and V of `pages`, is being read or has been.
+  void reads_keys(std::int64_t pages) { limit_ = pages + lead_; }
+  void reads_values(std::int64_t pages) { limit_ = count_ + pages + lead_; }
+  template <int kLines>
+  [[gnu::always_inline]] inline void ask() {
+    if (next_ > limit_) return;
+#pragma GCC unroll 4
+    for (int i = 0; i < kLines; ++i) _mm_prefetch(reinterpret_cast<const char*>(line_ + 16 * i), _MM_HINT_T1);
+    line_ += 16 * kLines;
+    if (line_ >= end_) turn();
+  }
+
+ private:
+  [[gnu::noinline]] void turn() {
+    if (next_ >= 2 * count_) {
+      next_ = kNever;
+      return;
+    }
+    line_ = next_ < count_ ? pages_[next_] + k_place_ : pages_[next_ - count_] + v_place_;
+    end_ = line_ + page_floats_;
+    ++next_;
+  }
+
+  static constexpr std::int64_t kNever = std::int64_t{1} << 62;
+  const float* const* pages_;
+  std::int64_t count_, k_place_, v_place_, page_floats_, lead_;
+  std::int64_t next_, limit_ = 0;  // pages, K and V counted separately
+  const float *line_ = nullptr, *end_ = nullptr;
+};
+
+// Scores of kRows pairs with the keys of kPages pages.
 template <int kRows, int kPages>
-[[gnu::always_inline]] static inline void score_pages(const Row* rows, const float* const (&k)[kPages], const float* const (&next)[kPages],
-                                                      int head_dim, std::int64_t position) {
+[[gnu::always_inline]] static inline void score_pages(const Row* rows, const float* const (&k)[kPages], int head_dim, std::int64_t position,
+                                                      Ahead& ahead) {
   __m512 acc[kRows][kPages];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
@@ -29,10 +69,8 @@ template <int kRows, int kPages>
   for (int d = 0; d < head_dim; ++d) {
     __m512 keys[kPages];
 #pragma GCC unroll 4
-    for (int p = 0; p < kPages; ++p) {
-      keys[p] = _mm512_loadu_ps(k[p] + 16 * d);
-      _mm_prefetch(reinterpret_cast<const char*>(next[p] + 16 * d), _MM_HINT_T1);
-    }
+    for (int p = 0; p < kPages; ++p) keys[p] = _mm512_loadu_ps(k[p] + 16 * d);
+    ahead.ask<kPages>();
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const __m512 q = _mm512_set1_ps(rows[r].q[d]);
@@ -46,22 +84,19 @@ template <int kRows, int kPages>
     for (int p = 0; p < kPages; ++p) _mm512_store_ps(rows[r].scores + position + 16 * p, acc[r][p]);
 }
 
-// Pages [page, page_end); what is asked for ahead lies below `pages_end`.
+// Pages [page, page_end).
 template <int kRows>
 [[gnu::noinline]] void score(const Row* rows, const float* const* pages, std::int64_t place, int head_dim,
-                             std::int64_t page, std::int64_t page_end, std::int64_t pages_end) {
+                             std::int64_t page, std::int64_t page_end, Ahead& ahead) {
   constexpr int kPages = kRows >= 8 ? 2 : 4;
   for (; page + kPages <= page_end; page += kPages) {
-    const float *k[kPages], *next[kPages];
-    for (int p = 0; p < kPages; ++p) {
-      k[p] = pages[page + p] + place;
-      next[p] = pages[page + p + 3 * kPages < pages_end ? page + p + 3 * kPages : page + p] + place;
-    }
-    score_pages<kRows, kPages>(rows, k, next, head_dim, 16 * page);
+    const float* k[kPages];
+    for (int p = 0; p < kPages; ++p) k[p] = pages[page + p] + place;
+    score_pages<kRows, kPages>(rows, k, head_dim, 16 * page, ahead);
   }
   for (; page < page_end; ++page) {
     const float* k[1] = {pages[page] + place};
-    score_pages<kRows, 1>(rows, k, k, head_dim, 16 * page);
+    score_pages<kRows, 1>(rows, k, head_dim, 16 * page, ahead);
   }
 }
 
@@ -72,7 +107,7 @@ __mmask16 visible(const Row& row, std::int64_t position) {
   return lanes;
 }
 
-float softmax_row(const Row& row, float scale, float softcap, const float* slope) {
+float softmax_row(const Row& row, float scale, float softcap, const float* slope, Ahead& ahead) {
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   __m512 max = _mm512_set1_ps(-__builtin_inff());
   for (std::int64_t i = row.first / 16 * 16; i <= row.last; i += 16) {
@@ -94,6 +129,7 @@ float softmax_row(const Row& row, float scale, float softcap, const float* slope
   for (std::int64_t i = row.first / 16 * 16; i <= row.last; i += 16) {
     const __m512 p = exp(_mm512_sub_ps(_mm512_load_ps(row.scores + i), largest));
     _mm512_store_ps(row.scores + i, p);
+    ahead.ask<4>();
     sums = _mm512_mask_add_ps(sums, visible(row, i), sums, p);
   }
   return join(sums);
@@ -102,7 +138,7 @@ float softmax_row(const Row& row, float scale, float softcap, const float* slope
 // out[r][d ..] += sum over keys of p[r][key] v[key][d ..], for kVectors vectors of d; the last may be partial.
 template <int kRows, int kVectors>
 [[gnu::noinline]] void weigh(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, int d,
-                             __mmask16 lanes, std::int64_t begin, std::int64_t end, std::int64_t keys_end) {
+                             __mmask16 lanes, std::int64_t begin, std::int64_t end, Ahead& ahead) {
   __m512 acc[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
@@ -110,13 +146,10 @@ template <int kRows, int kVectors>
     for (int i = 0; i < kVectors; ++i) acc[r][i] = _mm512_maskz_loadu_ps(lanes, rows[r].out + d + 16 * i);
   for (std::int64_t key = begin; key < end; ++key) {
     const float* v = pages[key / 16] + place + (key % 16) * head_dim + d;
-    const float* next = pages[(key + 64 < keys_end ? key + 64 : key) / 16] + place + (key % 16) * head_dim + d;
     __m512 values[kVectors];
 #pragma GCC unroll 4
-    for (int i = 0; i < kVectors; ++i) {
-      values[i] = _mm512_maskz_loadu_ps(lanes, v + 16 * i);
-      _mm_prefetch(reinterpret_cast<const char*>(next + 16 * i), _MM_HINT_T1);
-    }
+    for (int i = 0; i < kVectors; ++i) values[i] = _mm512_maskz_loadu_ps(lanes, v + 16 * i);
+    ahead.ask<kRows >= 4 ? (kVectors + 1) / 2 : kVectors>();
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const __m512 p = _mm512_set1_ps(rows[r].scores[key]);
@@ -132,16 +165,16 @@ template <int kRows, int kVectors>
 
 template <int kRows>
 void weigh_rows(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, std::int64_t begin,
-                std::int64_t end, std::int64_t keys_end) {
+                std::int64_t end, Ahead& ahead) {
   if (begin >= end) return;
   int d = 0;
-  for (; d + 64 <= head_dim; d += 64) weigh<kRows, 4>(rows, pages, place, head_dim, d, 0xffff, begin, end, keys_end);
-  for (; d < head_dim; d += 16) weigh<kRows, 1>(rows, pages, place, head_dim, d, first_lanes(head_dim - d), begin, end, keys_end);
+  for (; d + 64 <= head_dim; d += 64) weigh<kRows, 4>(rows, pages, place, head_dim, d, 0xffff, begin, end, ahead);
+  for (; d < head_dim; d += 16) weigh<kRows, 1>(rows, pages, place, head_dim, d, first_lanes(head_dim - d), begin, end, ahead);
 }
 
 // The keys of [from, to) that each row sees: those which all see together, before and behind them each row's own, in ascending order.
 template <int kRows>
-void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, std::int64_t from, std::int64_t to, std::int64_t keys_end) {
+void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, std::int64_t from, std::int64_t to, Ahead& ahead) {
   std::int64_t firsts[kRows], ends[kRows];
   std::int64_t begin = from, end = to;
   for (int r = 0; r < kRows; ++r) {
@@ -151,9 +184,9 @@ void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, i
     end = ends[r] < end ? ends[r] : end;
   }
   if (begin > end) begin = end;
-  for (int r = 0; r < kRows; ++r) weigh_rows<1>(rows + r, pages, place, head_dim, firsts[r], ends[r] < begin ? ends[r] : begin, keys_end);
-  weigh_rows<kRows>(rows, pages, place, head_dim, begin, end, keys_end);
-  for (int r = 0; r < kRows; ++r) weigh_rows<1>(rows + r, pages, place, head_dim, firsts[r] > end ? firsts[r] : end, ends[r], keys_end);
+  for (int r = 0; r < kRows; ++r) weigh_rows<1>(rows + r, pages, place, head_dim, firsts[r], ends[r] < begin ? ends[r] : begin, ahead);
+  weigh_rows<kRows>(rows, pages, place, head_dim, begin, end, ahead);
+  for (int r = 0; r < kRows; ++r) weigh_rows<1>(rows + r, pages, place, head_dim, firsts[r] > end ? firsts[r] : end, ends[r], ahead);
 }
 
 }  // namespace
@@ -179,23 +212,27 @@ void attend(const AttentionTask& task) {
       for (int d = 0; d < args.head_dim; ++d) row.out[d] = 0;
     }
   }
-  const std::int64_t pages_end = last / 16 + 1;
-  for (std::int64_t page = first / 16; page < pages_end; page += kKeysTogether / 16) {
+  const std::int64_t pages_begin = first / 16, pages_end = last / 16 + 1;
+  Ahead ahead(pages + pages_begin, pages_end - pages_begin, k_place, v_place, args.head_dim);
+  for (std::int64_t page = pages_begin; page < pages_end; page += kKeysTogether / 16) {
     const std::int64_t page_end = page + kKeysTogether / 16 < pages_end ? page + kKeysTogether / 16 : pages_end;
+    ahead.reads_keys(page_end - pages_begin);
     int r = 0;
-    for (; r + 8 <= count; r += 8) score<8>(rows + r, pages, k_place, args.head_dim, page, page_end, pages_end);
-    for (; r + 4 <= count; r += 4) score<4>(rows + r, pages, k_place, args.head_dim, page, page_end, pages_end);
-    for (; r < count; ++r) score<1>(rows + r, pages, k_place, args.head_dim, page, page_end, pages_end);
+    for (; r + 8 <= count; r += 8) score<8>(rows + r, pages, k_place, args.head_dim, page, page_end, ahead);
+    for (; r + 4 <= count; r += 4) score<4>(rows + r, pages, k_place, args.head_dim, page, page_end, ahead);
+    for (; r < count; ++r) score<1>(rows + r, pages, k_place, args.head_dim, page, page_end, ahead);
   }
 
+  ahead.reads_values(0);
   float sums[kAttentionRows];
   int r = 0;
-  for (; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap, slope_of(task, r));
+  for (; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap, slope_of(task, r), ahead);
 
   for (std::int64_t from = first / 16 * 16; from <= last; from += kKeysTogether) {
     const std::int64_t to = from + kKeysTogether < last + 1 ? from + kKeysTogether : last + 1;
-    for (r = 0; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim, from, to, last + 1);
-    for (; r < count; ++r) weigh_all<1>(rows + r, pages, v_place, args.head_dim, from, to, last + 1);
+    ahead.reads_values((to - 1) / 16 + 1 - pages_begin);
+    for (r = 0; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim, from, to, ahead);
+    for (; r < count; ++r) weigh_all<1>(rows + r, pages, v_place, args.head_dim, from, to, ahead);
   }
 
   for (r = 0; r < count; ++r)
