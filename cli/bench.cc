@@ -3,6 +3,7 @@
 // every repetition is a share of ceilings measured just before and just after it, the larger of each. The larger of several
 // measurements is more than any long one gets: a reading loop as long as the decoding shows how much more.
 #include "backends/kernels/ceilings.h"
+#include "backends/kernels/kv_pages.h"
 #include "cli/bench_suite.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
@@ -42,6 +43,18 @@ double unread_bytes_per_token(const Model& model) {
 PassCost cost_of_pass(const Model& model, const EngineInfo& info) {
   return {multiply_adds_per_token(model.config), static_cast<double>(info.vocabulary_tokens) * model.config.width,
           static_cast<double>(info.weights_bytes - model.embedding->size_bytes()) - unread_bytes_per_token(model)};
+}
+
+// Keys and values that one text's decoding reads, on average over its steps: of each layer those of the positions that it sees.
+double kv_bytes_per_token(const ModelConfig& config, KvKind kind, int prompt, int generated) {
+  const double position_bytes = static_cast<double>(kv_head_bytes(kind, config.head_width)) / kPagePositions * config.kv_heads;
+  double positions = 0;
+  for (int step = 0; step < generated; ++step)
+    for (int layer = 0; layer < config.layers; ++layer) {
+      const int window = config.window_of(layer), seen = prompt + step + 1;
+      positions += window > 0 ? std::min(window, seen) : seen;
+    }
+  return positions / generated * position_bytes;
 }
 
 // Joules that the CPU packages have used, by Linux' powercap interface; counters wrap at their range.
@@ -129,7 +142,8 @@ std::function<int()> add_bench(CLI::App& app) {
     const PassCost cost = cost_of_pass(engine->model(), info);
     const double prompt_macs = cost.layer_macs + cost.output_macs / options->prompt;  // a token; the output layer works for the last one
     const bool int8 = info.activations == "int8";
-    std::vector<double> prefill, decode, first, prefill_share, decode_share, loop_share, int8_macs, f32_fmas, read_bytes;
+    const double kv_bytes = kv_bytes_per_token(engine->model().config, find_kv_kind(info.kv).value(), options->prompt, options->generated);
+    std::vector<double> prefill, decode, first, prefill_share, decode_share, weights_share, loop_share, int8_macs, f32_fmas, read_bytes;
     std::uint64_t peak_memory = 0;
     EnergyCounter energy;
     std::optional<double> joules;
@@ -158,7 +172,9 @@ std::function<int()> add_bench(CLI::App& app) {
           f32_fmas.push_back(ceilings.f32_fmas_per_s);
           read_bytes.push_back(ceilings.read_bytes_per_s);
           prefill_share.push_back(prefill.back() * prompt_macs / (int8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s));
-          decode_share.push_back(decode.back() / options->batch * cost.bytes / ceilings.read_bytes_per_s);
+          const double steps_per_s = decode.back() / options->batch;
+          decode_share.push_back(steps_per_s * (cost.bytes + options->batch * kv_bytes) / ceilings.read_bytes_per_s);
+          weights_share.push_back(steps_per_s * cost.bytes / ceilings.read_bytes_per_s);
         }
         progress.show((repetition + 2.0) / (options->repetitions + 1));
       }
@@ -183,6 +199,7 @@ std::function<int()> add_bench(CLI::App& app) {
       document["int8_peak_reason"] = "f32 activations: f32_peak_share is the share of the F32 peak";
     }
     document["bandwidth_share"] = median(decode_share);
+    document["weights_bandwidth_share"] = median(weights_share);
     document["read_loop_share"] = median(loop_share);
     document["share_samples"] = {{"prefill", prefill_share}, {"decode", decode_share}, {"read_loop", loop_share}};
     document["ceilings"] = {{"int8_macs_per_s", median(int8_macs)}, {"f32_fmas_per_s", median(f32_fmas)}, {"read_bytes_per_s", median(read_bytes)}};
@@ -199,9 +216,9 @@ std::function<int()> add_bench(CLI::App& app) {
                info.threads, options->batch);
     line("prefill", "prefill_tokens_per_s");
     line("decode", "decode_tokens_per_s");
-    fmt::print("prefill reaches {:.2f} of the {} peak, decode reads at {:.2f} of the bandwidth (a loop that does nothing else, as long: {:.2f})\n",
+    fmt::print("prefill reaches {:.2f} of the {} peak, decode reads at {:.2f} of the bandwidth (weights alone {:.2f}; a loop that does nothing else, as long: {:.2f})\n",
                document[int8 ? "int8_peak_share" : "f32_peak_share"].get<double>(), int8 ? "int8" : "F32", document["bandwidth_share"].get<double>(),
-               document["read_loop_share"].get<double>());
+               document["weights_bandwidth_share"].get<double>(), document["read_loop_share"].get<double>());
     fmt::print("first token {:.1f} ms; weights {:.1f} MB, KV cache {:.1f} MB, peak memory {:.1f} MB\n", document["first_token_ms"].get<double>(),
                static_cast<double>(info.weights_bytes) / 1e6, static_cast<double>(engine->kv_cache_bytes()) / 1e6,
                document["peak_memory_bytes"].get<double>() / 1e6);

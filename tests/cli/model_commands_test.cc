@@ -149,6 +149,17 @@ TEST_CASE("bench prints what its schema says", "[cli]") {
   const auto json = nlohmann::json::parse(outcome.out);
   check_schema("bench", json);
   CHECK(json["prefill_tokens_per_s"]["samples"].size() == 2);
+
+  // What decoding reads beside the weights, as a share of them: keys and values of the 19 positions that a step sees on average.
+  const auto read_beside = [](const std::string& options) {
+    const auto shares = nlohmann::json::parse(run("bench " + (folder() / "tiny.gguf") + " -n 5 -r 1 -t 1 --json " + options).out);
+    return shares.at("bandwidth_share").get<double>() / shares.at("weights_bandwidth_share").get<double>() - 1;
+  };
+  const double floats = read_beside("-p 16");
+  CHECK(floats > 0);
+  CHECK(read_beside("-p 16 --kv f16") == Approx(floats / 2).epsilon(1e-6));
+  CHECK(read_beside("-p 35") == Approx(2 * floats).epsilon(1e-6));
+  CHECK(read_beside("-p 16 --batch 3") == Approx(3 * floats).epsilon(1e-6));
 }
 
 TEST_CASE("bench --suite measures both sides, and says so by its schema", "[cli]") {
