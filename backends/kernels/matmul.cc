@@ -174,10 +174,11 @@ struct MatmulDriver {
     std::int64_t tokens_each = kTaskTokens;
     while (tokens_each > 32 && panels * ((tokens + tokens_each - 1) / tokens_each) < 4 * pool.threads()) tokens_each /= 2;
     const std::int64_t groups = (tokens + tokens_each - 1) / tokens_each;
-    // Neighbouring panels of one group follow each other in memory; kernels take two (one token, int8) or four of them at once. Short
-    // ranges: threads end together.
+    // Neighbouring panels of one group follow each other in memory; kernels for F32 take four of them at once. Short ranges: threads end
+    // together. One token, int8: a panel takes a microsecond, and what surrounds a range counts.
     std::int64_t grain = panels;
-    if (pool.threads() > 1) grain = std::clamp<std::int64_t>(panels * groups / pool.threads(), 1, tokens == 1 && kind == ActivationKind::kInt8 ? 2 : 4);
+    if (pool.threads() > 1 && tokens == 1 && kind == ActivationKind::kInt8) grain = std::clamp<std::int64_t>(panels / (8 * pool.threads()), 1, 8);
+    else if (pool.threads() > 1) grain = std::clamp<std::int64_t>(panels * groups / pool.threads(), 1, 4);
     pool.parallel_for(panels * groups, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
       MatmulTask task = all;
       task.scratch = tiles + thread * scratch_bytes;
