@@ -68,6 +68,7 @@ constexpr KernelFamily kAvx2 = {
     .softmax = avx2::softmax,
     .log_sum_exp = avx2::log_sum_exp,
     .uses_panels = true,
+    .token_groups = true,
     .quantize_activations = avx2::quantize_activations,
     .matmul_f32 = avx2::matmul_f32,
     .matmul_int8 = avx2::matmul_int8,

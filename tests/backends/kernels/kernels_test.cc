@@ -321,9 +321,9 @@ TEST_CASE("codes at their ends neither saturate nor overflow", "[kernels]") {
         CAPTURE(family->name, format->name, int(fill));
         const auto bytes = extreme_rows(*format, 16, 512, fill);
         for (const float value : {1.0f, -1.0f}) {
-          const std::vector<float> x(9 * 512, value);
-          const auto truth = multiply(scalar(), *format, bytes, 16, 512, x, 9, ActivationKind::kInt8, pool);
-          for (const std::int64_t tokens : {1, 9})
+          const std::vector<float> x(17 * 512, value);
+          const auto truth = multiply(scalar(), *format, bytes, 16, 512, x, 17, ActivationKind::kInt8, pool);
+          for (const std::int64_t tokens : {1, 9, 17})
             CHECK(same_bits(multiply(*family, *format, bytes, 16, 512, x, tokens, ActivationKind::kInt8, pool),
                             std::span(truth).first(std::size_t(16 * tokens))));
         }

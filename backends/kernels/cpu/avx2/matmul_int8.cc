@@ -1,41 +1,15 @@
-// Codes times codes by VPMADDUBSW and VPMADDWD. Pairs of products stay within 16 bits (2 * 129 * 127 <= 32767), and as many
-// quads are added in 16 bits as cannot overflow. Q8_0 and the formats with a table of values, which need all of a byte,
-// multiply magnitudes of weights by activations with the weights' signs. Eight rows in the lanes, up to four tokens.
+// Codes times codes by VPMADDUBSW and VPMADDWD for few tokens: eight rows in the lanes, up to four tokens. Q8_0 and the formats with a
+// table of values, which need all of a byte, multiply magnitudes of weights by activations with the weights' signs.
+// Many tokens: matmul_int8_prompt.cc.
 #include "backends/kernels/cpu/avx2/avx2.h"
 #include "backends/kernels/cpu/avx2/panels.h"
+#include "backends/kernels/cpu/avx2/products.h"
 
 namespace quantfleet::avx2 {
 namespace {
 
 // With four tokens products leave the processor's prefetchers behind; the second-level cache is asked then.
 constexpr int kAheadBytes = 18 << 10;
-
-// Codes that need all of a byte.
-template <class P>
-constexpr bool is_signed() {
-  return P::kBits == CodeBits::k8 || P::kTable != CodeTable::kNone;
-}
-
-// Quads whose products may be added in 16 bits.
-template <class P>
-constexpr int quads_in_16_bits() {
-  constexpr int largest = is_signed<P>() ? 128 : P::kBits == CodeBits::k4 ? 15 : P::kBits == CodeBits::k4h1 ? 31
-                          : P::kBits == CodeBits::k4h2 ? 63 : P::kBits == CodeBits::k2 ? 3 : 7;
-  constexpr int fit = 32767 / (2 * largest * 127), in_sub_block = P::kSubBlock / 4;
-  constexpr int power = fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
-  return power < in_sub_block ? power : in_sub_block;
-}
-
-QF_INLINE __m256i four_codes(const std::int8_t* a) {
-  int bits;
-  __builtin_memcpy(&bits, a, sizeof bits);
-  return _mm256_set1_epi32(bits);
-}
-QF_INLINE __m256i two_sums(const std::int16_t* sums) {
-  int bits;
-  __builtin_memcpy(&bits, sums, sizeof bits);
-  return _mm256_set1_epi32(bits);
-}
 
 // sum + products of kCount quads with the codes of one token.
 template <class P, int kCount>
@@ -194,6 +168,7 @@ void all_panels(const MatmulTask& task) {
 }  // namespace
 
 void matmul_int8(const MatmulTask& task) {
+  if (task.groups) return matmul_int8_prompt(task);
   for_panel(task.ggml_type, [&task](auto panel) { all_panels<decltype(panel)>(task); });
 }
 
