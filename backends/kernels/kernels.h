@@ -146,7 +146,7 @@ struct KernelFamily {
 
   // Inside matmul and attention; call those instead.
   bool uses_panels = false;
-  bool token_groups = false;  // int8 products of more than sixteen tokens read MatmulTask::groups
+  int grouped_tokens = 0;     // int8 products of so many tokens and more read MatmulTask::groups; 0: none do
   bool float_groups = false;  // and MatmulTask::float_groups
   void (*quantize_activations)(const float* x, std::int64_t columns, int block, int sub_block, std::int8_t* codes,
                                float* scales, std::int16_t* sums);

@@ -228,8 +228,8 @@ struct MatmulDriver {
     const auto aligned = [](std::int64_t bytes) { return (bytes + 63) / 64 * 64; };
     const std::int64_t codes_bytes = aligned(tokens * all.columns), scales_bytes = aligned(tokens * blocks * 4);
     const std::int64_t sums_bytes = aligned(tokens * subs * 2), corrections_bytes = aligned(tokens * subs * 4);
-    // Up to sixteen tokens are faster eight by eight: grouping them and unpacking weights into memory costs more than unpacking twice.
-    const bool grouped = layout && family.token_groups && tokens > 2 * kGroupTokens;
+    // Fewer tokens are faster few by few: grouping them and unpacking weights into memory costs more than unpacking twice.
+    const bool grouped = layout && family.grouped_tokens > 0 && tokens >= family.grouped_tokens;
     const std::int64_t count_groups = grouped ? (tokens + kGroupTokens - 1) / kGroupTokens : 0;
     const std::int64_t pieces = (all.columns + kGroupColumns - 1) / kGroupColumns;
     std::byte* memory = scratch.activations.reserve(

@@ -68,7 +68,7 @@ struct MatmulTask {
   const std::int16_t* sums = nullptr;         // kInt8: [tokens][K / sub_block]: sums of codes
   const std::int32_t* corrections = nullptr;  // panels: [tokens][K / sub_block]: -offset * sums (panel_layout.h)
   const TokenGroup* groups = nullptr;         // the same again, [pieces of 256 columns][count_groups], when the family has them
-  const FloatTokenGroup* float_groups = nullptr;  // made (KernelFamily::token_groups) and tokens are more than sixteen; kF32, more than eight:
+  const FloatTokenGroup* float_groups = nullptr;  // made and tokens are enough (KernelFamily::grouped_tokens); kF32, more than eight:
   std::int64_t count_groups = 0;                  // [pieces of 128 columns][count_groups]
   float* y = nullptr;
   std::int64_t y_stride = 0;

@@ -166,14 +166,22 @@ void some_panels(const MatmulTask& task, std::int64_t panel, int panels) {
   const std::int64_t first = task.token_begin / kGroupTokens, groups = (task.token_end + kGroupTokens - 1) / kGroupTokens - first;
   const std::int64_t size = panel_size<P>(task.columns);
   const TokenGroup* piece = task.groups + first;
+  constexpr std::int64_t kPieceBytes = kGroupColumns / P::kBlock * P::kBlockBytes, kSliceBytes = (kPieceBytes + 255) / 256 * 64;
+  const bool behind = (panel + 2 * kPanelsAtOnce) * kPanelRows <= task.rows;  // panels that are read next
   for (std::int64_t begin = 0; begin < task.columns; begin += kGroupColumns, piece += task.count_groups) {
     const int count = static_cast<int>(task.columns - begin < kGroupColumns ? task.columns - begin : kGroupColumns);
     for (int p = 0; p < panels; ++p) {
-      unpack<P>(task.weights + (panel + p) * size, begin, count, operands);
+      const unsigned char* weights = task.weights + (panel + p) * size;
+      unpack<P>(weights, begin, count, operands);
+      // This panel's next piece, or the first of the panel that follows those at once, is asked for in four slices meanwhile.
+      const unsigned char* next = begin + count < task.columns ? block_at<P>(weights, begin + count) : weights + (behind ? kPanelsAtOnce * size : 0);
+      const unsigned char* const end = next + kPieceBytes;
       for (std::int64_t group = 0; group < groups; ++group) {
         const std::int64_t tokens = task.token_end - (first + group) * kGroupTokens;
-        for (int t = 0; t < kGroupTokens && t < tokens; t += S::kTokens)
+        for (int t = 0; t < kGroupTokens && t < tokens; t += S::kTokens) {
+          for (const unsigned char* slice = next + kSliceBytes; next < slice && next < end; next += 64) _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
           multiply<S>(operands, piece[group], t, count, begin == 0, sums + (group * panels + p) * kGroupTokens * 16);
+        }
       }
     }
   }

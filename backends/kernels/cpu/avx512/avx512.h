@@ -17,7 +17,7 @@ void quantize_activations(const float* x, std::int64_t columns, int block, int s
                           std::int16_t* sums);
 void matmul_f32(const MatmulTask& task);
 void matmul_int8(const MatmulTask& task);
-void matmul_int8_prompt(const MatmulTask& task);  // the same, made for more than sixteen tokens
+void matmul_int8_prompt(const MatmulTask& task);  // the same, made for many tokens
 void attend(const AttentionTask& task);
 void load_kv(const KvPageTask& task);
 void matmul_row_int8(const RowInt8Task& task);
