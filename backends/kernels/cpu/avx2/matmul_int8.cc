@@ -23,7 +23,7 @@ QF_INLINE __m256i dot(__m256i sum, const __m256i* quad, const std::int8_t* a) {
     for (int i = g; i < g + kGroup; ++i) {
       const __m256i codes = four_codes(a + 4 * i);
       __m256i products;
-      if constexpr (is_signed<P>()) {
+      if constexpr (takes_a_byte<P>()) {
         const __m256i w = _mm256_xor_si256(quad[i], _mm256_set1_epi8(-128));
         products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(codes, w));
       } else {
@@ -47,7 +47,7 @@ struct Tokens {
 // Formats with one scale for 32 columns.
 template <class P, int kTokens>
 QF_INLINE void simple_block(const unsigned char* place, int half, std::int64_t block, const Tokens& x, __m256 (&acc)[kTokens]) {
-  constexpr bool kCorrect = P::kOffset != 0 && !is_signed<P>();
+  constexpr bool kCorrect = P::kOffset != 0 && !takes_a_byte<P>();
   const __m256 d = load_d<P>(place, half);
   __m256i quad[8];
   unpack_values<P>(place + P::kUnitBytes + 32 * half, quad);
@@ -68,7 +68,7 @@ QF_INLINE void simple_block(const unsigned char* place, int half, std::int64_t b
 template <class P, int kTokens>
 QF_INLINE void super_block(const unsigned char* place, int half, std::int64_t block, const Tokens& x, __m256 (&acc)[kTokens]) {
   constexpr int kQuadsPerSub = P::kSubBlock / 4;
-  constexpr bool kCorrect = P::kOffset != 0 && !is_signed<P>();
+  constexpr bool kCorrect = P::kOffset != 0 && !takes_a_byte<P>();
   const unsigned char* codes = place + P::kUnitBytes + 32 * half;
   __m256i S[kTokens];
   for (int t = 0; t < kTokens; ++t) S[t] = _mm256_setzero_si256();

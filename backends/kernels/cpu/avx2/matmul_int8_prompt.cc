@@ -37,8 +37,8 @@ struct Sums {
 template <class P>
 constexpr int kNibblesTogether = P::kSubBlock < 32 ? P::kSubBlock / 4 : 8;
 template <class P>
-using SumsOf = Sums<P::kBlock, P::kSubBlock, P::kScales, P::kOffset, P::kMinSign, is_signed<P>(),
-                    is_signed<P>() ? kNibblesTogether<P> : quads_in_16_bits<P>()>;
+using SumsOf = Sums<P::kBlock, P::kSubBlock, P::kScales, P::kOffset, P::kMinSign, takes_a_byte<P>(),
+                    takes_a_byte<P>() ? kNibblesTogether<P> : quads_in_16_bits<P>()>;
 
 QF_INLINE __m256i load(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
 QF_INLINE void store(void* p, __m256i v) { _mm256_store_si256(static_cast<__m256i*>(p), v); }
@@ -54,7 +54,7 @@ QF_INLINE void unpack(const unsigned char* panel, std::int64_t begin, int count,
       unpack_values<P>(chunk_at<P>(panel, begin + 32 * chunk) + 32 * half, quad);
 #pragma GCC unroll 8
       for (int g = 0; g < 8; ++g) {
-        if constexpr (is_signed<P>()) {
+        if constexpr (takes_a_byte<P>()) {
           const __m256i low = _mm256_set1_epi8(15);
           store(out.high[8 * chunk + g] + 32 * half, _mm256_and_si256(_mm256_srli_epi16(quad[g], 4), low));
           quad[g] = _mm256_and_si256(quad[g], low);

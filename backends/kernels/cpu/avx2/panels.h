@@ -17,6 +17,19 @@ using panel_formats::sub_scales_at;
 
 QF_INLINE __m256i load_bytes(const unsigned char* p) { return load_in_order<__m256i>(p); }
 QF_INLINE __m256 load_halves(const unsigned char* p) { return _mm256_cvtph_ps(load_in_order<__m128i>(p)); }
+
+// Four codes, or two sums of codes, of one token for every lane.
+QF_INLINE __m256i four_codes(const std::int8_t* codes) {
+  int bits;
+  __builtin_memcpy(&bits, codes, sizeof bits);
+  return _mm256_set1_epi32(bits);
+}
+QF_INLINE __m256i two_sums(const std::int16_t* sums) {
+  int bits;
+  __builtin_memcpy(&bits, sums, sizeof bits);
+  return _mm256_set1_epi32(bits);
+}
+
 QF_INLINE __m256i or_and(__m256i a, __m256i b, __m256i c) { return _mm256_or_si256(a, _mm256_and_si256(b, c)); }
 
 // The eight quads of a chunk, as unsigned bytes.  p: the chunk, plus 32 for the upper eight rows.

@@ -10,29 +10,18 @@ namespace quantfleet::avx2 {
 
 // Codes that need all of a byte.
 template <class P>
-constexpr bool is_signed() {
+constexpr bool takes_a_byte() {
   return P::kBits == CodeBits::k8 || P::kTable != CodeTable::kNone;
 }
 
 // Quads whose products may be added in 16 bits.
 template <class P>
 constexpr int quads_in_16_bits() {
-  constexpr int largest = is_signed<P>() ? 128 : P::kBits == CodeBits::k4 ? 15 : P::kBits == CodeBits::k4h1 ? 31
+  constexpr int largest = takes_a_byte<P>() ? 128 : P::kBits == CodeBits::k4 ? 15 : P::kBits == CodeBits::k4h1 ? 31
                           : P::kBits == CodeBits::k4h2 ? 63 : P::kBits == CodeBits::k2 ? 3 : 7;
   constexpr int fit = 32767 / (2 * largest * 127), in_sub_block = P::kSubBlock / 4;
   constexpr int power = fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
   return power < in_sub_block ? power : in_sub_block;
-}
-
-QF_INLINE __m256i four_codes(const std::int8_t* a) {
-  int bits;
-  __builtin_memcpy(&bits, a, sizeof bits);
-  return _mm256_set1_epi32(bits);
-}
-QF_INLINE __m256i two_sums(const std::int16_t* sums) {
-  int bits;
-  __builtin_memcpy(&bits, sums, sizeof bits);
-  return _mm256_set1_epi32(bits);
 }
 
 }  // namespace quantfleet::avx2
