@@ -20,7 +20,7 @@ static_assert(kWidthWindow == kMixedWindow && kPieceColumns % kWidthWindow == 0)
 
 constexpr std::int64_t kWidenedGroups = 1 << 12;  // more of them are not worth floats of their own
 
-bool in_strings(CodeNumbers numbers) { return numbers == CodeNumbers::kIntegers || numbers == CodeNumbers::kTable; }
+bool fp8(CodeNumbers numbers) { return numbers == CodeNumbers::kE4m3 || numbers == CodeNumbers::kE5m2; }
 
 std::int64_t bytes_of(GroupNumbers kept) { return kept == GroupNumbers::kFloats ? 4 : kept == GroupNumbers::kHalves ? 2 : 1; }
 
@@ -62,7 +62,7 @@ void put_row(unsigned char* target, const GroupedRowsFormat& format, std::int64_
   const MixedWidths& widths = format.widths;
   for (std::int64_t k = 0; k < layout.columns; k += 8) {
     const std::int64_t count = std::min<std::int64_t>(8, layout.columns - k);
-    if (layout.bits_of.empty() && in_strings(layout.numbers)) {
+    if (layout.bits_of.empty()) {
       std::uint64_t string = 0;
       for (std::int64_t i = 0; i < count; ++i) string |= static_cast<std::uint64_t>(codes[k + i]) << (layout.bits * i);
       put_string(target + k / 8 * 16 * layout.bits, layout.bits, row, string);
@@ -71,10 +71,6 @@ void put_row(unsigned char* target, const GroupedRowsFormat& format, std::int64_
     const auto chunk = static_cast<std::size_t>(k / 8);
     for (std::int64_t i = 0; i < count; ++i) {
       const auto column = static_cast<unsigned>(i);
-      if (layout.bits_of.empty()) {
-        put_in_planes(target + k / 8 * 16 * layout.bits, layout.bits, column, row, static_cast<unsigned>(codes[k + i]));
-        continue;
-      }
       const std::uint32_t at = widths.order[static_cast<std::size_t>(k + i)];
       const int bits = widths.chunk_bits[chunk];
       const unsigned raised = (1u << (bits - 1)) - (1u << (layout.bits_of[at] - 1));
@@ -172,7 +168,7 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
   };
   const bool any_group = all.group_of != nullptr;
   const bool fits = any_group ? kernels.multiplies_any_group && layout.numbers == CodeNumbers::kIntegers && layout.groups <= kWidenedGroups
-                              : layout.group_size % 8 == 0 && !(layout.zeros && layout.numbers == CodeNumbers::kE4m3);
+                              : layout.group_size % 8 == 0 && !(layout.zeros && fp8(layout.numbers));
   if (multiply && tokens == 1 && layout.columns % 8 == 0 && fits) {
     all.end = layout.columns;
     all.x = x;

@@ -16,9 +16,10 @@ inline constexpr int kWindows = 7 * kBits / 16 + 1;
 template <int kBits>
 inline constexpr int kPeriod = kBits == 8 ? 2 : kBits == 4 ? 4 : 8;
 
-// What FP8 numbers come out divided by when their bits are read as a half's: E4M3's exponent has a bit less.
+// What FP8 numbers come out divided by when their bits are read as an F32's, whose exponents begin lower.
 template <int kNumbers>
-inline constexpr float kDivided = kNumbers == 2 ? 256.0f : 1.0f;
+inline constexpr float kDivided = kNumbers == 2 ? 0x1p120f : kNumbers == 3 ? 0x1p112f : 1.0f;
+inline constexpr float kTakesDivisor = 128;  // a scale below it can be multiplied by that instead
 
 enum class Zeros { kNone, kAny, kWhole };  // kWhole: integers
 

@@ -1,11 +1,11 @@
 // A panel of sixteen rows of codes under group scales (backends/formats/grouped_rows.h), and a piece of it to decode: plain data
 // for the families' kernels.
-//   codes of integers and tables: for every eight columns (the last may be incomplete) a row's codes are a string of 8 * bits bits, the
+//   codes of one width: for every eight columns (the last may be incomplete) a row's codes are a string of 8 * bits bits, the
 //     first column's lowest. It is cut into pieces of 32, of 16 and of 8 bits as `bits` is a sum of 4, 2 and 1 (8: two of 32), and each
 //     piece of all sixteen rows lies together, little-endian
-//   codes of FP8: for every column 16 bytes, byte r is row r
 //   codes of different widths: chunks of eight columns in the order of `order`, each with bits of its own in planes of 4, 2 and 1 as
-//     they are their sum, the first plane has the code's lowest bits; 8 bits: as FP8
+//     they are their sum, the first plane has the code's lowest bits
+//       8 bits: 8 vectors, vector i is column i
 //       4 bits: 4 vectors, vector j has column j in the low nibbles, j + 4 in the high ones
 //       2 bits: 2 vectors, vector j has columns 4 j + i in bits 2 i, 2 i + 1
 //       1 bit:  1 vector, bit i is column i          a vector: 16 bytes, byte r is row r

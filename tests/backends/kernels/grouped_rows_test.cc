@@ -22,7 +22,7 @@ struct Matrix {
   std::int64_t rows;
   std::vector<std::byte> bytes;
 
-  Matrix(const GroupedRows& layout, std::int64_t count_rows, unsigned seed) : format(grouped_rows_format(layout)), rows(count_rows) {
+  Matrix(const GroupedRows& layout, std::int64_t count_rows, unsigned seed, float scale_size = 0.01f) : format(grouped_rows_format(layout)), rows(count_rows) {
     std::mt19937 random(seed);
     const auto number = [&](float size) {
       const float value = (static_cast<float>(random() >> 8) * 0x1p-23f - 1) * size;
@@ -39,7 +39,7 @@ struct Matrix {
         codes[k] = static_cast<std::uint8_t>(random() & ((1u << width(k)) - 1));
         if (fp8 && (codes[k] & 0x7c) == 0x7c) codes[k] = 1;  // infinities and NaN are refused before
       }
-      for (auto& scale : scales) scale = number(0.01f);
+      for (auto& scale : scales) scale = number(scale_size);
       for (std::size_t g = 0; g < zeros.size(); ++g)  // codes, other integers, fractions, integers too large to be added to anything
         zeros[g] = g % 4 == 0 ? static_cast<float>(random() % 16) : g % 4 == 1 ? std::nearbyint(number(300)) : g % 4 == 2 ? number(8) : std::nearbyint(number(layout.kept == GroupNumbers::kHalves ? 3e4f : 1.6e7f));
       store_grouped_row(*as_grouped_rows(*format), codes.data(), scales.data(), zeros.data(), bytes.data() + n * format->bytes_per_block);
@@ -47,9 +47,9 @@ struct Matrix {
   }
 };
 
-void compare(const GroupedRows& layout, std::int64_t rows, std::int64_t tokens) {
-  CAPTURE(static_cast<int>(layout.numbers), layout.bits, layout.columns, layout.group_size, layout.zeros, static_cast<int>(layout.kept), rows, tokens);
-  const Matrix matrix(layout, rows, 5);
+void compare(const GroupedRows& layout, std::int64_t rows, std::int64_t tokens, float scale_size = 0.01f) {
+  CAPTURE(static_cast<int>(layout.numbers), layout.bits, layout.columns, layout.group_size, layout.zeros, static_cast<int>(layout.kept), rows, tokens, scale_size);
+  const Matrix matrix(layout, rows, 5, scale_size);
   std::vector<float> decoded(static_cast<std::size_t>(rows * layout.columns)), x, wanted(static_cast<std::size_t>(rows * tokens));
   matrix.format->decode(matrix.bytes.data(), rows, decoded.data());
   std::mt19937 random(9);
@@ -93,10 +93,11 @@ TEST_CASE("codes of every width are multiplied as their decoded values, by every
         for (const std::int64_t tokens : {1, 5, 20}) compare(layout_of(CodeNumbers::kIntegers, bits, columns, group, zeros, kept), rows, tokens);
 }
 
-TEST_CASE("tables and FP8 numbers are multiplied as their decoded values", "[kernels][grouped]") {
+TEST_CASE("tables and FP8 numbers are multiplied as their decoded values, whatever their scales", "[kernels][grouped]") {
   for (const auto& [numbers, bits] : {std::pair(CodeNumbers::kTable, 4), std::pair(CodeNumbers::kTable, 1), std::pair(CodeNumbers::kE4m3, 8), std::pair(CodeNumbers::kE5m2, 8)})
     for (const std::int64_t group : {64, 640})
-      for (const std::int64_t tokens : {1, 3, 33}) compare(layout_of(numbers, bits, 640, group, false, GroupNumbers::kFloats), 50, tokens);
+      for (const std::int64_t tokens : {1, 3, 33})
+        for (const float size : {0.01f, 300.0f, 1e6f}) compare(layout_of(numbers, bits, 640, group, false, GroupNumbers::kFloats), 50, tokens, size);
 }
 
 TEST_CASE("groups may be any columns (act-order)", "[kernels][grouped]") {

@@ -79,16 +79,27 @@ struct Codes {
   }
 };
 
-// FP8: by the bits of a half; numbers come out divided by kDivided.
+// FP8: by the bits of an F32; numbers come out divided by kDivided.
 template <int kNumbers>
   requires(kNumbers >= 2)
 struct Codes<8, kNumbers> {
-  const unsigned char* place;
-  QF_INLINE_MEMBER void read(const unsigned char* p, int half) { place = p + 8 * half; }
+  __m256i pair[2][2];  // the upper halves of numbers: columns 4 j and 4 j + 2; those behind them
+
+  QF_INLINE_MEMBER static __m256i upper_halves(__m256i codes) {
+    if constexpr (kNumbers == 2) return _mm256_and_si256(_mm256_srai_epi16(codes, 4), _mm256_set1_epi16(static_cast<short>(0x87f0)));
+    return _mm256_and_si256(_mm256_srai_epi16(codes, 3), _mm256_set1_epi16(static_cast<short>(0x8fe0)));
+  }
+  QF_INLINE_MEMBER void read(const unsigned char* p, int half) {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 64 * j + 32 * half));
+      pair[j][0] = upper_halves(_mm256_slli_epi16(codes, 8));
+      pair[j][1] = upper_halves(codes);
+    }
+  }
   QF_INLINE_MEMBER __m256 value(int i, const CodeTable<8, kNumbers>&) const {
-    const __m128i code = _mm_cvtepi8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(place + 16 * i)));
-    if constexpr (kNumbers == 3) return _mm256_cvtph_ps(_mm_slli_epi16(code, 8));
-    return _mm256_cvtph_ps(_mm_and_si128(_mm_slli_epi16(code, 7), _mm_set1_epi16(static_cast<short>(0xbfff))));
+    const __m256i halves = pair[i / 4][i % 2];
+    return _mm256_castsi256_ps(i % 4 < 2 ? _mm256_slli_epi32(halves, 16) : _mm256_and_si256(halves, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
   }
 };
 
@@ -96,10 +107,9 @@ struct Codes<8, kNumbers> {
 QF_INLINE __m256 row_numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group, int half) {
   if (task.kept == 0) return _mm256_loadu_ps(reinterpret_cast<const float*>(numbers + 64 * group + 32 * half));
   if (task.kept == 1) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers + 32 * group + 16 * half)));
-  Codes<8, 2> codes;
-  codes.read(numbers + 16 * group, half);
-  const __m256 exact = _mm256_mul_ps(codes.value(0, CodeTable<8, 2>(nullptr, 0)), _mm256_set1_ps(kDivided<2>));
-  return _mm256_div_ps(exact, _mm256_set1_ps(task.divisor));
+  const __m256i codes = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(numbers + 16 * group + 8 * half)));
+  const __m256i bits = _mm256_and_si256(_mm256_slli_epi32(codes, 20), _mm256_set1_epi32(static_cast<int>(0x87f00000)));
+  return _mm256_div_ps(_mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(kDivided<2>)), _mm256_set1_ps(task.divisor));
 }
 
 // The scales, and with kZeros behind them the zero points, of all groups of a panel as floats.  floats [groups][16], twice

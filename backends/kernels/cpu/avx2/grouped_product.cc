@@ -15,7 +15,8 @@ struct Chains {
 };
 
 // Columns [begin, end) of panels from `codes` on, all of a group.  less: of Zeros::kWhole what to take off raised codes.
-template <int kBits, int kNumbers, Zeros kZeros, int kHalves>
+// kExact: FP8 numbers themselves, for scales that cannot take their divisor.
+template <int kBits, int kNumbers, Zeros kZeros, bool kExact, int kHalves>
 QF_INLINE void multiply_group(const GroupedTask& task, const unsigned char* codes, std::int64_t begin, std::int64_t end, const CodeTable<kBits, kNumbers>& table,
                               const float (*less)[kHalves][8], Chains<kHalves>& chains) {
   const unsigned char* place = codes + 2 * kBits * begin;
@@ -32,6 +33,7 @@ QF_INLINE void multiply_group(const GroupedTask& task, const unsigned char* code
         if constexpr (kZeros == Zeros::kWhole) value = _mm256_sub_ps(chunk[h].raised(i), _mm256_load_ps(less[i % kPeriod<kBits>][h]));
         else value = chunk[h].value(i, table);
         if constexpr (kZeros == Zeros::kAny) value = _mm256_sub_ps(value, chains.zero[h]);
+        if constexpr (kExact) value = _mm256_mul_ps(value, _mm256_set1_ps(kDivided<kNumbers>));
         chains.sum[h] = _mm256_fmadd_ps(_mm256_mul_ps(value, chains.scale[h]), x, chains.sum[h]);
       }
     }
@@ -44,6 +46,11 @@ QF_INLINE bool whole(__m256 zeros) {
   return _mm256_movemask_ps(_mm256_and_ps(integer, _mm256_cmp_ps(magnitude, _mm256_set1_ps(0x1p20f), _CMP_LE_OQ))) == 0xff;
 }
 
+QF_INLINE bool take_divisor(__m256 scales) {
+  const __m256 magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), scales);
+  return _mm256_movemask_ps(_mm256_cmp_ps(magnitude, _mm256_set1_ps(grouped_formats::kTakesDivisor), _CMP_LT_OQ)) == 0xff;
+}
+
 template <int kBits, int kNumbers, bool kZeros, int kPanels>
 QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTable<kBits, kNumbers>& table) {
   constexpr int kHalves = 2 * kPanels;
@@ -52,11 +59,12 @@ QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTab
 #pragma GCC unroll 4
   for (int h = 0; h < kHalves; ++h) chains.sum[h] = _mm256_setzero_ps();
   for (std::int64_t group = 0, begin = 0; begin < task.end; ++group, begin += task.group_size) {
-    bool all_whole = kNumbers == 0;
+    bool all_whole = kNumbers == 0, all_take = true;
 #pragma GCC unroll 4
-    for (int h = 0; h < kHalves; ++h) {  // times the divisor: exact, as scales are at most 1e30
+    for (int h = 0; h < kHalves; ++h) {
       const std::int64_t at = (panel + h / 2) * task.panel_bytes;
-      chains.scale[h] = _mm256_mul_ps(row_numbers(task, task.scales + at, group, h % 2), _mm256_set1_ps(kDivided<kNumbers>));
+      chains.scale[h] = row_numbers(task, task.scales + at, group, h % 2);
+      if constexpr (kNumbers >= 2) all_take = all_take && take_divisor(chains.scale[h]);
       if constexpr (kZeros) chains.zero[h] = row_numbers(task, task.zeros + at, group, h % 2);
       if constexpr (kZeros && kNumbers == 0) {
         all_whole = all_whole && whole(chains.zero[h]);
@@ -65,9 +73,17 @@ QF_INLINE void multiply_panels(const GroupedTask& task, int panel, const CodeTab
     }
     const std::int64_t end = task.end - begin < task.group_size ? task.end : begin + task.group_size;
     const unsigned char* codes = task.codes + panel * task.panel_bytes;
-    if constexpr (!kZeros) multiply_group<kBits, kNumbers, Zeros::kNone, kHalves>(task, codes, begin, end, table, less, chains);
-    else if (kNumbers == 0 && all_whole) multiply_group<kBits, kNumbers, kNumbers == 0 ? Zeros::kWhole : Zeros::kAny, kHalves>(task, codes, begin, end, table, less, chains);
-    else multiply_group<kBits, kNumbers, Zeros::kAny, kHalves>(task, codes, begin, end, table, less, chains);
+    if constexpr (kNumbers >= 2) {
+      if (!all_take) {
+        multiply_group<kBits, kNumbers, Zeros::kNone, true, kHalves>(task, codes, begin, end, table, less, chains);
+        continue;
+      }
+#pragma GCC unroll 4
+      for (int h = 0; h < kHalves; ++h) chains.scale[h] = _mm256_mul_ps(chains.scale[h], _mm256_set1_ps(kDivided<kNumbers>));  // exact
+    }
+    if constexpr (!kZeros) multiply_group<kBits, kNumbers, Zeros::kNone, false, kHalves>(task, codes, begin, end, table, less, chains);
+    else if (kNumbers == 0 && all_whole) multiply_group<kBits, kNumbers, kNumbers == 0 ? Zeros::kWhole : Zeros::kAny, false, kHalves>(task, codes, begin, end, table, less, chains);
+    else multiply_group<kBits, kNumbers, Zeros::kAny, false, kHalves>(task, codes, begin, end, table, less, chains);
   }
 #pragma GCC unroll 4
   for (int h = 0; h < kHalves; ++h) store_rows(task, 16 * (panel + h / 2) + 8 * (h % 2), chains.sum[h]);
@@ -130,8 +146,9 @@ void multiply_grouped(const GroupedTask& task) {
   for_codes(task, [&task]<int kBits, int kNumbers>() {
     if constexpr (kNumbers == 0)
       if (task.group_of) return task.zeros ? multiply_with_group_of<kBits, true>(task) : multiply_with_group_of<kBits, false>(task);
-    if (task.zeros) multiply<kBits, kNumbers, true>(task);
-    else multiply<kBits, kNumbers, false>(task);
+    if constexpr (kNumbers < 2)
+      if (task.zeros) return multiply<kBits, kNumbers, true>(task);
+    multiply<kBits, kNumbers, false>(task);
   });
 }
 

@@ -75,16 +75,27 @@ struct Codes {
   }
 };
 
-// FP8: by the bits of a half; numbers come out divided by kDivided.
+// FP8: by the bits of an F32; numbers come out divided by kDivided.
 template <int kNumbers>
   requires(kNumbers >= 2)
 struct Codes<8, kNumbers> {
-  const unsigned char* place;
-  QF_INLINE_MEMBER void read(const unsigned char* p) { place = p; }
+  __m512i pair[2][2];  // the upper halves of numbers: columns 4 j and 4 j + 2; those behind them
+
+  QF_INLINE_MEMBER static __m512i upper_halves(__m512i codes) {
+    if constexpr (kNumbers == 2) return _mm512_and_si512(_mm512_srai_epi16(codes, 4), _mm512_set1_epi16(static_cast<short>(0x87f0)));
+    return _mm512_and_si512(_mm512_srai_epi16(codes, 3), _mm512_set1_epi16(static_cast<short>(0x8fe0)));
+  }
+  QF_INLINE_MEMBER void read(const unsigned char* p) {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const __m512i codes = _mm512_loadu_si512(p + 64 * j);
+      pair[j][0] = upper_halves(_mm512_slli_epi16(codes, 8));
+      pair[j][1] = upper_halves(codes);
+    }
+  }
   QF_INLINE_MEMBER __m512 value(int i, const CodeTable<8, kNumbers>&) const {
-    const __m256i code = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(place + 16 * i)));
-    if constexpr (kNumbers == 3) return _mm512_cvtph_ps(_mm256_slli_epi16(code, 8));
-    return _mm512_cvtph_ps(_mm256_and_si256(_mm256_slli_epi16(code, 7), _mm256_set1_epi16(static_cast<short>(0xbfff))));
+    const __m512i halves = pair[i / 4][i % 2];
+    return _mm512_castsi512_ps(i % 4 < 2 ? _mm512_slli_epi32(halves, 16) : _mm512_and_si512(halves, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
   }
 };
 
@@ -92,10 +103,9 @@ struct Codes<8, kNumbers> {
 QF_INLINE __m512 row_numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group) {
   if (task.kept == 0) return _mm512_loadu_ps(numbers + 64 * group);
   if (task.kept == 1) return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(numbers + 32 * group)));
-  Codes<8, 2> codes;
-  codes.read(numbers + 16 * group);
-  const __m512 exact = _mm512_mul_ps(codes.value(0, CodeTable<8, 2>(nullptr, 0)), _mm512_set1_ps(kDivided<2>));
-  return _mm512_div_ps(exact, _mm512_set1_ps(task.divisor));
+  const __m512i codes = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(numbers + 16 * group)));
+  const __m512i bits = _mm512_and_si512(_mm512_slli_epi32(codes, 20), _mm512_set1_epi32(static_cast<int>(0x87f00000)));
+  return _mm512_div_ps(_mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(kDivided<2>)), _mm512_set1_ps(task.divisor));
 }
 
 QF_INLINE void store_rows(const GroupedTask& task, int panel, __m512 sums) {

@@ -81,18 +81,26 @@ struct Codes {
   }
 };
 
-// FP8: by the bits of a half; numbers come out divided by kDivided.
+// FP8: by the bits of an F32; numbers come out divided by kDivided.
 template <int kNumbers>
   requires(kNumbers >= 2)
 struct Codes<8, kNumbers> {
-  const unsigned char* place;
-  QF_INLINE_MEMBER void read(const unsigned char* p, int quarter) { place = p + 4 * quarter; }
+  uint32x4_t pair[2][2];  // the upper halves of numbers: columns 4 j and 4 j + 2; those behind them
+
+  QF_INLINE_MEMBER static uint32x4_t upper_halves(int16x8_t codes) {
+    const int16x8_t shifted = vshrq_n_s16(codes, kNumbers == 2 ? 4 : 3);
+    return vreinterpretq_u32_u16(vandq_u16(vreinterpretq_u16_s16(shifted), vdupq_n_u16(kNumbers == 2 ? 0x87f0 : 0x8fe0)));
+  }
+  QF_INLINE_MEMBER void read(const unsigned char* p, int quarter) {
+    for (int j = 0; j < 2; ++j) {
+      const int16x8_t codes = vreinterpretq_s16_u8(vld1q_u8(p + 64 * j + 16 * quarter));
+      pair[j][0] = upper_halves(vshlq_n_s16(codes, 8));
+      pair[j][1] = upper_halves(codes);
+    }
+  }
   QF_INLINE_MEMBER float32x4_t value(int i, const CodeTable<8, kNumbers>&) const {
-    std::uint32_t word;
-    __builtin_memcpy(&word, place + 16 * i, sizeof word);
-    const int16x4_t code = vget_low_s16(vmovl_s8(vcreate_s8(word)));
-    if constexpr (kNumbers == 3) return from_halves(vreinterpret_u16_s16(vshl_n_s16(code, 8)));
-    return from_halves(vand_u16(vreinterpret_u16_s16(vshl_n_s16(code, 7)), vdup_n_u16(0xbfff)));
+    const uint32x4_t halves = pair[i / 4][i % 2];
+    return vreinterpretq_f32_u32(i % 4 < 2 ? vshlq_n_u32(halves, 16) : vandq_u32(halves, vdupq_n_u32(0xffff0000)));
   }
 };
 
@@ -100,10 +108,11 @@ struct Codes<8, kNumbers> {
 QF_INLINE float32x4_t row_numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group, int quarter) {
   if (task.kept == 0) return vreinterpretq_f32_u8(vld1q_u8(numbers + 64 * group + 16 * quarter));
   if (task.kept == 1) return from_halves(vreinterpret_u16_u8(vld1_u8(numbers + 32 * group + 8 * quarter)));
-  Codes<8, 2> codes;
-  codes.read(numbers + 16 * group, quarter);
-  const float32x4_t exact = vmulq_n_f32(codes.value(0, CodeTable<8, 2>(nullptr, 0)), kDivided<2>);
-  return vdivq_f32(exact, vdupq_n_f32(task.divisor));
+  std::uint32_t word;
+  __builtin_memcpy(&word, numbers + 16 * group + 4 * quarter, sizeof word);
+  const int32x4_t codes = vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(word))));
+  const uint32x4_t bits = vandq_u32(vreinterpretq_u32_s32(vshlq_n_s32(codes, 20)), vdupq_n_u32(0x87f00000));
+  return vdivq_f32(vmulq_n_f32(vreinterpretq_f32_u32(bits), kDivided<2>), vdupq_n_f32(task.divisor));
 }
 
 }  // namespace

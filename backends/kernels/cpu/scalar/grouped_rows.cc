@@ -48,7 +48,7 @@ float number_at(const GroupedTask& task, const unsigned char* numbers, std::int6
 }  // namespace
 
 void decode_grouped(const GroupedTask& task) {
-  const bool strings = !task.order && task.numbers < 2;
+  const bool strings = !task.order;
   std::uint64_t string[16] = {};
   float scale[16] = {}, zero[16] = {};
   std::int64_t of_group = -1;
