@@ -104,9 +104,15 @@ std::vector<float> multiply(const KernelFamily& family, const BlockFormat& forma
   return multiply(*WeightMatrix::pack(family, format, bytes, rows, columns, pool), x, tokens, kind, pool);
 }
 
+// Those of this architecture; what the CPU lacks is said.
 std::vector<const KernelFamily*> vector_families() {
+#if defined(__x86_64__)
+  constexpr const char* kNames[] = {"avx512_vnni", "avx2"};
+#elif defined(__aarch64__)
+  constexpr const char* kNames[] = {"neon_dotprod", "neon"};
+#endif
   std::vector<const KernelFamily*> families;
-  for (const char* name : {"avx512_vnni", "avx2"}) {
+  for (const char* name : kNames) {
     const auto family = find_kernels(name);
     if (family) families.push_back(*family);
     else WARN("skipped: " << name << ": " << family.error().detail);
