@@ -91,6 +91,7 @@ constexpr KernelFamily neon_family(std::string_view name, Cpu needs, void (*matm
       .softmax = neon::softmax,
       .log_sum_exp = neon::log_sum_exp,
       .uses_panels = true,
+      .grouped_tokens = 9,
       .quantize_activations = neon::quantize_activations,
       .matmul_f32 = neon::matmul_f32,
       .matmul_int8 = matmul_int8,

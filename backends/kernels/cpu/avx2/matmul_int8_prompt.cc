@@ -1,16 +1,17 @@
-// Codes times codes by VPMADDUBSW for many tokens. A panel's next 256 columns are unpacked into the first-level cache as operands;
-// then groups of tokens stream past them, all sixteen rows and four tokens at a time. As many products are added in 16 bits as cannot
-// overflow; VPMADDWD adds them up and multiplies by the sub-scale in one. Codes that need all of a byte are two numbers of four bits,
-// 16 high + low, and pass two tokens at a time. The float sums of all tokens wait in memory between pieces of K. All of it exact
-// integers: numerics.md rules 1 and 2.
+// Codes times codes by VPMADDUBSW for many tokens (cpu/prompt_panels.h), all sixteen rows and four tokens at a time. As many products are
+// added in 16 bits as cannot overflow; VPMADDWD adds them up and multiplies by the sub-scale in one. Codes that need all of a byte are two
+// numbers of four bits, 16 high + low, and pass two tokens at a time. All of it exact integers: numerics.md rules 1 and 2.
 #include "backends/kernels/cpu/avx2/avx2.h"
 #include "backends/kernels/cpu/avx2/panels.h"
 #include "backends/kernels/cpu/avx2/products.h"
+#include "backends/kernels/cpu/prompt_panels.h"
 
 namespace quantfleet::avx2 {
 namespace {
 
-constexpr int kPanelsAtOnce = 4;  // which read the same piece of the activations while it is in the second-level cache
+using panel_formats::PromptGroup;
+using panel_formats::kPieceBytes;
+using panel_formats::prompt_panels;
 
 // A panel's piece: eight rows, and eight behind them. Only what a format has is filled in.
 struct Operands {
@@ -157,51 +158,24 @@ template <class S>
   }
 }
 
-// Panels [panel, panel + panels), at most kPanelsAtOnce.
 template <class P>
-void some_panels(const MatmulTask& task, std::int64_t panel, int panels) {
+QF_INLINE void multiply_group(const Operands& operands, const PromptGroup& group) {
   using S = SumsOf<P>;
-  auto& operands = *reinterpret_cast<Operands*>(task.scratch);
-  auto* sums = reinterpret_cast<float*>(task.scratch + sizeof(Operands));  // [groups][panels][kGroupTokens][16]
-  const std::int64_t first = task.token_begin / kGroupTokens, groups = (task.token_end + kGroupTokens - 1) / kGroupTokens - first;
-  const std::int64_t size = panel_size<P>(task.columns);
-  const TokenGroup* piece = task.groups + first;
-  constexpr std::int64_t kPieceBytes = kGroupColumns / P::kBlock * P::kBlockBytes, kSliceBytes = (kPieceBytes + 255) / 256 * 64;
-  const bool behind = (panel + 2 * kPanelsAtOnce) * kPanelRows <= task.rows;  // panels that are read next
-  for (std::int64_t begin = 0; begin < task.columns; begin += kGroupColumns, piece += task.count_groups) {
-    const int count = static_cast<int>(task.columns - begin < kGroupColumns ? task.columns - begin : kGroupColumns);
-    for (int p = 0; p < panels; ++p) {
-      const unsigned char* weights = task.weights + (panel + p) * size;
-      unpack<P>(weights, begin, count, operands);
-      // This panel's next piece, or the first of the panel that follows those at once, is asked for in four slices meanwhile.
-      const unsigned char* next = begin + count < task.columns ? block_at<P>(weights, begin + count) : weights + (behind ? kPanelsAtOnce * size : 0);
-      const unsigned char* const end = next + kPieceBytes;
-      for (std::int64_t group = 0; group < groups; ++group) {
-        const std::int64_t tokens = task.token_end - (first + group) * kGroupTokens;
-        for (int t = 0; t < kGroupTokens && t < tokens; t += S::kTokens) {
-          for (const unsigned char* slice = next + kSliceBytes; next < slice && next < end; next += 64) _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
-          multiply<S>(operands, piece[group], t, count, begin == 0, sums + (group * panels + p) * kGroupTokens * 16);
-        }
-      }
-    }
-  }
-  for (std::int64_t token = task.token_begin; token < task.token_end; ++token) {
-    const std::int64_t group = token / kGroupTokens - first;
-    for (int p = 0; p < panels; ++p) {
-      const std::int64_t row = (panel + p) * kPanelRows, rows = task.rows - row < kPanelRows ? task.rows - row : kPanelRows;
-      const float* from = sums + ((group * panels + p) * kGroupTokens + token % kGroupTokens) * 16;
-      for (std::int64_t i = 0; i < rows; ++i) task.y[token * task.y_stride + row + i] = from[i];
-    }
+  // What is read next is asked for in four slices meanwhile.
+  constexpr std::int64_t kSliceBytes = (kPieceBytes<P> + 255) / 256 * 64;
+  const unsigned char *slice = group.next + group.index * (kGroupTokens / S::kTokens) * kSliceBytes, *const end = group.next + kPieceBytes<P>;
+  for (int t = 0; t < group.count_tokens; t += S::kTokens, slice += kSliceBytes) {
+    for (const unsigned char* line = slice; line < slice + kSliceBytes && line < end; line += 64) _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
+    multiply<S>(operands, *group.tokens, t, group.columns, group.begin, group.sums);
   }
 }
 
 }  // namespace
 
 void matmul_int8_prompt(const MatmulTask& task) {
-  static_assert(sizeof(Operands) + kTaskTokens * kPanelsAtOnce * 64 <= kMatmulScratchBytes);
   for_panel(task.ggml_type, [&task](auto panel) {
-    for (std::int64_t p = task.panel_begin; p < task.panel_end; p += kPanelsAtOnce)
-      some_panels<decltype(panel)>(task, p, static_cast<int>(task.panel_end - p < kPanelsAtOnce ? task.panel_end - p : kPanelsAtOnce));
+    using P = decltype(panel);
+    prompt_panels<P, Operands>(task, unpack<P>, multiply_group<P>);
   });
 }
 

@@ -1,14 +1,16 @@
-// Codes times codes by VPDPBUSD for many tokens. A panel's next 256 columns are unpacked into the first-level cache as
-// operands; then groups of eight tokens stream past them, eight integer sums in registers. The float sums of all tokens wait
-// in memory between pieces of K. Offsets enter as the integer sums' first value; where code x sub-scale fits a byte (Q2_K,
-// Q3_K) the weights are multiplied out once for all tokens. All of it exact integers: numerics.md rules 1 and 2.
+// Codes times codes by VPDPBUSD for many tokens (cpu/prompt_panels.h): eight of them at a time, eight integer sums in registers. Offsets
+// enter as the integer sums' first value; where code x sub-scale fits a byte (Q2_K, Q3_K) the weights are multiplied out once for all
+// tokens. All of it exact integers: numerics.md rules 1 and 2.
 #include "backends/kernels/cpu/avx512/avx512.h"
 #include "backends/kernels/cpu/avx512/panels.h"
+#include "backends/kernels/cpu/prompt_panels.h"
 
 namespace quantfleet::avx512 {
 namespace {
 
-constexpr int kPanelsAtOnce = 4;  // which read the same piece of the activations while it is in the second-level cache
+using panel_formats::PromptGroup;
+using panel_formats::kPieceBytes;
+using panel_formats::prompt_panels;
 
 // A panel's piece. Only what a format has is filled in.
 struct Operands {
@@ -157,53 +159,23 @@ template <class S, int kTokens, bool kAsk>
   QF_FOR_TOKENS _mm512_store_ps(sums + 16 * t, acc[t]);
 }
 
-// Panels [panel, panel + panels), at most kPanelsAtOnce.
 template <class P>
-void some_panels(const MatmulTask& task, std::int64_t panel, int panels) {
+QF_INLINE void multiply_group(const Operands& operands, const PromptGroup& group) {
   using S = typename SumsOf<P>::Type;
-  auto& operands = *reinterpret_cast<Operands*>(task.scratch);
-  auto* sums = reinterpret_cast<float*>(task.scratch + sizeof(Operands));  // [groups][panels][kGroupTokens][16]
-  const std::int64_t first = task.token_begin / kGroupTokens, groups = (task.token_end + kGroupTokens - 1) / kGroupTokens - first;
-  const std::int64_t size = panel_size<P>(task.columns);
-  const TokenGroup* piece = task.groups + first;
-  const bool behind = (panel + 2 * kPanelsAtOnce) * kPanelRows <= task.rows;  // panels that are read next
-  for (std::int64_t begin = 0; begin < task.columns; begin += kGroupColumns, piece += task.count_groups) {
-    const int count = static_cast<int>(task.columns - begin < kGroupColumns ? task.columns - begin : kGroupColumns);
-    const bool last = begin + count == task.columns;
-    for (int p = 0; p < panels; ++p) {
-      const unsigned char* weights = task.weights + (panel + p) * size;
-      unpack<P>(weights, begin, count, operands);
-      // This panel's next piece, or the first of the panel that follows those at once, while the first two groups pass.
-      const unsigned char* next = last ? weights + (behind ? kPanelsAtOnce * size : 0) : block_at<P>(weights, begin + count);
-      constexpr std::int64_t kStep = (kGroupColumns / P::kBlock * P::kBlockBytes + 127) / 128;  // in 2 groups of 64 quads
-      for (std::int64_t group = 0; group < groups; ++group) {
-        const Ahead ahead{next + 64 * kStep * group, kStep};
-        const bool half = task.token_end - (first + group) * kGroupTokens <= kGroupTokens / 2;
-        const auto multiply_group = half ? group < 2 ? multiply<S, kGroupTokens / 2, true> : multiply<S, kGroupTokens / 2, false>
-                                         : group < 2 ? multiply<S, kGroupTokens, true> : multiply<S, kGroupTokens, false>;
-        multiply_group(operands, piece[group], count, ahead, begin == 0, sums + (group * panels + p) * kGroupTokens * 16);
-      }
-    }
-  }
-  for (std::int64_t token = task.token_begin; token < task.token_end; ++token) {
-    const std::int64_t group = token / kGroupTokens - first;
-    float* y = task.y + token * task.y_stride + panel * kPanelRows;
-    for (int p = 0; p < panels; ++p) {
-      const std::int64_t rows = task.rows - (panel + p) * kPanelRows;
-      const __mmask16 mask = rows >= kPanelRows ? 0xffff : static_cast<__mmask16>((1u << rows) - 1);
-      const float* from = sums + ((group * panels + p) * kGroupTokens + token % kGroupTokens) * 16;
-      _mm512_mask_storeu_ps(y + p * kPanelRows, mask, _mm512_load_ps(from));
-    }
-  }
+  constexpr std::int64_t kStep = (kPieceBytes<P> + 127) / 128;  // in 2 groups of 64 quads
+  const Ahead ahead{group.next + 64 * kStep * group.index, kStep};
+  const bool half = group.count_tokens <= kGroupTokens / 2;
+  const auto of_group = half ? group.index < 2 ? multiply<S, kGroupTokens / 2, true> : multiply<S, kGroupTokens / 2, false>
+                             : group.index < 2 ? multiply<S, kGroupTokens, true> : multiply<S, kGroupTokens, false>;
+  of_group(operands, *group.tokens, group.columns, ahead, group.begin, group.sums);
 }
 
 }  // namespace
 
 void matmul_int8_prompt(const MatmulTask& task) {
-  static_assert(sizeof(Operands) + kTaskTokens * kPanelsAtOnce * 64 <= kMatmulScratchBytes);
   for_panel(task.ggml_type, [&task](auto panel) {
-    for (std::int64_t p = task.panel_begin; p < task.panel_end; p += kPanelsAtOnce)
-      some_panels<decltype(panel)>(task, p, static_cast<int>(task.panel_end - p < kPanelsAtOnce ? task.panel_end - p : kPanelsAtOnce));
+    using P = decltype(panel);
+    prompt_panels<P, Operands>(task, unpack<P>, multiply_group<P>);
   });
 }
 
