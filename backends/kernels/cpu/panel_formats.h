@@ -21,8 +21,8 @@ struct Panel {
   static constexpr int kSubs = kBlock / kSubBlock;
   static constexpr int kChunkCodes = kBits_ == CodeBits::k8     ? 512
                                      : kBits_ == CodeBits::k4   ? 256
-                                     : kBits_ == CodeBits::k4h1 ? 320
-                                     : kBits_ == CodeBits::k4h2 ? 384
+                                     : kBits_ == CodeBits::k5 ? 320
+                                     : kBits_ == CodeBits::k6 ? 384
                                      : kBits_ == CodeBits::k2   ? 128
                                                                 : 192;
   static constexpr int kSubsPerChunk = kScales ? 32 / kSubBlock : 0;
@@ -64,18 +64,18 @@ QF_INLINE const unsigned char* sub_minima_at(const unsigned char* block, int j) 
 
 using Q4_0 = Panel<CodeBits::k4, 8, 32, 32, false, 0>;
 using Q4_1 = Panel<CodeBits::k4, 0, 32, 32, false, +1>;
-using Q5_0 = Panel<CodeBits::k4h1, 16, 32, 32, false, 0>;
-using Q5_1 = Panel<CodeBits::k4h1, 0, 32, 32, false, +1>;
+using Q5_0 = Panel<CodeBits::k5, 16, 32, 32, false, 0>;
+using Q5_1 = Panel<CodeBits::k5, 0, 32, 32, false, +1>;
 using Q8_0 = Panel<CodeBits::k8, 128, 32, 32, false, 0>;
 using Q2_K = Panel<CodeBits::k2, 0, 256, 16, true, -1, true>;
-using Q3_K = Panel<CodeBits::k2h1, 4, 256, 16, true, 0>;
+using Q3_K = Panel<CodeBits::k3, 4, 256, 16, true, 0>;
 using Q4_K = Panel<CodeBits::k4, 0, 256, 32, true, -1>;
-using Q5_K = Panel<CodeBits::k4h1, 0, 256, 32, true, -1>;
-using Q6_K = Panel<CodeBits::k4h2, 32, 256, 16, true, 0>;
-using IQ1_S = Panel<CodeBits::k2h1, 128, 256, 32, true, 0, false, CodeTable::kIq1, 8>;
-using IQ1_M = Panel<CodeBits::k2h1, 128, 256, 16, true, 0, false, CodeTable::kIq1, 8>;
-using IQ2_XXS = Panel<CodeBits::k2h1, 128, 256, 32, true, 0, false, CodeTable::kIq2, 8>;
-using IQ2_XS = Panel<CodeBits::k2h1, 128, 256, 16, true, 0, false, CodeTable::kIq2, 8>;  // and IQ2_S
+using Q5_K = Panel<CodeBits::k5, 0, 256, 32, true, -1>;
+using Q6_K = Panel<CodeBits::k6, 32, 256, 16, true, 0>;
+using IQ1_S = Panel<CodeBits::k3, 128, 256, 32, true, 0, false, CodeTable::kIq1, 8>;
+using IQ1_M = Panel<CodeBits::k3, 128, 256, 16, true, 0, false, CodeTable::kIq1, 8>;
+using IQ2_XXS = Panel<CodeBits::k3, 128, 256, 32, true, 0, false, CodeTable::kIq2, 8>;
+using IQ2_XS = Panel<CodeBits::k3, 128, 256, 16, true, 0, false, CodeTable::kIq2, 8>;  // and IQ2_S
 using IQ3_XXS = Panel<CodeBits::k4, 128, 256, 32, true, 0, false, CodeTable::kIq3Xxs, 4>;
 using IQ3_S = Panel<CodeBits::k4, 128, 256, 32, true, 0, false, CodeTable::kIq3S>;
 using IQ4_NL = Panel<CodeBits::k4, 128, 32, 32, false, 0, false, CodeTable::kIq4>;

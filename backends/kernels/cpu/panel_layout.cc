@@ -15,23 +15,23 @@ constexpr PanelLayout kLayouts[] = {
     {30, CodeBits::kBfloat, 0, 1, 32, 0, false},
     {2, CodeBits::k4, 8, 32, 256, 32, false},                        // Q4_0
     {3, CodeBits::k4, 0, 32, 256, 64, false},                        // Q4_1
-    {6, CodeBits::k4h1, 16, 32, 320, 32, false},                     // Q5_0
-    {7, CodeBits::k4h1, 0, 32, 320, 64, false},                      // Q5_1
+    {6, CodeBits::k5, 16, 32, 320, 32, false},                     // Q5_0
+    {7, CodeBits::k5, 0, 32, 320, 64, false},                      // Q5_1
     {8, CodeBits::k8, 128, 32, 512, 32, false},                      // Q8_0
     {10, CodeBits::k2, 0, 256, 8 * 128, 64 + 16 * 16, true},         // Q2_K
-    {11, CodeBits::k2h1, 4, 256, 8 * 192, 32 + 16 * 16, false},      // Q3_K
+    {11, CodeBits::k3, 4, 256, 8 * 192, 32 + 16 * 16, false},      // Q3_K
     {12, CodeBits::k4, 0, 256, 8 * 256, 64 + 2 * 8 * 16, false},     // Q4_K
-    {13, CodeBits::k4h1, 0, 256, 8 * 320, 64 + 2 * 8 * 16, false},   // Q5_K
-    {14, CodeBits::k4h2, 32, 256, 8 * 384, 32 + 16 * 16, false},     // Q6_K
-    {16, CodeBits::k2h1, 128, 256, 8 * 192, 32 + 8 * 16, false, CodeTable::kIq2, 0.125f},    // IQ2_XXS
-    {17, CodeBits::k2h1, 128, 256, 8 * 192, 32 + 16 * 16, false, CodeTable::kIq2, 0.125f},   // IQ2_XS
+    {13, CodeBits::k5, 0, 256, 8 * 320, 64 + 2 * 8 * 16, false},   // Q5_K
+    {14, CodeBits::k6, 32, 256, 8 * 384, 32 + 16 * 16, false},     // Q6_K
+    {16, CodeBits::k3, 128, 256, 8 * 192, 32 + 8 * 16, false, CodeTable::kIq2, 0.125f},    // IQ2_XXS
+    {17, CodeBits::k3, 128, 256, 8 * 192, 32 + 16 * 16, false, CodeTable::kIq2, 0.125f},   // IQ2_XS
     {18, CodeBits::k4, 128, 256, 8 * 256, 32 + 8 * 16, false, CodeTable::kIq3Xxs, 0.25f},    // IQ3_XXS
-    {19, CodeBits::k2h1, 128, 256, 8 * 192, 32 + 8 * 16, false, CodeTable::kIq1, 0.125f},    // IQ1_S
+    {19, CodeBits::k3, 128, 256, 8 * 192, 32 + 8 * 16, false, CodeTable::kIq1, 0.125f},    // IQ1_S
     {20, CodeBits::k4, 128, 32, 256, 32, false, CodeTable::kIq4},                            // IQ4_NL
     {21, CodeBits::k4, 128, 256, 8 * 256, 32 + 8 * 16, false, CodeTable::kIq3S},             // IQ3_S
-    {22, CodeBits::k2h1, 128, 256, 8 * 192, 32 + 16 * 16, false, CodeTable::kIq2, 0.125f},   // IQ2_S
+    {22, CodeBits::k3, 128, 256, 8 * 192, 32 + 16 * 16, false, CodeTable::kIq2, 0.125f},   // IQ2_S
     {23, CodeBits::k4, 128, 256, 8 * 256, 32 + 8 * 16, false, CodeTable::kIq4},              // IQ4_XS
-    {29, CodeBits::k2h1, 128, 256, 8 * 192, 32 + 16 * 16, false, CodeTable::kIq1, 0.125f},   // IQ1_M
+    {29, CodeBits::k3, 128, 256, 8 * 192, 32 + 16 * 16, false, CodeTable::kIq1, 0.125f},   // IQ1_M
     {34, CodeBits::k2, 1, 256, 8 * 128, 32 + 8 * 16, false},                                 // TQ1_0
     {35, CodeBits::k2, 1, 256, 8 * 128, 32 + 8 * 16, false},                                 // TQ2_0
     {39, CodeBits::k4, 128, 32, 256, 32, false, CodeTable::kFp4, 0},                         // MXFP4
@@ -40,35 +40,36 @@ constexpr PanelLayout kLayouts[] = {
 using Quad = unsigned char[64];
 
 // The eight quads of 32 columns, in the layout's bits. Returns the end of what was written.
-unsigned char* pack_chunk(CodeBits bits, const Quad (&quads)[8], unsigned char* target) {
-  const auto nibbles = [&] {
-    for (int j = 0; j < 4; ++j, target += 64)
-      for (int b = 0; b < 64; ++b) target[b] = static_cast<unsigned char>((quads[j][b] & 15) | (quads[j + 4][b] & 15) << 4);
-  };
-  const auto two_bits = [&](int shift) {
-    for (int j = 0; j < 8; j += 4, target += 64)
-      for (int b = 0; b < 64; ++b)
-        target[b] = static_cast<unsigned char>(((quads[j][b] >> shift) & 3) | ((quads[j + 1][b] >> shift) & 3) << 2 |
-                                               ((quads[j + 2][b] >> shift) & 3) << 4 | ((quads[j + 3][b] >> shift) & 3) << 6);
-  };
-  const auto one_bit = [&](int shift) {
-    for (int b = 0; b < 64; ++b) {
-      int byte = 0;
-      for (int g = 0; g < 8; ++g) byte |= ((quads[g][b] >> shift) & 1) << g;
-      target[b] = static_cast<unsigned char>(byte);
-    }
+unsigned char* pack_chunk(CodeBits bits, const Quad (&q)[8], unsigned char* target) {
+  const auto put = [&](auto&& byte) {
+    for (int b = 0; b < 64; ++b) target[b] = static_cast<unsigned char>(byte(b));
     target += 64;
   };
   switch (bits) {
     case CodeBits::k8:
-      std::memcpy(target, quads, sizeof quads);
-      target += sizeof quads;
+      std::memcpy(target, q, sizeof q);
+      target += sizeof q;
       break;
-    case CodeBits::k4: nibbles(); break;
-    case CodeBits::k4h1: nibbles(), one_bit(4); break;
-    case CodeBits::k4h2: nibbles(), two_bits(4); break;
-    case CodeBits::k2: two_bits(0); break;
-    case CodeBits::k2h1: two_bits(0), one_bit(2); break;
+    case CodeBits::k6:
+      for (int j = 0; j < 6; ++j) put([&](int b) { return q[j][b] | (q[6 + j / 3][b] >> 2 * (j % 3)) << 6; });
+      break;
+    case CodeBits::k5:
+      for (int j = 0; j < 5; ++j) {
+        const Quad& rest = q[5 + j / 2];
+        if (j % 2 == 0) put([&](int b) { return q[j][b] | rest[b] << 5; });
+        else put([&](int b) { return q[j][b] | (q[7][b] >> (3 + j / 2) & 1) << 5 | (rest[b] >> 3) << 6; });
+      }
+      break;
+    case CodeBits::k4:
+      for (int j = 0; j < 4; ++j) put([&](int b) { return q[j][b] | q[j + 4][b] << 4; });
+      break;
+    case CodeBits::k3:
+      for (int j = 0; j < 2; ++j) put([&](int b) { return q[3 * j][b] | q[3 * j + 1][b] << 3 | q[3 * j + 2][b] << 6; });
+      put([&](int b) { return q[6][b] | q[7][b] << 3 | (q[2][b] >> 2) << 6 | (q[5][b] >> 2) << 7; });
+      break;
+    case CodeBits::k2:
+      for (int j = 0; j < 8; j += 4) put([&](int b) { return q[j][b] | q[j + 1][b] << 2 | q[j + 2][b] << 4 | q[j + 3][b] << 6; });
+      break;
     default: break;
   }
   return target;
@@ -122,7 +123,7 @@ void pack_panel(const PanelLayout& layout, const unsigned char* row_data, std::i
   if (layout.table == CodeTable::kNone)
     for (int value = -128; value < 128; ++value) codes[value + 128] = static_cast<unsigned char>(value + layout.offset);
   else
-    for (int code = layout.bits == CodeBits::k2h1 ? 7 : 15; code >= 0; --code)
+    for (int code = layout.bits == CodeBits::k3 ? 7 : 15; code >= 0; --code)
       codes[table_bytes(layout.table).bytes[code]] = static_cast<unsigned char>(code);
   for (std::int64_t block = 0; block < count_blocks; ++block) {
     CodeBlock lanes[kPanelRows] = {};

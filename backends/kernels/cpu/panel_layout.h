@@ -4,13 +4,15 @@
 // codes of 32 columns | scales of their sub-blocks [32 / sub-block][16] | minima of those:   whoever multiplies one token reads memory in
 // ascending order, line by line.
 // A *quad* g is 64 bytes: byte 4 r + i holds row r, column 4 g + i, as the operand of a dot product of four bytes. Codes are
-// unsigned: code + offset. Codes of fewer bits share bytes inside a chunk of 32 columns (8 quads):
+// unsigned: code + offset. Codes of fewer bits share bytes inside a chunk of 32 columns (8 quads), most of them where a mask alone gives them:
 //   k8    8 vectors:  quad g
+//   k6    6 vectors:  low six bits of vector j hold quad j; bits 6, 7 of vectors 0, 1, 2 are quad 6, two bits each, of 3, 4, 5 quad 7
+//   k5    5 vectors:  low five bits of vector j hold quad j; bits 5 to 7 of vectors 0, 2, 4 are bits 0 to 2 of quads 5, 6, 7, bits 6, 7 of
+//                     vectors 1, 3 bits 3, 4 of quads 5, 6, their bit 5 bits 3 and 4 of quad 7
 //   k4    4 vectors:  low nibbles of vector j hold quad j, high nibbles quad j + 4
-//   k4h1  k4 + 1:     bit g of the last vector is bit 4 of quad g
-//   k4h2  k4 + 2:     bits 2 (g % 4) .. + 1 of vector 4 + g / 4 are bits 4, 5 of quad g
+//   k3    3 vectors:  vectors 0, 1, 2 hold quads 0, 1 and 3, 4 and 6, 7 in six bits; bits 6, 7 of vectors 0, 1 are bits 0, 1 of quads 2, 5,
+//                     of vector 2 their bit 2
 //   k2    2 vectors:  bits 2 (g % 4) .. + 1 of vector g / 4 are quad g
-//   k2h1  k2 + 1:     bit g of the last vector is bit 2 of quad g
 //   kHalf, kBfloat, kFloat: no quads: [K][16] values, one after another, no scales
 // Formats whose codes are uneven or signed values (IQ, MXFP4) store the number of the value in a table of 8 or 16 (CodeTable).
 // d: f16 of d divided by the format's unit, or bf16 (MXFP4). m: f16, where the format has a minimum. Scales and minima: a byte for each
@@ -22,7 +24,7 @@
 
 namespace quantfleet {
 
-enum class CodeBits { k8, k4, k4h1, k4h2, k2, k2h1, kHalf, kBfloat, kFloat };
+enum class CodeBits { k8, k6, k5, k4, k3, k2, kHalf, kBfloat, kFloat };
 
 // Values that stored codes stand for; kNone: the code less the offset.
 enum class CodeTable { kNone, kIq1, kIq2, kIq3Xxs, kIq3S, kIq4, kFp4 };

@@ -36,40 +36,61 @@ QF_INLINE __m256i or_and(__m256i a, __m256i b, __m256i c) { return _mm256_or_si2
 template <CodeBits kBits>
 QF_INLINE void unpack_chunk(const unsigned char* p, __m256i (&quad)[8]) {
   if constexpr (kBits == CodeBits::k8) {
+#pragma GCC unroll 8
     for (int g = 0; g < 8; ++g) quad[g] = load_bytes(p + 64 * g);
     return;
   }
-  if constexpr (kBits == CodeBits::k4 || kBits == CodeBits::k4h1 || kBits == CodeBits::k4h2) {
+  if constexpr (kBits == CodeBits::k6) {
+    __m256i v[6];
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) {
+      v[j] = load_bytes(p + 64 * j);
+      quad[j] = _mm256_and_si256(v[j], _mm256_set1_epi8(63));
+    }
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const __m256i bits01 = _mm256_and_si256(_mm256_srli_epi16(v[3 * j], 6), _mm256_set1_epi8(3));
+      const __m256i bits03 = or_and(bits01, _mm256_srli_epi16(v[3 * j + 1], 4), _mm256_set1_epi8(12));
+      quad[6 + j] = or_and(bits03, _mm256_srli_epi16(v[3 * j + 2], 2), _mm256_set1_epi8(48));
+    }
+  }
+  if constexpr (kBits == CodeBits::k5) {
+    __m256i v[5];
+#pragma GCC unroll 5
+    for (int j = 0; j < 5; ++j) {
+      v[j] = load_bytes(p + 64 * j);
+      quad[j] = _mm256_and_si256(v[j], _mm256_set1_epi8(31));
+    }
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) quad[5 + j] = _mm256_and_si256(_mm256_srli_epi16(v[2 * j], 5), _mm256_set1_epi8(7));
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) quad[5 + j] = or_and(quad[5 + j], _mm256_srli_epi16(v[2 * j + 1], 3), _mm256_set1_epi8(24));
+    quad[7] = or_and(or_and(quad[7], _mm256_srli_epi16(v[1], 2), _mm256_set1_epi8(8)), _mm256_srli_epi16(v[3], 1), _mm256_set1_epi8(16));
+  }
+  if constexpr (kBits == CodeBits::k4) {
     const __m256i low = _mm256_set1_epi8(15);
+#pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       const __m256i v = load_bytes(p + 64 * j);
       quad[j] = _mm256_and_si256(v, low);
       quad[j + 4] = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
     }
   }
-  if constexpr (kBits == CodeBits::k4h1) {
-    const __m256i h = load_bytes(p + 256), bit = _mm256_set1_epi8(16);
-    quad[0] = or_and(quad[0], _mm256_slli_epi16(h, 4), bit);
-    quad[1] = or_and(quad[1], _mm256_slli_epi16(h, 3), bit);
-    quad[2] = or_and(quad[2], _mm256_slli_epi16(h, 2), bit);
-    quad[3] = or_and(quad[3], _mm256_slli_epi16(h, 1), bit);
-    quad[4] = or_and(quad[4], h, bit);
-    quad[5] = or_and(quad[5], _mm256_srli_epi16(h, 1), bit);
-    quad[6] = or_and(quad[6], _mm256_srli_epi16(h, 2), bit);
-    quad[7] = or_and(quad[7], _mm256_srli_epi16(h, 3), bit);
-  }
-  if constexpr (kBits == CodeBits::k4h2) {
-    const __m256i bits = _mm256_set1_epi8(48);
-    for (int j = 0; j < 2; ++j) {
-      const __m256i h = load_bytes(p + 256 + 64 * j);
-      quad[4 * j] = or_and(quad[4 * j], _mm256_slli_epi16(h, 4), bits);
-      quad[4 * j + 1] = or_and(quad[4 * j + 1], _mm256_slli_epi16(h, 2), bits);
-      quad[4 * j + 2] = or_and(quad[4 * j + 2], h, bits);
-      quad[4 * j + 3] = or_and(quad[4 * j + 3], _mm256_srli_epi16(h, 2), bits);
+  if constexpr (kBits == CodeBits::k3) {
+    const __m256i low = _mm256_set1_epi8(7), two = _mm256_set1_epi8(3), bit = _mm256_set1_epi8(4);
+    __m256i v[3];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) {
+      v[j] = load_bytes(p + 64 * j);
+      quad[3 * j] = _mm256_and_si256(v[j], low);
+      quad[3 * j + 1] = _mm256_and_si256(_mm256_srli_epi16(v[j], 3), low);
     }
+    quad[2] = or_and(_mm256_and_si256(_mm256_srli_epi16(v[0], 6), two), _mm256_srli_epi16(v[2], 4), bit);
+    quad[5] = or_and(_mm256_and_si256(_mm256_srli_epi16(v[1], 6), two), _mm256_srli_epi16(v[2], 5), bit);
   }
-  if constexpr (kBits == CodeBits::k2 || kBits == CodeBits::k2h1) {
+  if constexpr (kBits == CodeBits::k2) {
     const __m256i bits = _mm256_set1_epi8(3);
+#pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const __m256i v = load_bytes(p + 64 * j);
       quad[4 * j] = _mm256_and_si256(v, bits);
@@ -77,17 +98,6 @@ QF_INLINE void unpack_chunk(const unsigned char* p, __m256i (&quad)[8]) {
       quad[4 * j + 2] = _mm256_and_si256(_mm256_srli_epi16(v, 4), bits);
       quad[4 * j + 3] = _mm256_and_si256(_mm256_srli_epi16(v, 6), bits);
     }
-  }
-  if constexpr (kBits == CodeBits::k2h1) {
-    const __m256i h = load_bytes(p + 128), bit = _mm256_set1_epi8(4);
-    quad[0] = or_and(quad[0], _mm256_slli_epi16(h, 2), bit);
-    quad[1] = or_and(quad[1], _mm256_slli_epi16(h, 1), bit);
-    quad[2] = or_and(quad[2], h, bit);
-    quad[3] = or_and(quad[3], _mm256_srli_epi16(h, 1), bit);
-    quad[4] = or_and(quad[4], _mm256_srli_epi16(h, 2), bit);
-    quad[5] = or_and(quad[5], _mm256_srli_epi16(h, 3), bit);
-    quad[6] = or_and(quad[6], _mm256_srli_epi16(h, 4), bit);
-    quad[7] = or_and(quad[7], _mm256_srli_epi16(h, 5), bit);
   }
 }
 

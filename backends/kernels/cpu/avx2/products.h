@@ -17,8 +17,8 @@ constexpr bool takes_a_byte() {
 // Quads whose products may be added in 16 bits.
 template <class P>
 constexpr int quads_in_16_bits() {
-  constexpr int largest = takes_a_byte<P>() ? 128 : P::kBits == CodeBits::k4 ? 15 : P::kBits == CodeBits::k4h1 ? 31
-                          : P::kBits == CodeBits::k4h2 ? 63 : P::kBits == CodeBits::k2 ? 3 : 7;
+  constexpr int largest = takes_a_byte<P>() ? 128 : P::kBits == CodeBits::k4 ? 15 : P::kBits == CodeBits::k5 ? 31
+                          : P::kBits == CodeBits::k6 ? 63 : P::kBits == CodeBits::k2 ? 3 : 7;
   constexpr int fit = 32767 / (2 * largest * 127), in_sub_block = P::kSubBlock / 4;
   constexpr int power = fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
   return power < in_sub_block ? power : in_sub_block;

@@ -34,7 +34,7 @@ struct Sums {
 };
 
 template <class P>
-constexpr bool kMultipliedOut = P::kNibbles || (P::kBits == CodeBits::k2h1 && P::kTable == CodeTable::kNone);
+constexpr bool kMultipliedOut = P::kNibbles || (P::kBits == CodeBits::k3 && P::kTable == CodeTable::kNone);
 constexpr int kQ3Offset = 124;  // (-4 .. 3) * (-32 .. 31) + 124 is a byte
 
 template <class P, bool kOut = kMultipliedOut<P>>

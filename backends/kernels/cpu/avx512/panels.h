@@ -41,7 +41,36 @@ QF_INLINE void unpack_chunk(const unsigned char* p, __m512i (&quad)[8]) {
     for (int g = 0; g < 8; ++g) quad[g] = load_bytes(p + 64 * g);
     return;
   }
-  if constexpr (kBits == CodeBits::k4 || kBits == CodeBits::k4h1 || kBits == CodeBits::k4h2) {
+  if constexpr (kBits == CodeBits::k6) {
+    const __m512i low = _mm512_set1_epi8(63);
+    __m512i v[6];
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) {
+      v[j] = load_bytes(p + 64 * j);
+      quad[j] = _mm512_and_si512(v[j], low);
+    }
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const __m512i bits01 = _mm512_and_si512(_mm512_srli_epi16(v[3 * j], 6), _mm512_set1_epi8(3));
+      const __m512i bits03 = or_and(bits01, _mm512_srli_epi16(v[3 * j + 1], 4), _mm512_set1_epi8(12));
+      quad[6 + j] = or_and(bits03, _mm512_srli_epi16(v[3 * j + 2], 2), _mm512_set1_epi8(48));
+    }
+  }
+  if constexpr (kBits == CodeBits::k5) {
+    const __m512i low = _mm512_set1_epi8(31);
+    __m512i v[5];
+#pragma GCC unroll 5
+    for (int j = 0; j < 5; ++j) {
+      v[j] = load_bytes(p + 64 * j);
+      quad[j] = _mm512_and_si512(v[j], low);
+    }
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) quad[5 + j] = _mm512_and_si512(_mm512_srli_epi16(v[2 * j], 5), _mm512_set1_epi8(7));
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) quad[5 + j] = or_and(quad[5 + j], _mm512_srli_epi16(v[2 * j + 1], 3), _mm512_set1_epi8(24));
+    quad[7] = or_and(or_and(quad[7], _mm512_srli_epi16(v[1], 2), _mm512_set1_epi8(8)), _mm512_srli_epi16(v[3], 1), _mm512_set1_epi8(16));
+  }
+  if constexpr (kBits == CodeBits::k4) {
     const __m512i low = _mm512_set1_epi8(15);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
@@ -50,29 +79,19 @@ QF_INLINE void unpack_chunk(const unsigned char* p, __m512i (&quad)[8]) {
       quad[j + 4] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
     }
   }
-  if constexpr (kBits == CodeBits::k4h1) {
-    const __m512i h = load_bytes(p + 256), bit = _mm512_set1_epi8(16);
-    quad[0] = or_and(quad[0], _mm512_slli_epi16(h, 4), bit);
-    quad[1] = or_and(quad[1], _mm512_slli_epi16(h, 3), bit);
-    quad[2] = or_and(quad[2], _mm512_slli_epi16(h, 2), bit);
-    quad[3] = or_and(quad[3], _mm512_slli_epi16(h, 1), bit);
-    quad[4] = or_and(quad[4], h, bit);
-    quad[5] = or_and(quad[5], _mm512_srli_epi16(h, 1), bit);
-    quad[6] = or_and(quad[6], _mm512_srli_epi16(h, 2), bit);
-    quad[7] = or_and(quad[7], _mm512_srli_epi16(h, 3), bit);
-  }
-  if constexpr (kBits == CodeBits::k4h2) {
-    const __m512i bits = _mm512_set1_epi8(48);
-#pragma GCC unroll 2
-    for (int j = 0; j < 2; ++j) {
-      const __m512i h = load_bytes(p + 256 + 64 * j);
-      quad[4 * j] = or_and(quad[4 * j], _mm512_slli_epi16(h, 4), bits);
-      quad[4 * j + 1] = or_and(quad[4 * j + 1], _mm512_slli_epi16(h, 2), bits);
-      quad[4 * j + 2] = or_and(quad[4 * j + 2], h, bits);
-      quad[4 * j + 3] = or_and(quad[4 * j + 3], _mm512_srli_epi16(h, 2), bits);
+  if constexpr (kBits == CodeBits::k3) {
+    const __m512i low = _mm512_set1_epi8(7), two = _mm512_set1_epi8(3), bit = _mm512_set1_epi8(4);
+    __m512i v[3];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) {
+      v[j] = load_bytes(p + 64 * j);
+      quad[3 * j] = _mm512_and_si512(v[j], low);
+      quad[3 * j + 1] = _mm512_and_si512(_mm512_srli_epi16(v[j], 3), low);
     }
+    quad[2] = or_and(_mm512_and_si512(_mm512_srli_epi16(v[0], 6), two), _mm512_srli_epi16(v[2], 4), bit);
+    quad[5] = or_and(_mm512_and_si512(_mm512_srli_epi16(v[1], 6), two), _mm512_srli_epi16(v[2], 5), bit);
   }
-  if constexpr (kBits == CodeBits::k2 || kBits == CodeBits::k2h1) {
+  if constexpr (kBits == CodeBits::k2) {
     const __m512i bits = _mm512_set1_epi8(3);
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
@@ -82,17 +101,6 @@ QF_INLINE void unpack_chunk(const unsigned char* p, __m512i (&quad)[8]) {
       quad[4 * j + 2] = _mm512_and_si512(_mm512_srli_epi16(v, 4), bits);
       quad[4 * j + 3] = _mm512_and_si512(_mm512_srli_epi16(v, 6), bits);
     }
-  }
-  if constexpr (kBits == CodeBits::k2h1) {
-    const __m512i h = load_bytes(p + 128), bit = _mm512_set1_epi8(4);
-    quad[0] = or_and(quad[0], _mm512_slli_epi16(h, 2), bit);
-    quad[1] = or_and(quad[1], _mm512_slli_epi16(h, 1), bit);
-    quad[2] = or_and(quad[2], h, bit);
-    quad[3] = or_and(quad[3], _mm512_srli_epi16(h, 1), bit);
-    quad[4] = or_and(quad[4], _mm512_srli_epi16(h, 2), bit);
-    quad[5] = or_and(quad[5], _mm512_srli_epi16(h, 3), bit);
-    quad[6] = or_and(quad[6], _mm512_srli_epi16(h, 4), bit);
-    quad[7] = or_and(quad[7], _mm512_srli_epi16(h, 5), bit);
   }
 }
 

@@ -20,18 +20,58 @@ constexpr bool is_signed() {
   return P::kBits == CodeBits::k8 || P::kTable != CodeTable::kNone;
 }
 
+QF_INLINE uint8x16_t or_and(uint8x16_t a, uint8x16_t b, unsigned char mask) { return vorrq_u8(a, vandq_u8(b, vdupq_n_u8(mask))); }
+
 // The eight quads of a chunk, as unsigned bytes.  p: the chunk, plus 16 for each quarter before.
 template <CodeBits kBits>
 QF_INLINE void unpack_chunk(const unsigned char* p, uint8x16_t (&quad)[8]) {
   if constexpr (kBits == CodeBits::k8)
+#pragma GCC unroll 8
     for (int g = 0; g < 8; ++g) quad[g] = vld1q_u8(p + 64 * g);
-  if constexpr (kBits == CodeBits::k4 || kBits == CodeBits::k4h1 || kBits == CodeBits::k4h2)
+  if constexpr (kBits == CodeBits::k6) {
+    uint8x16_t v[6];
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; ++j) {
+      v[j] = vld1q_u8(p + 64 * j);
+      quad[j] = vandq_u8(v[j], vdupq_n_u8(63));
+    }
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const uint8x16_t bits03 = or_and(vshrq_n_u8(v[3 * j], 6), vshrq_n_u8(v[3 * j + 1], 4), 12);
+      quad[6 + j] = or_and(bits03, vshrq_n_u8(v[3 * j + 2], 2), 48);
+    }
+  }
+  if constexpr (kBits == CodeBits::k5) {
+    uint8x16_t v[5];
+#pragma GCC unroll 5
+    for (int j = 0; j < 5; ++j) {
+      v[j] = vld1q_u8(p + 64 * j);
+      quad[j] = vandq_u8(v[j], vdupq_n_u8(31));
+    }
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) quad[5 + j] = or_and(vshrq_n_u8(v[2 * j], 5), vshrq_n_u8(v[2 * j + 1], 3), 24);
+    quad[7] = or_and(or_and(vshrq_n_u8(v[4], 5), vshrq_n_u8(v[1], 2), 8), vshrq_n_u8(v[3], 1), 16);
+  }
+  if constexpr (kBits == CodeBits::k4)
+#pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
       const uint8x16_t v = vld1q_u8(p + 64 * j);
       quad[j] = vandq_u8(v, vdupq_n_u8(15));
       quad[j + 4] = vshrq_n_u8(v, 4);
     }
-  if constexpr (kBits == CodeBits::k2 || kBits == CodeBits::k2h1)
+  if constexpr (kBits == CodeBits::k3) {
+    uint8x16_t v[3];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) {
+      v[j] = vld1q_u8(p + 64 * j);
+      quad[3 * j] = vandq_u8(v[j], vdupq_n_u8(7));
+      quad[3 * j + 1] = vandq_u8(vshrq_n_u8(v[j], 3), vdupq_n_u8(7));
+    }
+    quad[2] = or_and(vshrq_n_u8(v[0], 6), vshrq_n_u8(v[2], 4), 4);
+    quad[5] = or_and(vshrq_n_u8(v[1], 6), vshrq_n_u8(v[2], 5), 4);
+  }
+  if constexpr (kBits == CodeBits::k2)
+#pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const uint8x16_t v = vld1q_u8(p + 64 * j), bits = vdupq_n_u8(3);
       quad[4 * j] = vandq_u8(v, bits);
@@ -39,20 +79,6 @@ QF_INLINE void unpack_chunk(const unsigned char* p, uint8x16_t (&quad)[8]) {
       quad[4 * j + 2] = vandq_u8(vshrq_n_u8(v, 4), bits);
       quad[4 * j + 3] = vshrq_n_u8(v, 6);
     }
-  if constexpr (kBits == CodeBits::k4h2)
-    for (int j = 0; j < 2; ++j) {
-      const uint8x16_t h = vld1q_u8(p + 256 + 64 * j), bits = vdupq_n_u8(48);
-      quad[4 * j] = vorrq_u8(quad[4 * j], vandq_u8(vshlq_n_u8(h, 4), bits));
-      quad[4 * j + 1] = vorrq_u8(quad[4 * j + 1], vandq_u8(vshlq_n_u8(h, 2), bits));
-      quad[4 * j + 2] = vorrq_u8(quad[4 * j + 2], vandq_u8(h, bits));
-      quad[4 * j + 3] = vorrq_u8(quad[4 * j + 3], vandq_u8(vshrq_n_u8(h, 2), bits));
-    }
-  if constexpr (kBits == CodeBits::k4h1 || kBits == CodeBits::k2h1) {  // one more bit: bit g of a byte is quad g's
-    constexpr int kPlace = kBits == CodeBits::k4h1 ? 256 : 128;
-    const uint8x16_t h = vld1q_u8(p + kPlace), value = vdupq_n_u8(kBits == CodeBits::k4h1 ? 16 : 4);
-    for (int g = 0; g < 8; ++g)
-      quad[g] = vorrq_u8(quad[g], vandq_u8(vtstq_u8(h, vdupq_n_u8(static_cast<unsigned char>(1 << g))), value));
-  }
 }
 
 // The bytes that are multiplied: signed values, or codes that corrections belong to.
