@@ -68,7 +68,7 @@ unsigned char* pack_chunk(CodeBits bits, const Quad (&q)[8], unsigned char* targ
       put([&](int b) { return q[6][b] | q[7][b] << 3 | (q[2][b] >> 2) << 6 | (q[5][b] >> 2) << 7; });
       break;
     case CodeBits::k2:
-      for (int j = 0; j < 8; j += 4) put([&](int b) { return q[j][b] | q[j + 1][b] << 2 | q[j + 2][b] << 4 | q[j + 3][b] << 6; });
+      for (int j = 0; j < 4; j += 2) put([&](int b) { return q[j][b] | q[j + 4][b] << 2 | q[j + 1][b] << 4 | q[j + 5][b] << 6; });
       break;
     default: break;
   }

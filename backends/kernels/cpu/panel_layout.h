@@ -12,7 +12,7 @@
 //   k4    4 vectors:  low nibbles of vector j hold quad j, high nibbles quad j + 4
 //   k3    3 vectors:  vectors 0, 1, 2 hold quads 0, 1 and 3, 4 and 6, 7 in six bits; bits 6, 7 of vectors 0, 1 are bits 0, 1 of quads 2, 5,
 //                     of vector 2 their bit 2
-//   k2    2 vectors:  bits 2 (g % 4) .. + 1 of vector g / 4 are quad g
+//   k2    2 vectors:  bits 0, 1 and 4, 5 of vector j are quads 2 j and 2 j + 1, bits 2, 3 and 6, 7 quads 2 j + 4 and 2 j + 5
 //   kHalf, kBfloat, kFloat: no quads: [K][16] values, one after another, no scales
 // Formats whose codes are uneven or signed values (IQ, MXFP4) store the number of the value in a table of 8 or 16 (CodeTable).
 // d: f16 of d divided by the format's unit, or bf16 (MXFP4). m: f16, where the format has a minimum. Scales and minima: a byte for each

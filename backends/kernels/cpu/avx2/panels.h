@@ -93,10 +93,10 @@ QF_INLINE void unpack_chunk(const unsigned char* p, __m256i (&quad)[8]) {
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const __m256i v = load_bytes(p + 64 * j);
-      quad[4 * j] = _mm256_and_si256(v, bits);
-      quad[4 * j + 1] = _mm256_and_si256(_mm256_srli_epi16(v, 2), bits);
-      quad[4 * j + 2] = _mm256_and_si256(_mm256_srli_epi16(v, 4), bits);
-      quad[4 * j + 3] = _mm256_and_si256(_mm256_srli_epi16(v, 6), bits);
+      quad[2 * j] = _mm256_and_si256(v, bits);
+      quad[2 * j + 4] = _mm256_and_si256(_mm256_srli_epi16(v, 2), bits);
+      quad[2 * j + 1] = _mm256_and_si256(_mm256_srli_epi16(v, 4), bits);
+      quad[2 * j + 5] = _mm256_and_si256(_mm256_srli_epi16(v, 6), bits);
     }
   }
 }

@@ -83,18 +83,19 @@ QF_INLINE void super_block(const unsigned char* place, std::int64_t block, const
   for (int chunk = 0; chunk < 8; ++chunk, codes += P::kChunkBytes) {
     prefetch<kTokens, P::kChunkBytes>(codes);
     __m512i quad[8];
-    unpack_values<P>(codes, quad);
     if constexpr (kPairs) {
+      unpack_halves(codes, quad);
       const __m512i pair = sub_pair<P>(place, 2 * chunk), scales = _mm512_and_si512(pair, _mm512_set1_epi16(15)), minima = _mm512_srli_epi16(pair, 4);
       __m512i first[1] = {_mm512_setzero_si512()}, second[1] = {_mm512_setzero_si512()};
       multiply_quads<4, 1>(quad, x.codes + 256 * block + 32 * chunk, x.columns, first);
       multiply_quads<4, 1>(quad + 4, x.codes + 256 * block + 32 * chunk + 16, x.columns, second);
-      // Both sums fit into 16 bits: 16 x 3 x 127.
-      const __m512i sums = _mm512_mask_blend_epi16(0xaaaaaaaa, first[0], _mm512_slli_epi32(second[0], 16));
+      // Both sums fit into 16 bits: 16 x 3 x 127; the second is four times one.
+      const __m512i sums = _mm512_mask_blend_epi16(0xaaaaaaaa, first[0], _mm512_slli_epi32(second[0], 14));
       S[0] = _mm512_dpwssd_epi32(S[0], sums, scales);
       M[0] = _mm512_dpwssd_epi32(M[0], minima, two_sums(x.sums + block * P::kSubs + 2 * chunk));
       continue;
     }
+    unpack_values<P>(codes, quad);
 #pragma GCC unroll 2
     for (int sub = 0; sub < P::kSubsPerChunk; ++sub) {
       const int j = chunk * P::kSubsPerChunk + sub;

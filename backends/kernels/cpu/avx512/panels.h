@@ -96,11 +96,24 @@ QF_INLINE void unpack_chunk(const unsigned char* p, __m512i (&quad)[8]) {
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const __m512i v = load_bytes(p + 64 * j);
-      quad[4 * j] = _mm512_and_si512(v, bits);
-      quad[4 * j + 1] = _mm512_and_si512(_mm512_srli_epi16(v, 2), bits);
-      quad[4 * j + 2] = _mm512_and_si512(_mm512_srli_epi16(v, 4), bits);
-      quad[4 * j + 3] = _mm512_and_si512(_mm512_srli_epi16(v, 6), bits);
+      quad[2 * j] = _mm512_and_si512(v, bits);
+      quad[2 * j + 4] = _mm512_and_si512(_mm512_srli_epi16(v, 2), bits);
+      quad[2 * j + 1] = _mm512_and_si512(_mm512_srli_epi16(v, 4), bits);
+      quad[2 * j + 5] = _mm512_and_si512(_mm512_srli_epi16(v, 6), bits);
     }
+  }
+}
+
+// The same of two-bit codes, those of the last sixteen columns times four: they stay where they stand.
+QF_INLINE void unpack_halves(const unsigned char* p, __m512i (&quad)[8]) {
+  const __m512i low = _mm512_set1_epi8(3), high = _mm512_set1_epi8(12);
+#pragma GCC unroll 2
+  for (int j = 0; j < 2; ++j) {
+    const __m512i v = load_bytes(p + 64 * j), w = _mm512_srli_epi16(v, 4);
+    quad[2 * j] = _mm512_and_si512(v, low);
+    quad[2 * j + 1] = _mm512_and_si512(w, low);
+    quad[2 * j + 4] = _mm512_and_si512(v, high);
+    quad[2 * j + 5] = _mm512_and_si512(w, high);
   }
 }
 

@@ -74,10 +74,10 @@ QF_INLINE void unpack_chunk(const unsigned char* p, uint8x16_t (&quad)[8]) {
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
       const uint8x16_t v = vld1q_u8(p + 64 * j), bits = vdupq_n_u8(3);
-      quad[4 * j] = vandq_u8(v, bits);
-      quad[4 * j + 1] = vandq_u8(vshrq_n_u8(v, 2), bits);
-      quad[4 * j + 2] = vandq_u8(vshrq_n_u8(v, 4), bits);
-      quad[4 * j + 3] = vshrq_n_u8(v, 6);
+      quad[2 * j] = vandq_u8(v, bits);
+      quad[2 * j + 4] = vandq_u8(vshrq_n_u8(v, 2), bits);
+      quad[2 * j + 1] = vandq_u8(vshrq_n_u8(v, 4), bits);
+      quad[2 * j + 5] = vshrq_n_u8(v, 6);
     }
 }
 
