@@ -1,6 +1,7 @@
 #include "reports/html/page.h"
 
 #include "reports/tables/export.h"
+#include "reports/tables/words.h"
 
 #include <fmt/format.h>
 
@@ -47,8 +48,9 @@ nlohmann::ordered_json page_data(const RunSummary& summary) {
   for (const SuiteInfo& s : summary.suites)
     suites.push_back({{"name", s.name}, {"version", s.version}, {"area", s.area}, {"kind", s.kind}, {"items", s.items},
                       {"chance", s.chance}, {"sha256", s.sha256}, {"not_runnable", s.not_runnable}});
-  // Per-area retention of each format, for the chart by area.
+  // The word for each format, and its retention by area for the chart.
   for (std::size_t i = 0; i < summary.formats.size(); ++i) {
+    data["formats"][i]["verdict"] = say_verdict(summary.formats[i]);
     if (!summary.formats[i].pooled) continue;
     nlohmann::ordered_json& areas = data["formats"][i]["areas"] = nlohmann::ordered_json::object();
     for (const auto& area : summary.formats[i].pooled->areas)

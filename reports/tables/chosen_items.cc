@@ -49,6 +49,7 @@ std::vector<ChosenLine> chosen_lines(const RunResults& results) {
         values.push_back(mark - before->second), probabilities.push_back(item->second);
         out.lost += mark < before->second, out.gained += mark > before->second;
       }
+      if (values.empty()) continue;
       out.difference = statistics::weighted_mean(values, probabilities);
       out.difference_interval = statistics::weighted_interval(values, probabilities, suite.items, -1, 1);
     }

@@ -39,8 +39,9 @@ ordered_json suite_object(const RunSummary& summary, const FormatSummary& f, con
   object["items"] = suite.items;
   object["errors"] = suite.errors;
   object["chance"] = suite.suite.chance;
-  object["accuracy"] = suite.accuracy.value;
-  object["standard_error"] = suite.accuracy.standard_error;
+  const bool answered = suite.accuracy.count > 0;
+  object["accuracy"] = answered ? ordered_json(suite.accuracy.value) : ordered_json(nullptr);
+  object["standard_error"] = answered ? ordered_json(suite.accuracy.standard_error) : ordered_json(nullptr);
   object["baseline"] = summary.baseline;
   const bool compared = suite.against_baseline.has_value();
   object["retention"] = compared ? number(suite.against_baseline->retention) : ordered_json(nullptr);
@@ -48,7 +49,7 @@ ordered_json suite_object(const RunSummary& summary, const FormatSummary& f, con
   object["retention_low"] = has_retention ? ordered_json(suite.against_baseline->retention_interval.low) : ordered_json(nullptr);
   object["retention_high"] = has_retention ? ordered_json(suite.against_baseline->retention_interval.high) : ordered_json(nullptr);
   object["raw_ratio"] = compared && !suite.sampled ? ordered_json(suite.against_baseline->raw_ratio) : ordered_json(nullptr);
-  object["verdict"] = f.is_baseline ? name_of(Verdict::kSame) : name_of(suite.verdict);
+  object["verdict"] = name_of(suite.unanswered ? Verdict::kUnknown : f.is_baseline ? Verdict::kSame : suite.verdict);
   object["flips_lost"] = compared ? suite.against_baseline->lost : 0;
   object["flips_gained"] = compared ? suite.against_baseline->gained : 0;
   add_speed(object, speed);

@@ -59,7 +59,7 @@ std::vector<TwinLine> twin_lines(const RunResults& results) {
       TwinName twin;
       if (!read_twin_name(name, twin)) continue;
       const auto original = suites.find(twin.original);
-      if (original == suites.end()) continue;
+      if (original == suites.end() || paired(original->second, fresh).count == 0) continue;
       TwinLine& out = lines.emplace_back();
       std::tie(out.model, out.format, out.activations, out.kv) = line;
       out.suite = twin.original;
@@ -75,8 +75,8 @@ std::vector<TwinLine> twin_lines(const RunResults& results) {
             (!baseline || std::get<2>(other) == out.activations))
           baseline = &its;
       if (!baseline || !baseline->contains(name) || !baseline->contains(twin.original)) continue;
-      out.original_loss = paired(baseline->at(twin.original), original->second);
-      out.fresh_loss = paired(baseline->at(name), fresh);
+      if (const auto loss = paired(baseline->at(twin.original), original->second); loss.count > 0) out.original_loss = loss;
+      if (const auto loss = paired(baseline->at(name), fresh); loss.count > 0) out.fresh_loss = loss;
     }
   sort_lines(lines, results);
   return lines;

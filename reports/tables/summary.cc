@@ -97,6 +97,10 @@ std::string why_no_pairs(const SuiteInfo& suite, const Items& baseline, const It
                      other_requests, candidate.size(), candidate.begin()->second->format, first);
 }
 
+bool all_failed(const Items& items) {
+  return std::all_of(items.begin(), items.end(), [](const auto& item) { return item.second->result.error.has_value(); });
+}
+
 // Paired accuracies of one suite: a pair for each item, over the samples of it that both sides answered.
 statistics::PairedArea paired(const SuiteInfo& suite, const Items& baseline, const Items& candidate) {
   statistics::PairedArea area{suite.area, suite.chance, {}, {}};
@@ -281,6 +285,7 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
     SuiteScore suite_score;
     suite_score.suite = suite;
     std::vector<const ItemResult*> rows;
+    std::string first_error;
     for (const auto& [item, row] : items->second) {
       rows.push_back(&row->result);
       if (summary.program_version.empty()) summary.program_version = row->program_version;
@@ -288,8 +293,12 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
       if (summary.lora.empty()) summary.lora = row->lora;
       if (summary.engine.empty()) summary.engine = row->engine;
       ++suite_score.items;
-      suite_score.errors += row->result.error.has_value();
+      if (!row->result.error) continue;
+      if (suite_score.errors++ == 0) first_error = fmt::format("item {}: {}", item, row->result.error->detail);
     }
+    if (suite_score.errors > 0)
+      summary.failed_items.push_back(fmt::format("{} {}, suite {}: {} of {} items failed and are in no number ({}{})", summary.model, summary.format, suite.name,
+                                                 suite_score.errors, suite_score.items, suite_score.errors > 1 ? "first: " : "", first_error));
     summary.items += suite_score.items;
     summary.errors += suite_score.errors;
     if (!has_right_answers(suite)) {
@@ -301,13 +310,20 @@ FormatSummary summarize_line(const RunResults& results, const Selected& selected
     suite_score.aggregates = aggregates_of(rows, suite.aggregation);
     suite_score.groups = accuracy_by_group(rows);
     const bool counts = !is_twin(suite.name) && !is_chosen(results, suite.name);  // they have tables of their own
-    if (counts) {
+    suite_score.unanswered = suite_score.errors == suite_score.items;
+    if (counts && !values.empty()) {
       auto& of_area = area_scores[suite.area];
       of_area.insert(of_area.end(), values.begin(), values.end());
     }
     if (baseline && !is_baseline) {
       const auto base_items = baseline->find(suite.name);
-      if (base_items != baseline->end()) suite_score.not_compared = why_no_pairs(suite, base_items->second, items->second);
+      if (base_items != baseline->end()) {
+        suite_score.not_compared = why_no_pairs(suite, base_items->second, items->second);
+        const bool baseline_failed = all_failed(base_items->second);
+        if (suite_score.unanswered || baseline_failed)
+          suite_score.not_compared = fmt::format("suite {}: no item of {} was answered: not compared", suite.name, suite_score.unanswered ? summary.format : "the baseline");
+        suite_score.unanswered |= baseline_failed;
+      }
       if (base_items != baseline->end() && suite_score.not_compared.empty()) {
         const statistics::PairedArea pair = paired(suite, base_items->second, items->second);
         const statistics::PooledRetention alone = statistics::compare(std::span(&pair, 1), results.seed);
@@ -405,13 +421,25 @@ void weigh_chosen(RunSummary& summary) {
     }
 }
 
+// A suite that one side failed altogether may hide any loss: what is left may show one, but cannot show that there is none.
+void doubt_unanswered(RunSummary& summary) {
+  for (FormatSummary& f : summary.formats)
+    if (f.pooled && f.pooled->verdict != Verdict::kWorse && std::any_of(f.suites.begin(), f.suites.end(), [](const SuiteScore& suite) { return suite.unanswered; }))
+      f.pooled->verdict = Verdict::kUnknown;
+}
+
 void add_line(RunSummary& summary, FormatSummary line) {
+  summary.notes.insert(summary.notes.end(), line.failed_items.begin(), line.failed_items.end());
   for (const SuiteScore& suite : line.suites)
     if (!suite.not_compared.empty()) summary.notes.push_back(suite.not_compared);
   summary.formats.push_back(std::move(line));
 }
 
 }  // namespace
+
+bool FormatSummary::unanswered() const {
+  return !suites.empty() && std::all_of(suites.begin(), suites.end(), [](const SuiteScore& suite) { return suite.errors == suite.items; });
+}
 
 RunSummary summarize(const RunResults& results) {
   const Selected selected = select(results.rows);
@@ -423,6 +451,7 @@ RunSummary summarize(const RunResults& results) {
   summary.twins = twin_lines(results);
   summary.chosen = chosen_lines(results);
   weigh_chosen(summary);
+  doubt_unanswered(summary);
   summary.until = results.until;
   if (!summary.until) return summary;
   summary.area_verdicts = area_verdicts(results);
@@ -438,6 +467,7 @@ RunSummary summarize(const RunResults& results) {
       suite.verdict = joined_verdict(of_area);
     }
   }
+  doubt_unanswered(summary);
   summary.notes.push_back("items were measured until each area had its verdict: retention intervals are for a fixed number of items and too "
                           "narrow here, verdicts and the intervals by area are not");
   return summary;
@@ -470,6 +500,7 @@ RunSummary summarize_against(const RunResults& baseline, const RunResults& candi
   summary.twin_nights = twin_nights(baseline, candidate);
   summary.chosen = chosen_lines(candidate);
   weigh_chosen(summary);
+  doubt_unanswered(summary);
   return summary;
 }
 

@@ -45,10 +45,11 @@ struct SuiteScore {
   SuiteInfo suite;
   int items = 0, errors = 0;
   bool sampled = false;                       // the items that tell most: accuracy is the weighted estimate, and nothing else is a mean
-  statistics::Estimate accuracy;              // suites with right answers
+  statistics::Estimate accuracy;              // suites with right answers; count 0: no item was answered, and no number exists
   std::optional<statistics::AreaRetention> against_baseline;
   std::vector<Aggregate> aggregates;          // further numbers of its rows
   std::map<std::string, Aggregate> groups;    // accuracy by group of items
+  bool unanswered = false;                    // every item failed, of this line or of the baseline: there is nothing to compare
   std::string not_compared;                   // why its items are no pairs with the baseline's, where they are not
   Verdict verdict = Verdict::kUnknown;        // of this suite alone; UNKNOWN where its items cannot carry one
 };
@@ -59,7 +60,7 @@ struct FormatSummary {
   std::string model_sha256, lora, engine, program_version;
   Measured bits_per_weight, size_bytes;
   std::vector<SuiteScore> suites;             // in the plan's order, text suites excluded
-  std::map<std::string, statistics::Estimate> area_accuracy;  // by area; several suites of an area: their items together
+  std::map<std::string, statistics::Estimate> area_accuracy;  // by area; several suites of an area: their items together; absent: no item was answered
   std::optional<statistics::PooledRetention> pooled;          // absent for the baseline itself
   std::map<std::string, std::vector<Aggregate>> texts;        // by text suite: the numbers of its rows (word perplexity, ...)
   Measured perplexity;                        // exp(sum of nll / tokens) over the rolling suites
@@ -69,6 +70,9 @@ struct FormatSummary {
   Measured delta_p;                           // mean per token: probability of the right token minus the reference's
   std::vector<Speed> speeds;                  // one per device
   int items = 0, errors = 0;
+  std::vector<std::string> failed_items;      // a sentence for each suite of which items have no answer
+
+  bool unanswered() const;                    // right answers were asked for, and no item was answered
 };
 
 struct DigestMismatch {

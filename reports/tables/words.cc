@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace quantfleet::reports {
 
 std::string say_percent(double ratio, int decimals) { return fmt::format("{:.{}f} %", 100 * ratio, decimals); }
@@ -14,6 +16,7 @@ std::string say_bytes(double bytes) {
 }
 
 std::string say_retention(const FormatSummary& summary) {
+  if (summary.unanswered()) return "n/a";
   if (summary.is_baseline) return "baseline";
   if (!summary.pooled) return "n/a";
   if (!summary.pooled->retention) return "not measurable";
@@ -30,6 +33,8 @@ std::string say(const Measured& measured, const char* format) {
 }
 
 std::string say_verdict(const FormatSummary& summary) {
+  const bool undecidable = summary.unanswered() || (!summary.pooled && std::any_of(summary.suites.begin(), summary.suites.end(), [](const SuiteScore& s) { return s.unanswered; }));
+  if (undecidable) return std::string(name_of(Verdict::kUnknown));
   if (summary.is_baseline) return "baseline";
   if (!summary.pooled) return "n/a";
   return std::string(name_of(summary.pooled->verdict));

@@ -12,6 +12,6 @@ std::string say_bytes(double bytes);                                      // "7.
 std::string say_retention(const FormatSummary& summary);                  // "98.7 % [97.9, 99.4]", "baseline", "not measurable"
 std::string say_flips(int lost, int gained);                              // "−12 / +9"
 std::string say(const Measured& measured, const char* format);            // value by an fmt format, or "n/a"
-std::string say_verdict(const FormatSummary& summary);                    // "SAME"; "baseline"; "n/a"
+std::string say_verdict(const FormatSummary& summary);                    // "SAME"; "baseline"; "UNKNOWN" where either side answered nothing; "n/a"
 
 }  // namespace quantfleet::reports

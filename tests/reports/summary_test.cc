@@ -165,6 +165,92 @@ TEST_CASE("a failed item is counted and leaves its pair, it does not count as wr
   CHECK(q4.pooled->areas[0].items == 99);
 }
 
+namespace {
+
+// The first items of one format fail, as where a server answers 500.
+RunResults failing(RunResults run, const std::string& format, int items) {
+  for (Row& row : run.rows)
+    if (row.format == format && row.suite == "sums" && row.result.index < items) {
+      row.result.scores.clear();
+      row.result.error = Error{Code::kIo, "http://127.0.0.1:1: 500 Internal Server Error"};
+    }
+  return run;
+}
+
+bool said(const RunSummary& summary, const std::string& words) {
+  return std::any_of(summary.notes.begin(), summary.notes.end(), [&](const std::string& note) { return note.find(words) != std::string::npos; });
+}
+
+}  // namespace
+
+TEST_CASE("a format of which no item was answered has no accuracy, no retention and no verdict", "[summary]") {
+  const RunSummary summary = summarize(failing(small_run(), "Q4_0", 100));
+  const auto objects = results_json(summary);
+  REQUIRE(objects.size() == 2);
+  const auto& q4 = objects[1];
+  CHECK(q4["items"] == 100);
+  CHECK(q4["errors"] == 100);
+  for (const char* number : {"accuracy", "standard_error", "retention", "retention_low", "retention_high", "raw_ratio"}) CHECK(q4[number].is_null());
+  CHECK(q4["verdict"] == "UNKNOWN");
+  CHECK(objects[0]["verdict"] == "SAME");
+  CHECK(test::schema_violations("results", objects).empty());
+  CHECK(results_csv(summary).find("sums,math,100,100,0.25,,,F16,,,,,UNKNOWN") != std::string::npos);
+  CHECK_FALSE(line(summary, "Q4_0").area_accuracy.contains("math"));
+  CHECK(said(summary, "tiny Q4_0, suite sums: 100 of 100 items failed and are in no number (first: item i000: http://127.0.0.1:1: 500"));
+  const std::string table = terminal_table(summary, 0);
+  CHECK(table.find("100 of 100 items failed") != std::string::npos);
+  CHECK(table.find("UNKNOWN") != std::string::npos);
+  const std::string page = html_page(summary);
+  CHECK(page.find("100 of 100 items failed") != std::string::npos);
+  CHECK(page.find(R"("verdict":"UNKNOWN"})") != std::string::npos);
+  CHECK(judge(summarize_against(small_run(), failing(small_run(), "Q4_0", 100)), {}).outcome == GateOutcome::kUndecided);
+}
+
+TEST_CASE("a baseline that has no answers judges nobody", "[summary]") {
+  const RunResults run = failing(small_run(), "F16", 100);
+  const RunSummary within = summarize(run), between = summarize_against(run, small_run());
+  CHECK(results_json(within)[0]["verdict"] == "UNKNOWN");
+  for (const auto& [summary, format] : {std::pair(within, "Q4_0"), std::pair(between, "F16")}) {
+    const FormatSummary& judged = line(summary, format);
+    CHECK(judged.area_accuracy.contains("math"));
+    CHECK_FALSE(judged.pooled);
+    CHECK(said(summary, "suite sums: no item of the baseline was answered: not compared"));
+    for (const auto& object : results_json(summary)) {
+      if (object["format"] != format) continue;
+      CHECK(object["accuracy"].is_number());
+      CHECK(object["retention"].is_null());
+      CHECK(object["verdict"] == "UNKNOWN");
+    }
+    CHECK(terminal_table(summary, 0).find("UNKNOWN") != std::string::npos);
+    CHECK(judge(summary, {}).outcome == GateOutcome::kUndecided);
+  }
+}
+
+TEST_CASE("items that failed are counted beside the numbers of those that were answered", "[summary]") {
+  const RunSummary summary = summarize(failing(small_run(), "Q4_0", 20));
+  const auto q4 = results_json(summary)[1];
+  CHECK(q4["errors"] == 20);
+  CHECK(q4["accuracy"] == 65.0 / 80);
+  CHECK(q4["flips_lost"] == 0);
+  CHECK(terminal_table(summary, 0).find("20 of 100 items failed") != std::string::npos);
+}
+
+TEST_CASE("a suite without any answer leaves nobody SAME, and who is worse elsewhere stays WORSE", "[summary]") {
+  RunResults run = failing(small_run(), "Q4_0", 100);
+  run.suites.push_back(suite("words", "language"));
+  const int right = GENERATE(50, 20);
+  for (int i = 0; i < 100; ++i) {
+    run.rows.push_back(answer("F16", "words", i, i < 50));
+    run.rows.push_back(answer("Q4_0", "words", i, i < right));
+  }
+  const FormatSummary q4 = line(summarize(run), "Q4_0");
+  REQUIRE(q4.pooled);
+  CHECK(q4.pooled->areas.size() == 1);
+  CHECK(q4.pooled->verdict == (right == 50 ? Verdict::kUnknown : Verdict::kWorse));
+  const GateOutcome outcome = judge(summarize(run), {}).outcome;
+  CHECK(outcome == (right == 50 ? GateOutcome::kUndecided : GateOutcome::kFail));
+}
+
 TEST_CASE("devices that compute other logits for one item are named, equal ones counted once", "[summary]") {
   RunResults run = small_run();
   run.rows.push_back(answer("Q4_0", "sums", 20, 1, "pi-5"));
