@@ -23,6 +23,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <thread>
 
 namespace quantfleet::cli {
@@ -193,6 +194,17 @@ Json to_json(const Measured& measured) {
   return json;
 }
 
+// Every item failed, of all suites that ran: the first error, at its item.
+std::optional<Error> nothing_answered(const std::vector<Measured>& all) {
+  std::optional<Error> first;
+  for (const Measured& measured : all)
+    for (const ItemResult& row : measured.rows) {
+      if (!row.error) return std::nullopt;
+      if (!first) first = at(fmt::format("no item was answered; the first error is of {} {}", measured.suite->info().name, row.item.value), *row.error);
+    }
+  return first;
+}
+
 void print_table(const EngineInfo& info, const std::vector<Measured>& all) {
   if (info.activations.empty())
     fmt::print("{}, answered by {} {}, {} connections\n\n", info.model_name, info.engine, info.kernels, info.threads);
@@ -287,6 +299,11 @@ int evaluate(Options& options) {
     print_table(info, all);
   }
   if (interrupted()) return exit_code(Code::kInterrupted);
+  if (const auto failed = nothing_answered(all)) {
+    fmt::print(stderr, "quantfleet: {}\n", failed->detail);
+    // A model's own items can be bad input (too long for it); whatever a server does wrong is the environment's.
+    return !external && exit_code(failed->code) == exit_code(Code::kUsage) ? exit_code(Code::kUsage) : exit_code(Code::kUnreachable);
+  }
   const bool none_ran = !all.empty() && std::all_of(all.begin(), all.end(), [](const Measured& measured) { return !measured.not_run.empty(); });
   return none_ran ? exit_code(all.front().why_not) : 0;
 }

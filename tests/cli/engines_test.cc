@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -170,6 +171,29 @@ TEST_CASE("evaluate and plans measure through a server what the model itself wou
     const std::size_t before = server.asked().size();
     CHECK(folder.run("run plan.yaml --db results.db --engine lab=llama-server@" + server.url()).code == 1);
     for (std::size_t i = before; i < server.asked().size(); ++i) CHECK(server.asked()[i].contains("content"));  // /tokenize alone
+  }
+  SECTION("a server that answers nothing is an environment's error, one that answers some is not") {
+    int asked = 0;
+    const auto completions = [&](auto answer) {
+      behaviour.instead = [&asked, answer](const std::string& path, const Json&) -> std::optional<test::FakeReply> {
+        return path == "/completion" ? answer(asked++) : std::nullopt;
+      };
+      server.behave(behaviour);
+    };
+    const test::FakeReply bad = GENERATE(test::FakeReply{R"({"error":"broken"})", 500}, test::FakeReply{"<html>hello</html>"}, test::FakeReply{R"({"choices":[]})"});
+    completions([bad](int) { return std::optional(bad); });
+    const Outcome none = folder.run(through + "math");
+    CAPTURE(bad.body, none.error);
+    CHECK(none.code == 4);
+    CHECK(none.error.find("quantfleet: no item was answered; the first error is of math math-") == 0);
+    CHECK(std::count(none.error.begin(), none.error.end(), '\n') == 1);
+    const Json suite = Json::parse(none.out)["suites"][0];
+    CHECK(suite["errors"] == 2);
+    CHECK(suite["accuracy"].is_null());
+    completions([bad](int count) { return count % 2 == 0 ? std::optional(bad) : std::nullopt; });
+    const Outcome some = folder.run(through + "math --engine-connections 1");
+    CHECK(some.code == 0);
+    CHECK(Json::parse(some.out)["suites"][0]["errors"] == 1);
   }
   SECTION("a server that is gone is an environment's error") {
     const Outcome gone = folder.run("evaluate " + kModel + " --engine http://127.0.0.1:1 --dialect vllm --suite math");
