@@ -207,7 +207,8 @@ std::optional<Error> nothing_answered(const std::vector<Measured>& all) {
 
 void print_table(const EngineInfo& info, const std::vector<Measured>& all) {
   if (info.activations.empty())
-    fmt::print("{}, answered by {} {}, {} connections\n\n", info.model_name, info.engine, info.kernels, info.threads);
+    fmt::print("{}, answered by {}{}, {} connection{}\n\n", info.model_name, info.engine, info.kernels.empty() ? "" : " " + info.kernels, info.connections,
+               info.connections == 1 ? "" : "s");
   else
     fmt::print("{} ({}), {} activations, {} KV cache, {} kernels, {} thread{}\n\n", info.model_name, info.format, info.activations, info.kv, info.kernels, info.threads,
                info.threads == 1 ? "" : "s");
@@ -291,7 +292,7 @@ int evaluate(Options& options) {
   const EngineInfo& info = (*engine)->info();
   if (options.json) {
     Json document = {{"program_version", program_version()}, {"model", info.model_name}, {"model_sha256", info.model_sha256}, {"format", info.format},
-                     {"engine", info.engine}, {"kernels", info.kernels}, {"activations", info.activations.empty() ? "external" : info.activations}, {"kv", info.kv.empty() ? "external" : info.kv}, {"lora", info.lora}, {"threads", info.threads}};
+                     {"engine", info.engine}, {"kernels", info.kernels}, {"activations", info.activations.empty() ? "external" : info.activations}, {"kv", info.kv.empty() ? "external" : info.kv}, {"lora", info.lora}, {"threads", external ? Json(nullptr) : Json(info.threads)}, {"connections", external ? Json(info.connections) : Json(nullptr)}};
     document["suites"] = Json::array();
     for (const Measured& measured : all) document["suites"].push_back(to_json(measured));
     fmt::print("{}\n", document.dump(2, ' ', false, Json::error_handler_t::replace));
@@ -315,23 +316,24 @@ std::function<int()> add_evaluate(CLI::App& app) {
   options->root = default_suites_root();
   options->engine.threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   if (const char* kernels = std::getenv("QUANTFLEET_KERNELS")) options->engine.kernels = kernels;
-  app.add_option("MODEL", options->engine.model, "GGUF file")->required();
+  app.add_option("MODEL", options->engine.model, "GGUF file or Hugging Face folder")->required();
   app.add_option("--suite", options->names, "suites by name (default: all)")->expected(1, 64);
   app.add_option("--limit", options->limit, "items of each suite, from the start of its seeded order; 0: all")->check(CLI::Range(0, 1'000'000))->capture_default_str();
   app.add_option("--choice-seed", options->choice_seed, "the options of each question in another order, drawn from this seed (needs --suite)")->check(CLI::Range(1u, 1u << 31));
   app.add_option("--root", options->root, "folder of suites (default: QUANTFLEET_SUITES, else the installed ones)");
-  app.add_option("--threads", options->engine.threads, "threads of the engine")->check(CLI::Range(1, 1024))->capture_default_str();
-  app.add_flag("--pin", options->engine.pin, "each thread stays on one processor");
-  app.add_option("--kernels", options->engine.kernels, "scalar, avx2, avx512_vnni, neon, neon_dotprod (default: QUANTFLEET_KERNELS, else the best of this CPU)");
-  app.add_option("--activations", options->activations, "f32 or int8 (default: int8 for quantized models)")->check(CLI::IsMember({"f32", "int8"}));
+  app.add_option("--threads", options->engine.threads, "threads that compute (of no use with --engine)")->check(CLI::Range(1, 1024))->capture_default_str();
+  CLI::Option* pin = app.add_flag("--pin", options->engine.pin, "each thread stays on one processor");
+  CLI::Option* kernels = app.add_option("--kernels", options->engine.kernels, "scalar, avx2, avx512_vnni, neon, neon_dotprod (default: QUANTFLEET_KERNELS, else the best of this CPU)");
+  CLI::Option* activations = app.add_option("--activations", options->activations, "f32 or int8 (default: int8 for quantized models)")->check(CLI::IsMember({"f32", "int8"}));
   CLI::Option* url = app.add_option("--engine", options->engine.server.url, "http://HOST:PORT of an inference server that answers instead of this program; MODEL is then a file with "
-                                                                            "the model's tokenizer (docs/external-engines.md)");
+                                                                            "the model's tokenizer (docs/external-engines.md)")
+                        ->excludes(pin, kernels, activations);  // the server's business
   app.add_option("--dialect", options->dialect, "what kind of server: llama-server, vllm, tabbyapi, ollama, or openai (completions protocol)")->capture_default_str()->needs(url);
   app.add_option("--engine-model", options->engine.server.model, "the model's name at the server (default: the only one it has)")->needs(url);
   app.add_option("--engine-timeout", options->engine.server.timeout_s, "seconds that one answer may take")->check(CLI::Range(0.1, 86400.0))->capture_default_str()->needs(url);
   app.add_option("--engine-connections", options->engine.server.connections, "requests at once")->check(CLI::Range(1, 256))->capture_default_str()->needs(url);
   if (const char* key = std::getenv("QUANTFLEET_ENGINE_KEY")) options->engine.server.key = key;
-  add_kv_option(app, options->engine.kv);
+  add_kv_option(app, options->engine.kv)->excludes(url);
   add_lora_option(app, options->lora);
   app.add_flag("--json", options->json, "one JSON document on stdout, with a row per item");
   return [options] { return evaluate(*options); };

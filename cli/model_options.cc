@@ -51,8 +51,8 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   add_lora_option(app, options.lora);
 }
 
-void add_kv_option(CLI::App& app, std::string& kv) {
-  app.add_option("--kv", kv, "what the KV cache holds: f32, or rounded to f16, q8_0 or q4_0, which takes a half, about a quarter, about a seventh")
+CLI::Option* add_kv_option(CLI::App& app, std::string& kv) {
+  return app.add_option("--kv", kv, "what the KV cache holds: f32, or rounded to f16, q8_0 or q4_0, which takes a half, about a quarter, about a seventh")
       ->check(CLI::IsMember({"f32", "f16", "q8_0", "q4_0"}))
       ->capture_default_str();
 }

@@ -27,7 +27,7 @@ struct ModelOptions {
 void add_model_options(CLI::App& app, ModelOptions& options);      // MODEL, --kv, --lora and the ones below
 void add_compute_options(CLI::App& app, ModelOptions& options);    // --threads --pin --kernels --activations
 void add_context_option(CLI::App& app, ModelOptions& options);     // --context
-void add_kv_option(CLI::App& app, std::string& kv);
+CLI::Option* add_kv_option(CLI::App& app, std::string& kv);
 void add_lora_option(CLI::App& app, std::vector<std::string>& lora);  // --lora
 // FILE or FILE:SCALE; what is behind the last colon is a scale where it is a number.
 AdapterFile adapter_of(const std::string& text);

@@ -66,7 +66,8 @@ struct EngineInfo {
   std::uint64_t weights_bytes = 0;
   int vocabulary_tokens = 0;
   int context_tokens = 0;
-  int threads = 0;
+  int threads = 0;                 // 0: a server answers
+  int connections = 0;             // of a server: requests under way at once
   bool scores_prompts = true;      // false: no log-likelihoods and no perplexity
 };
 

@@ -72,7 +72,7 @@ Result<std::unique_ptr<ExternalEngine>> ExternalEngine::open(std::string_view di
     if (info.context_tokens == 0 && tokens > 0) info.context_tokens = static_cast<int>(std::min<std::int64_t>(tokens, 1 << 24));
   if (facts->context_tokens > 0) info.context_tokens = std::min(info.context_tokens, facts->context_tokens);
   if (info.context_tokens == 0) return Error{Code::kNotFound, fmt::format("{}: no context length, neither there nor from the server; give one", options.model.string())};
-  info.threads = options.server.connections;
+  info.connections = options.server.connections;
   return engine;
 }
 

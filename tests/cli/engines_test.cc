@@ -129,6 +129,9 @@ TEST_CASE("evaluate and plans measure through a server what the model itself wou
   check_schema("evaluate", theirs);
   CHECK(theirs["engine"] == "llama-server");
   CHECK(theirs["model_sha256"] == ours["model_sha256"]);
+  CHECK(theirs["threads"].is_null());
+  CHECK(theirs["connections"] == 8);
+  CHECK(ours["connections"].is_null());
   for (std::size_t i = 0; i < 2; ++i) CHECK(theirs["suites"][0]["rows"][i]["output"] == ours["suites"][0]["rows"][i]["output"]);
   CHECK(theirs["suites"][0]["accuracy"] == ours["suites"][0]["accuracy"]);
   CHECK(theirs["suites"][1]["rows"].empty());
@@ -171,6 +174,15 @@ TEST_CASE("evaluate and plans measure through a server what the model itself wou
     const std::size_t before = server.asked().size();
     CHECK(folder.run("run plan.yaml --db results.db --engine lab=llama-server@" + server.url()).code == 1);
     for (std::size_t i = before; i < server.asked().size(); ++i) CHECK(server.asked()[i].contains("content"));  // /tokenize alone
+  }
+  SECTION("what the server alone decides cannot be asked for here") {
+    for (const char* option : {"--kernels scalar", "--activations f32", "--kv q8_0", "--pin"}) {
+      const Outcome refused = folder.run(through + "math " + option);
+      CAPTURE(option, refused.error);
+      CHECK(refused.code == 2);
+      CHECK(refused.error.find("excludes") != std::string::npos);
+    }
+    CHECK(folder.run("evaluate " + kModel + " --engine " + server.url() + " --dialect llama-server --limit 1 --suite math").out.find("the-model, answered by llama-server b1-abc, 8 connections\n") == 0);
   }
   SECTION("a server that answers nothing is an environment's error, one that answers some is not") {
     int asked = 0;
