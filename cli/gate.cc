@@ -48,7 +48,7 @@ std::function<int()> add_gate(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   app.add_option("--baseline", options->baseline, "run that is known to be good")->required()->option_text("RUN");
-  app.add_option("--candidate", options->candidate, "run that is judged")->required()->option_text("RUN");
+  app.add_option("--candidate", options->candidate, "run that is judged: an id, a unique prefix of one, or latest, the newest whatever became of it")->required()->option_text("RUN");
   app.add_option("--policy", options->policy, "YAML: margin_points [2], formats [all]")->option_text("FILE");
   app.add_option("--junit", options->junit, "write the verdicts as JUnit XML")->option_text("FILE");
   add_database_option(app, options->database);
@@ -68,9 +68,10 @@ std::function<int()> add_gate(CLI::App& app) {
     if (options->json) {
       nlohmann::ordered_json document;
       document["outcome"] = outcome.word;
-      document["baseline"] = options->baseline;
-      document["candidate"] = options->candidate;
+      document["baseline"] = compared.baseline;  // ids, whatever names the command line had
+      document["candidate"] = compared.run;
       document["margin_points"] = 100 * policy.margin;
+      document["lines"] = nlohmann::ordered_json::array();
       for (const reports::GateLine& line : result.lines)
         document["lines"].push_back({{"name", line.name}, {"verdict", name_of(line.verdict)}, {"sentence", line.sentence}});
       document["notes"] = compared.notes;
@@ -80,7 +81,7 @@ std::function<int()> add_gate(CLI::App& app) {
     reports::TextTable table({{"what", false}, {"verdict", false}, {"difference in pooled accuracy", false}});
     for (const reports::GateLine& line : result.lines)
       table.add({line.name, std::string(name_of(line.verdict)), line.sentence});
-    fmt::print("{}\n", table.text());
+    fmt::print("Baseline {}, candidate {}.\n\n{}\n", compared.baseline, compared.run, table.text());
     for (const std::string& note : compared.notes) fmt::print("  {}\n", note);
     fmt::print("Gate: {} (margin {:.3g} points, one-sided 5 %).\n", outcome.word, 100 * policy.margin);
     return outcome.exit_code;

@@ -6,6 +6,11 @@
 #include "agent/runner/lease_runner.h"
 #include "agent/session.h"
 #include "agent/telemetry/telemetry.h"
+#include "backends/huggingface/checkpoint.h"
+#include "backends/huggingface/peft_adapter.h"
+#include "backends/kernels/kernels.h"
+#include "backends/models/config.h"
+#include "backends/tokenizers/tokenizer.h"
 #include "cli/informative_items.h"
 #include "cli/plan_file.h"
 #include "cli/suite_bundles.h"
@@ -23,6 +28,8 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
+#include <variant>
 
 namespace quantfleet::cli {
 namespace {
@@ -53,6 +60,39 @@ class DirectArtifacts : public agent::ArtifactSource {
   coordinator::ArtifactDirectory& directory_;
 };
 
+// Of a plan's models what can be known without reading their weights. A server's model is here for its tokenizer alone.
+Status check_models(const JobSpec& spec) {
+  for (const ModelSpec& model : spec.models) {
+    if (model.path.empty()) continue;
+    const auto file = open_model_file(model.path);
+    if (!file) return file.error();
+    if (const auto tokenizer = Tokenizer::from_gguf(**file); !tokenizer) return at(model.path, tokenizer.error());
+    if (model.engine.empty())
+      if (const auto config = read_model_config(**file); !config) return at(model.path, config.error());
+    for (const LoraSpec& adapter : model.lora)
+      if (!adapter.path.empty())
+        if (const auto opened = open_lora_adapter(adapter.path, **file); !opened) return opened.error();
+  }
+  return {};
+}
+
+// What the plan calls the files that are artifacts now.
+using PlanNames = std::vector<std::pair<std::string, std::string>>;  // path of the artifact, path in the plan
+
+std::string in_plan_names(std::string text, const PlanNames& names) {
+  for (const auto& [artifact, plan] : names)
+    for (std::size_t place = 0; (place = text.find(artifact, place)) != std::string::npos; place += plan.size()) text.replace(place, artifact.size(), plan);
+  return text;
+}
+
+// A failed unit's reason is "CODE: DETAIL" (coordinator.cc).
+Error error_of(const std::string& reason) {
+  Error error{Code::kIo, reason};
+  const std::size_t colon = reason.find(": ");
+  if (colon != std::string::npos && code_from_name(reason.substr(0, colon), error.code)) error.detail.erase(0, colon + 2);
+  return error;
+}
+
 // A plan as it was asked, before items were chosen for it.
 std::string hash_as_asked(JobSpec spec) {
   for (SuiteSpec& suite : spec.suites)
@@ -69,9 +109,10 @@ coordinator::Options options_with_statistics(const fs::path& database) {
 
 class LocalRun {
  public:
-  LocalRun(coordinator::Store& store, const fs::path& database, coordinator::ArtifactDirectory& artifacts, Register registration, agent::LeaseRunnerOptions lease_options)
+  LocalRun(coordinator::Store& store, const fs::path& database, coordinator::ArtifactDirectory& artifacts, Register registration, agent::LeaseRunnerOptions lease_options,
+           PlanNames names)
       : store_(store), artifacts_(artifacts), direct_(artifacts), core_(options_with_statistics(database)), session_({std::move(registration), {}, {}}),
-        lease_options_(std::move(lease_options)), telemetry_(agent::all_sensors()) {
+        lease_options_(std::move(lease_options)), names_(std::move(names)), telemetry_(agent::all_sensors()) {
     core_.restore(store_.load(), wall_now());
   }
   ~LocalRun() { stop_worker(); }
@@ -98,6 +139,14 @@ class LocalRun {
     for (const auto& [id, unit] : core_.units())
       if (unit.job == job && !coordinator::is_final(unit.state)) return false;
     return true;
+  }
+
+  void add_failures(LocalRunEnd& end) const {
+    for (const auto& [id, unit] : core_.units()) {
+      if (unit.job != end.run) continue;
+      ++end.units;
+      if (const auto* failed = std::get_if<coordinator::Failed>(&unit.state)) end.failures.push_back(error_of(failed->reason));
+    }
   }
 
   RunCounts counts(const JobId& job) const {
@@ -176,8 +225,17 @@ class LocalRun {
     stop_flag_ = std::make_unique<agent::StopFlag>();
     worker_ = std::thread([this, lease, stop = stop_flag_.get()] {
       agent::LeaseEvents events;
-      events.rows = [&](std::vector<ItemResult> rows) { put(agent::RowsMeasured{lease.unit, lease.epoch, std::move(rows)}); };
-      put(agent::RunnerFinished{agent::carry_out_lease(lease, lease_options_, direct_, &telemetry_, events, *stop)});
+      events.rows = [&](std::vector<ItemResult> rows) {
+        for (ItemResult& row : rows)
+          if (row.error) row.error->detail = in_plan_names(row.error->detail, names_);
+        put(agent::RowsMeasured{lease.unit, lease.epoch, std::move(rows)});
+      };
+      UnitFinished finished = agent::carry_out_lease(lease, lease_options_, direct_, &telemetry_, events, *stop);
+      if (finished.error) finished.error->detail = in_plan_names(finished.error->detail, names_);
+      if (const auto* quantize = std::get_if<QuantizeWork>(&lease.work); quantize && finished.artifact)
+        names_.emplace_back(artifacts_.path_of(finished.artifact->sha256).string(),
+                            fmt::format("{} as {}", in_plan_names(artifacts_.path_of(quantize->model_sha256).string(), names_), quantize->format));
+      put(agent::RunnerFinished{std::move(finished)});
     });
   }
 
@@ -199,6 +257,7 @@ class LocalRun {
   coordinator::Coordinator core_;
   agent::Session session_;
   agent::LeaseRunnerOptions lease_options_;
+  PlanNames names_;                        // the worker's while there is one
   agent::Telemetry telemetry_;
   std::deque<CoordinatorMessage> inbox_;
   std::uint64_t sequence_ = 0;
@@ -213,6 +272,8 @@ class LocalRun {
 
 Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
                                 const std::function<void(const JobId&, const RunCounts&)>& progress, const std::function<bool()>& stop) {
+  if (const auto family = find_kernels(options.kernels); !family) return family.error();
+  if (const Status usable = check_models(spec); !usable) return usable.error();
   const fs::path folder = options.database.has_parent_path() ? options.database.parent_path() : fs::path(".");
   const fs::path artifact_root = options.artifacts.empty() ? folder / "artifacts" : options.artifacts;
   std::error_code why;
@@ -221,12 +282,15 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
   if (!store) return store.error();
   Result<std::unique_ptr<coordinator::ArtifactDirectory>> artifacts = coordinator::ArtifactDirectory::open(artifact_root);
   if (!artifacts) return artifacts.error();
-  const auto keep = [&](std::string& path, std::string& sha256) -> Status {
+  PlanNames names;
+  const auto keep = [&](std::string& path, std::string& sha256, std::string in_plan = {}) -> Status {
     if (path.empty()) return {};
+    if (in_plan.empty()) in_plan = path;
     const Result<std::string> hash = coordinator::sha256_of_file(path);
     if (!hash) return hash.error();
     if (Status adopted = (*artifacts)->adopt(path, *hash); !adopted) return adopted;
     sha256 = *hash;
+    names.emplace_back((*artifacts)->path_of(sha256).string(), std::move(in_plan));
     path.clear();
     return {};
   };
@@ -240,9 +304,9 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
   for (ModelSpec& model : spec.models) {
     const Result<fs::path> packed = pack_model(model, artifact_root / "work");
     if (!packed) return at(fmt::format("model {}", model.name), packed.error());
-    const bool is_folder = *packed != fs::path(model.path);
-    model.path = packed->string();
-    const Status kept = keep(model.path, model.sha256);
+    const std::string in_plan = std::exchange(model.path, packed->string());
+    const bool is_folder = *packed != fs::path(in_plan);
+    const Status kept = keep(model.path, model.sha256, in_plan);
     if (is_folder) fs::remove(*packed, why);
     if (!kept) return at(fmt::format("model {}", model.name), kept.error());
     for (LoraSpec& adapter : model.lora)
@@ -273,11 +337,12 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
   fs::create_directories(lease_options.work_directory, why);
   if (why) return Error{Code::kPermission, fmt::format("{}: {}", lease_options.work_directory.string(), why.message())};
 
-  LocalRun run(**store, options.database, **artifacts, std::move(*registration), std::move(lease_options));
+  LocalRun run(**store, options.database, **artifacts, std::move(*registration), std::move(lease_options), std::move(names));
   run.connect();
   const Result<JobId> id = run.submit_or_continue(spec);
   if (!id) return id.error();
-  LocalRunEnd end{*id, "", false};
+  LocalRunEnd end;
+  end.run = *id;
   while (!run.finished(*id)) {
     if (stop()) {
       end.interrupted = true;
@@ -287,6 +352,7 @@ Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
     progress(*id, run.counts(*id));
   }
   end.status = run.counts(*id).status;
+  run.add_failures(end);
   return end;
 }
 

@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace quantfleet::cli {
 
@@ -26,11 +27,14 @@ struct LocalRunOptions {
 
 struct LocalRunEnd {
   JobId run;
+  int units = 0;
+  std::vector<Error> failures;            // of the units that failed, in the order of expansion
   std::string status;                     // "done" | "failed" | "cancelled"; "running" when interrupted
   bool interrupted = false;
 };
 
-// The paths of the plan's models are taken as they are. An unfinished run of the same plan in the database is continued.
+// The paths of the plan's models are taken as they are; a model, adapter or kernel family that cannot be used is an error before a run exists.
+// Errors of units name the plan's files, not the artifacts that these became. An unfinished run of the same plan in the database is continued.
 // `stop` is asked several times a second: true interrupts, and the run can be continued later.
 Result<LocalRunEnd> run_locally(JobSpec spec, const LocalRunOptions& options,
                                 const std::function<void(const JobId& run, const RunCounts& counts)>& progress,

@@ -11,10 +11,44 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace quantfleet::cli {
+namespace {
+
+// 2 where an input must be mended, 4 where the machine or a server must be seen to and the same command may then succeed; of units that
+// failed for both reasons, 2: it will not go away.
+int exit_code_of(const std::vector<Error>& errors) {
+  const bool input = std::any_of(errors.begin(), errors.end(), [](const Error& error) { return exit_code(error.code) == exit_code(Code::kUsage); });
+  return exit_code(input ? Code::kUsage : Code::kIo);
+}
+
+// What the run leaves unmeasured, in a sentence on stderr, and the exit code for it: 0 where no unit failed and some item was answered.
+int judge(const LocalRunEnd& end, const reports::RunResults& results) {
+  const std::string run = end.run.value;
+  if (!end.failures.empty()) {
+    fmt::print(stderr, "quantfleet: run {}: {} of {} units failed{}: {}\n", run, end.failures.size(), end.units, end.failures.size() > 1 ? "; the first" : "",
+               end.failures.front().detail);
+    return exit_code_of(end.failures);
+  }
+  const reports::Row* failed = nullptr;
+  for (const reports::Row& row : results.rows) {
+    if (!row.result.error) return 0;
+    if (!failed) failed = &row;
+  }
+  if (!failed) {
+    fmt::print(stderr, "quantfleet: run {} measured nothing{}\n", run, results.failures.empty() ? "" : ": " + results.failures.front());
+    return exit_code(Code::kIo);
+  }
+  fmt::print(stderr, "quantfleet: run {}: no item was answered; the first error is of {} {}: {}\n", run, failed->suite, failed->result.item.value,
+             failed->result.error->detail);
+  return failed->engine == "native" ? exit_code_of({*failed->result.error}) : exit_code(Code::kUnreachable);
+}
+
+}  // namespace
 
 std::function<int()> add_run(CLI::App& app) {
   struct Options {
@@ -34,6 +68,9 @@ std::function<int()> add_run(CLI::App& app) {
       ->envname("QUANTFLEET_KERNELS");
   app.add_option("--engine", options->engines, "NAME=KIND@URL: an inference server that the plan asks for by this name (docs/external-engines.md)")
       ->take_all()->allow_extra_args(false);
+  app.footer("What was measured is printed and stored in any case. Exit code 0: every unit is done or was not needed; 2: the plan, a file or an option is\n"
+             "wrong, seen up front or in a unit; 4: units failed because of this machine or a server, or no item was answered: the same command may\n"
+             "succeed later; 130: interrupted. Activations and the KV cache are the plan's (keys activations, kv), for they decide what is measured.");
   app.add_flag("--json", options->json, "the results as one JSON document instead of the table");
   return [options] {
     const JobSpec spec = read_plan(options->plan).value();
@@ -57,10 +94,11 @@ std::function<int()> add_run(CLI::App& app) {
       fmt::print(stderr, "quantfleet: interrupted; the same command goes on with run {}\n", finished.run.value);
       return exit_code(Code::kInterrupted);
     }
-    const reports::RunSummary summary = reports::summarize(read_run(options->local.database, finished.run.value).value());
+    const reports::RunResults results = read_run(options->local.database, finished.run.value).value();
+    const reports::RunSummary summary = reports::summarize(results);
     if (options->json) fmt::print("{}\n", reports::results_json(summary).dump(2));
     else fmt::print("{}", reports::terminal_table(summary, terminal_width()));
-    return finished.status == "failed" ? 1 : 0;
+    return judge(finished, results);
   };
 }
 

@@ -172,8 +172,33 @@ TEST_CASE("evaluate and plans measure through a server what the model itself wou
     };
     server.behave(behaviour);
     const std::size_t before = server.asked().size();
-    CHECK(folder.run("run plan.yaml --db results.db --engine lab=llama-server@" + server.url()).code == 1);
+    CHECK(folder.run("run plan.yaml --db results.db --engine lab=llama-server@" + server.url()).code == 2);
     for (std::size_t i = before; i < server.asked().size(); ++i) CHECK(server.asked()[i].contains("content"));  // /tokenize alone
+  }
+  SECTION("in a plan, a server that answers nothing measures nothing, and the gate cannot judge it") {
+    std::ofstream(folder.path / "plan.yaml") << "name: served\nmodels: [{name: m, path: " << kModel << ", engine: lab}]\nformats: [as-is]\nsuites: [{name: math, limit: 2}]\ntiming: off\n";
+    behaviour.instead = [](const std::string& path, const Json&) -> std::optional<test::FakeReply> {
+      return path == "/completion" ? std::optional(test::FakeReply{R"({"error":"broken"})", 500}) : std::nullopt;
+    };
+    server.behave(behaviour);
+    const Outcome run = folder.run("run plan.yaml --db results.db --json --engine lab=llama-server@" + server.url());
+    CAPTURE(run.error);
+    CHECK(run.code == 4);
+    CHECK(run.error.find(": no item was answered; the first error is of math math-") != std::string::npos);
+    const Json results = Json::parse(run.out);
+    check_schema("results", results);
+    CHECK(results[0]["errors"] == 2);
+    CHECK(results[0]["accuracy"].is_null());
+    CHECK(results[0]["verdict"] == "UNKNOWN");
+    const Outcome gate = folder.run("gate --baseline latest --candidate latest --db results.db --json");
+    CHECK(gate.code == 3);
+    const Json judged = Json::parse(gate.out);
+    check_schema("gate", judged);
+    CHECK(judged["candidate"] == results[0]["run"]);  // an id, not "latest"
+    CHECK(judged["baseline"] == results[0]["run"]);
+    const Outcome gone = folder.run("run plan.yaml --db other.db --engine lab=llama-server@http://127.0.0.1:1");
+    CHECK(gone.code == 4);
+    CHECK(gone.error.find("1 of 1 units failed: http://127.0.0.1:1") != std::string::npos);
   }
   SECTION("what the server alone decides cannot be asked for here") {
     for (const char* option : {"--kernels scalar", "--activations f32", "--kv q8_0", "--pin"}) {

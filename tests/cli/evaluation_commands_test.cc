@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -126,6 +127,47 @@ TEST_CASE("gate passes a run against itself, is undecided about one too small, a
   const Outcome unknown = run_in(folder, "gate --baseline whole --candidate nowhere --db results.db --json");
   CHECK(unknown.code == 2);
   CHECK(unknown.error.find("nowhere") != std::string::npos);
+}
+
+TEST_CASE("what a plan's files lack is said with the plan's names: before the run where it can be, exit code 2 or 4", "[cli]") {
+  const Folder folder;
+  const auto bytes = [](const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return std::string{std::istreambuf_iterator<char>(file), {}};
+  };
+  REQUIRE(run_in(folder, "convert " + kModel + " good.gguf --format f16").code == 0);
+  const std::string good = bytes((folder.path / "good.gguf").string());
+  std::string damaged = good;
+  std::ofstream(folder.path / "cut.gguf", std::ios::binary) << good.substr(0, good.size() / 2);
+  damaged[damaged.size() - 1] = damaged[damaged.size() - 2] = '\xff';  // the last value is no number
+  std::ofstream(folder.path / "nan.gguf", std::ios::binary) << damaged;
+  const auto run = [&](const std::string& model, const std::string& options = "", const std::string& before = "") {
+    std::ofstream(folder.path / "plan.yaml") << "name: p\nmodels: [{name: m, path: " << model << "}]\nformats: [as-is]\nsuites: [{name: math, limit: 1}]\ntiming: off\n";
+    if (!before.empty()) ::setenv("QUANTFLEET_MEMORY_BYTES", before.c_str(), 1);
+    const Outcome outcome = run_in(folder, "run plan.yaml --db results.db " + options);
+    ::unsetenv("QUANTFLEET_MEMORY_BYTES");
+    CAPTURE(model, outcome.error);
+    CHECK(outcome.error.find("artifacts/") == std::string::npos);
+    return outcome;
+  };
+  const auto has_run = [&] { return run_in(folder, "results latest --db results.db").code == 0; };
+  Outcome outcome = run("cut.gguf");
+  CHECK(outcome.code == 2);
+  CHECK(outcome.error.find("quantfleet: cut.gguf: tensor ") == 0);
+  outcome = run("good.gguf", "--kernels foo");
+  CHECK(outcome.code == 2);
+  CHECK(outcome.error.find("quantfleet: no kernels are called 'foo'") == 0);
+  CHECK_FALSE(has_run());
+  outcome = run("nan.gguf");
+  CHECK(outcome.code == 2);
+  CHECK(outcome.error.find(": 1 of 1 units failed: nan.gguf: tensor ") != std::string::npos);
+  outcome = run("good.gguf", "", "1000");
+  CHECK(outcome.code == 4);
+  CHECK(outcome.error.find(": 1 of 1 units failed: good.gguf: needs ") != std::string::npos);
+  const Outcome gate = run_in(folder, "gate --baseline latest --candidate latest --db results.db --json");
+  CHECK(gate.code == 3);
+  check_schema("gate", nlohmann::json::parse(gate.out));
+  CHECK(gate.out.find("measured nothing: ") != std::string::npos);
 }
 
 TEST_CASE("rescore marks a run's stored answers again: nothing changes by itself, another rule changes what it says", "[cli]") {
