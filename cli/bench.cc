@@ -123,6 +123,8 @@ std::function<int()> add_bench(CLI::App& app) {
   app.add_option("-r,--repetitions", options->repetitions, "counted repetitions; one more warms up")->check(CLI::Range(1, 10000))->capture_default_str();
   app.add_option("--batch", options->batch, "texts side by side")->check(CLI::Range(1, 1024))->capture_default_str();
   app.add_option("--seed", options->seed, "of the synthetic tokens")->capture_default_str();
+  app.footer("-p and -n together may be above the model's context, for random tokens are timed, not understood: a warning says so. Learned positions\n"
+             "end where they end, and --suite's items must fit: there it is an error.");
   app.add_flag("--json", options->json, "one JSON document on stdout");
   auto* suite = app.add_flag("--suite", options->suite,
                              "instead: items per second of a synthetic suite, all requests together against one request at a time; -p and -n are the generations'");
@@ -139,6 +141,8 @@ std::function<int()> add_bench(CLI::App& app) {
       return bench_suite(*engine, options->work, cost_of_pass(engine->model(), engine->info()), options->json);
     }
     const EngineInfo& info = engine->info();
+    if (const std::int64_t tokens = std::int64_t{options->prompt} + options->generated; tokens > info.context_tokens && !engine->model().config.learned_positions)
+      fmt::print(stderr, "warning: {} tokens, but {} was made for {}: what is timed is the arithmetic\n", tokens, info.model_name, info.context_tokens);
     const PassCost cost = cost_of_pass(engine->model(), info);
     const double prompt_macs = cost.layer_macs + cost.output_macs / options->prompt;  // a token; the output layer works for the last one
     const bool int8 = info.activations == "int8";

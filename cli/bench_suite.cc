@@ -45,6 +45,21 @@ std::vector<Request> multiple_choice(const Tokenizer& tokenizer, const SuiteBenc
   return requests;
 }
 
+// Cut or ended early, a request would be another one, and the ratio of nothing. Throws BadResult.
+void check_context(const NativeEngine& engine, std::span<const Request> choice, const SuiteBench& work) {
+  int longest = 0;
+  for (const Request& item : choice) {
+    const auto& all = std::get<Loglikelihood>(item);
+    for (const std::string& continuation : all.continuations)
+      longest = std::max(longest, static_cast<int>(engine.tokenizer().encode(all.context + continuation, true, false).size()));
+  }
+  const EngineInfo& info = engine.info();
+  if (longest > info.context_tokens)
+    throw BadResult({Code::kTooLarge, fmt::format("--header-tokens {}: gives items of {} tokens; {} has a context of {}", work.header_tokens, longest, info.model_name, info.context_tokens)});
+  if (const int whole = work.prompt_tokens + work.generated_tokens; whole > info.context_tokens)
+    throw BadResult({Code::kTooLarge, fmt::format("-p {} -n {}: {} tokens; {} has a context of {}", work.prompt_tokens, work.generated_tokens, whole, info.model_name, info.context_tokens)});
+}
+
 // As harnesses send them: a request for each pair of context and continuation.
 std::vector<Request> one_by_one(std::span<const Request> items) {
   std::vector<Request> requests;
@@ -111,6 +126,7 @@ nlohmann::ordered_json spread(const std::vector<double>& samples) {
 int bench_suite(NativeEngine& engine, const SuiteBench& work, const PassCost& cost, bool json) {
   const EngineInfo& info = engine.info();
   const std::vector<Request> choice = multiple_choice(engine.tokenizer(), work), texts = generations(engine.tokenizer(), work);
+  check_context(engine, choice, work);
   const std::span<const Request> all(choice), alone = all.first(static_cast<std::size_t>(std::min(work.items_alone, work.items)));
   const std::vector<Request> single = one_by_one(alone);
   const auto count_alone = static_cast<double>(alone.size());

@@ -21,8 +21,9 @@ std::function<int()> add_imatrix(CLI::App& app) {
   app.add_option("MODEL", options->model.model, "GGUF file or Hugging Face folder; its weights are decoded, activations are F32")->required();
   app.add_option("--text", options->text.path, "calibration text, taken as it is")->required();
   app.add_option("--out", options->out, "file to write: .gguf in the newer layout, any other name in the .dat layout")->required();
-  app.add_option("--context", options->text.context_tokens, "tokens of a window; what is left behind the last whole window is not used")
-      ->check(CLI::Range(16, 1 << 20))->capture_default_str();
+  CLI::Option* context = app.add_option("--context", options->text.context_tokens, "tokens of a window; what is left behind the last whole window is not used "
+                                                                                   "[512, or the model's context where that is less]")
+                             ->check(CLI::Range(16, 1 << 20));
   app.add_option("--chunks", options->text.count_windows, "at most so many windows, chosen by --seed (0: all)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))->capture_default_str();
   app.add_option("--seed", options->text.seed, "chooses the windows where --chunks leaves some out")->capture_default_str();
@@ -33,7 +34,8 @@ std::function<int()> add_imatrix(CLI::App& app) {
   app.add_option("--kernels", options->model.kernels, "scalar, avx2, avx512_vnni or neon_dotprod; the best this CPU has by default; the result does not depend on it")
       ->envname("QUANTFLEET_KERNELS");
   app.add_flag("--json", options->json, "one JSON document on stdout (docs/schemas/imatrix.json)");
-  return [options] {
+  return [options, context] {
+    fit_window(options->text.context_tokens, context->count() > 0, options->model.model);
     catch_interrupts();
     Result<ImportanceReport> collected = Error{Code::kCancelled, "nothing was collected"};
     {

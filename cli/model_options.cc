@@ -1,5 +1,8 @@
 #include "cli/model_options.h"
 
+#include "backends/huggingface/checkpoint.h"
+#include "backends/models/config.h"
+
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -92,6 +95,16 @@ std::unique_ptr<NativeEngine> open_model(const EngineOptions& options) {
   auto engine = NativeEngine::open(options);
   if (!engine) throw BadResult(engine.error());
   return std::move(*engine);
+}
+
+void fit_window(int& tokens, bool asked_for, const std::filesystem::path& model) {
+  const auto file = open_model_file(model);
+  if (!file) throw BadResult(file.error());
+  const auto config = read_model_config(**file);
+  if (!config) throw BadResult(config.error());
+  if (config->context_tokens >= tokens) return;
+  if (asked_for) fmt::print(stderr, "warning: windows of {} tokens, but {} was made for {}\n", tokens, model.string(), config->context_tokens);
+  else tokens = config->context_tokens;
 }
 
 std::string read_text_file(const std::filesystem::path& path) {

@@ -38,6 +38,10 @@ EngineOptions engine_options(const ModelOptions& options);
 // Throws BadResult (main turns it into a sentence and an exit code).
 std::unique_ptr<NativeEngine> open_model(const EngineOptions& options);
 
+// Windows of `tokens` on this model: where it was made for fewer, `tokens` becomes that many, or, where a person asked for the number, a
+// warning says so. Throws BadResult.
+void fit_window(int& tokens, bool asked_for, const std::filesystem::path& model);
+
 std::string read_text_file(const std::filesystem::path& path);     // "-" is stdin; throws BadResult
 
 // Peak resident memory of this process so far, as the kernel counts it.

@@ -49,6 +49,23 @@ Response roll(NativeEngine& engine, const RollingLoglikelihood& request, const s
   return std::move(*answer);
 }
 
+std::vector<std::int32_t> tokens_of(const std::string& text, const std::filesystem::path& model) {
+  const auto file = open_model_file(model);
+  if (!file) throw BadResult(file.error());
+  const auto tokenizer = Tokenizer::from_gguf(**file);
+  if (!tokenizer) throw BadResult(at(model.string(), tokenizer.error()));
+  return (*tokenizer)->encode(text, true, false);
+}
+
+// Distributions are compared token by token. Throws BadResult.
+void check_same_tokens(const std::string& text, const std::filesystem::path& model, const std::filesystem::path& reference) {
+  const auto ids = tokens_of(text, model), others = tokens_of(text, reference);
+  if (ids == others) return;
+  throw BadResult({Code::kBadValue, fmt::format("--reference {}: its tokenizer differs from that of {}, and a comparison needs the same tokens: this text has {} there and {} here, "
+                                                "alike up to number {}", reference.string(), model.string(), others.size(), ids.size(),
+                                                std::mismatch(ids.begin(), ids.end(), others.begin(), others.end()).first - ids.begin())});
+}
+
 // Standard error of the mean of n values from their sum and sum of squares.
 double mean_error(double sum, double squared_sum, double n) {
   if (n < 2) return 0;
@@ -86,11 +103,11 @@ std::function<int()> add_perplexity(CLI::App& app) {
   auto options = std::make_shared<Options>();
   add_model_options(app, options->model);
   app.add_option("--text", options->text, "text file, taken as it is")->required();
-  CLI::Option* context = app.add_option("--context", options->context, "tokens of a window; the second half of each is scored")
-                             ->check(CLI::Range(4, 1 << 20))->capture_default_str();
+  CLI::Option* context = app.add_option("--context", options->context, "tokens of a window; the second half of each is scored [512, or the model's context where that is less]")
+                             ->check(CLI::Range(4, 1 << 20));
   CLI::Option* compared = app.add_option("--reference", options->reference,
                                           "model, or file of --write-reference, to compare with: KL divergence, agreement on the most likely token, "
-                                          "probability of the right token, ratio");
+                                          "probability of the right token, ratio. It runs with an F32 KV cache: --kv is MODEL's alone");
   app.add_option("--reference-lora", options->reference_lora, "LoRA adapter of the model of --reference, as --lora; without it that model runs as it is")
       ->take_all()->allow_extra_args(false)->needs(compared);
   app.add_option("--write-reference", options->write_reference,
@@ -100,18 +117,6 @@ std::function<int()> add_perplexity(CLI::App& app) {
     const std::string text = read_text_file(options->text);
     RollingLoglikelihood request{text, options->context};
     const bool given = context->count() > 0;
-    const auto window_of = [&](const std::filesystem::path& path) {
-      const auto file = open_model_file(path);
-      if (!file) throw BadResult(file.error());
-      const auto config = read_model_config(**file);
-      if (!config) throw BadResult(config.error());
-      if (config->context_tokens < request.context_tokens) {
-        if (given)
-          fmt::print(stderr, "warning: windows of {} tokens, but {} was made for {}\n", request.context_tokens, path.string(), config->context_tokens);
-        else
-          request.context_tokens = config->context_tokens;
-      }
-    };
     const bool stored = is_reference_logits(options->reference);
     if (stored && !options->reference_lora.empty())
       throw BadResult({Code::kUsage, fmt::format("--reference-lora: {} holds distributions; an adapter can only be put on a model", options->reference.string())});
@@ -125,8 +130,11 @@ std::function<int()> add_perplexity(CLI::App& app) {
                                                    options->reference.string(), facts->context_tokens)});
       request.context_tokens = facts->context_tokens;
     } else {
-      window_of(options->model.model);
-      if (!options->reference.empty()) window_of(options->reference);
+      fit_window(request.context_tokens, given, options->model.model);
+      if (!options->reference.empty()) {
+        fit_window(request.context_tokens, given, options->reference);
+        check_same_tokens(text, options->model.model, options->reference);
+      }
     }
     EngineOptions engine_of = engine_options(options->model);
     engine_of.context_tokens = request.context_tokens;
@@ -144,6 +152,7 @@ std::function<int()> add_perplexity(CLI::App& app) {
       engine_of.whole_reference_rows = true;
       EngineOptions reference = engine_of;
       reference.model = options->reference;
+      reference.kv = "f32";  // what a rounded cache costs shows against one that is not
       reference.adapters.clear();
       for (const std::string& lora : options->reference_lora) reference.adapters.push_back(adapter_of(lora));
       reference.reference_logits_out = temporary->path;

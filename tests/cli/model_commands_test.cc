@@ -206,6 +206,41 @@ TEST_CASE("a model that does not fit into memory, or a text into the context, is
   CHECK(longer.error.find("97 tokens; the model's context has room for 96") != std::string::npos);
 }
 
+TEST_CASE("a context above the model's is a warning where a person asked for it, and an error where it would falsify the number", "[cli]") {
+  const std::string tiny = folder() / "tiny.gguf", text = folder() / "long.txt";
+  std::string words;
+  for (int i = 0; i < 400; ++i) words += "the river runs past the old mill ";
+  write("long.txt", words);
+  const Outcome timed = run("bench " + tiny + " -p 100 -n 1 -r 1 -t 1 --json");
+  CHECK(timed.code == 0);
+  CHECK(timed.error == "warning: 101 tokens, but random was made for 96: what is timed is the arithmetic\n");
+  const Outcome suite = run("bench " + tiny + " --suite --items 2 --header-tokens 200 -p 8 -n 4 -r 1");
+  CHECK(suite.code == 2);
+  CHECK(suite.error.find("quantfleet: --header-tokens 200: gives items of ") == 0);
+  CHECK(suite.error.find("has a context of 96\n") != std::string::npos);
+  CHECK(run("bench " + tiny + " --suite --items 2 --header-tokens 20 -p 64 -n 64 -r 1").error.find("-p 64 -n 64: 128 tokens") != std::string::npos);
+  const std::string imatrix = "imatrix " + tiny + " --text " + text + " --json --out " + (folder() / "w.dat");
+  const Outcome fitted = run(imatrix), wider = run(imatrix + " --context 128");
+  REQUIRE(fitted.code == 0);
+  CHECK(nlohmann::json::parse(fitted.out)["context"] == 96);
+  REQUIRE(wider.code == 0);
+  CHECK(nlohmann::json::parse(wider.out)["context"] == 128);
+  CHECK(wider.error.find("warning: windows of 128 tokens, but " + tiny + " was made for 96") != std::string::npos);
+}
+
+TEST_CASE("perplexity's reference keeps its keys and values in F32, and needs the same tokens", "[cli]") {
+  const std::string tiny = folder() / "tiny.gguf", text = folder() / "compared.txt";
+  write("compared.txt", std::string(600, 'a') + "the river runs past the old mill, and boats wait.");
+  const Outcome rounded = run("perplexity " + tiny + " --text " + text + " --context 64 --kv q4_0 --json --reference " + tiny);
+  REQUIRE(rounded.code == 0);
+  CHECK(nlohmann::json::parse(rounded.out)["mean_kl_divergence"] > 0);
+  const std::string other = (test::source_dir() / "models/reference/reference.gguf").string();
+  const Outcome refused = run("perplexity " + tiny + " --text " + text + " --context 64 --reference " + other);
+  CHECK(refused.code == 2);
+  CHECK(refused.error.find("quantfleet: --reference " + other + ": its tokenizer differs from that of " + tiny) == 0);
+  CHECK(std::count(refused.error.begin(), refused.error.end(), '\n') == 1);
+}
+
 TEST_CASE("generate gives the same text every time", "[cli]") {
   const std::string command = "generate " + (folder() / "tiny.gguf") + " --prompt 'Once upon' -n 12 --temperature 0.7 --seed 3";
   const Outcome first = run(command), second = run(command + " -t 2 --kernels scalar");
