@@ -3,6 +3,7 @@
 // unfinished run, or measures again.
 #include "agent/agent.h"
 #include "agent/command_line.h"
+#include "backends/kernels/kernels.h"
 #include "cli/child_process.h"
 #include "cli/commands.h"
 #include "cli/coordinator_client.h"
@@ -38,6 +39,7 @@ struct DemoOptions {
   fs::path plan;
   int agents = 2;
   int threads = 0;  // of each agent
+  std::string kernels;  // as well; empty: the best of this CPU
 };
 
 [[noreturn]] void fail(Error error) { throw BadResult(std::move(error)); }
@@ -120,7 +122,7 @@ class Demo {
       processes_.push_back(ChildProcess::start(name,
                                                {"agent", "--coordinator", coordinator_["control"].get<std::string>(), "--coordinator-key",
                                                 coordinator_["public_key"].get<std::string>(), "--name", name, "--state", state.string(),
-                                                "--threads", std::to_string(threads)},
+                                                "--threads", std::to_string(threads), "--kernels", options_.kernels},
                                                log_of(name))
                                .value());
       agents_.push_back(name);
@@ -253,7 +255,10 @@ std::function<int()> add_demo(CLI::App& app) {
   app.add_option("--plan", options->plan, "the plan to run")->capture_default_str();
   app.add_option("--agents", options->agents, "agents to start")->check(CLI::Range(1, 64))->capture_default_str();
   app.add_option("--threads", options->threads, "threads of each agent's runner; 0 = cores / agents [0]")->check(CLI::Range(0, 1024));
+  app.add_option("--kernels", options->kernels, "kernel family of each agent instead of the CPU's best: scalar, avx2, avx512_vnni, neon, neon_dotprod")
+      ->envname("QUANTFLEET_KERNELS");
   return [options] {
+    options->kernels = find_kernels(options->kernels).value()->name;  // before anything is started
     catch_interrupts();
     ::signal(SIGPIPE, SIG_IGN);
     return Demo(*options).run();
