@@ -187,6 +187,7 @@ class Agent {
       return;
     }
     draining_ = true;
+    if (signal == SIGINT) drained_exit_code_ = quantfleet::exit_code(Code::kInterrupted);
     log("{}: finishing what runs, taking no more work (again: stop now)", signal == SIGTERM ? "SIGTERM" : "Ctrl-C");
     perform(session_.on(DrainRequested{}, monotonic_now()));
   }
@@ -224,7 +225,7 @@ class Agent {
     if (decision.gone) {
       log("drained");
       link_.flush();
-      exit_code_ = 0;
+      exit_code_ = drained_exit_code_;
     }
     if (!decision.store.empty() || decision.acknowledged)
       perform(session_.on(OutboxChanged{outbox_.empty(), outbox_.full()}, monotonic_now()));
@@ -286,6 +287,7 @@ class Agent {
   bool registered_ = false;
   bool draining_ = false;
   std::optional<int> exit_code_;
+  int drained_exit_code_ = 0;              // SIGTERM is how a service ends; Ctrl-C is an interruption
 
  public:
   std::string session_key_;

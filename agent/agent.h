@@ -36,7 +36,7 @@ struct AgentOptions {
 };
 
 // Runs until drained (SIGTERM, first SIGINT: finish the lease, take no more), stopped (a second signal: drop the lease) or
-// refused by the coordinator. Returns the exit code; prints one line per noteworthy event on stderr.
+// refused by the coordinator. Returns the exit code, 0 after SIGTERM, 130 after SIGINT; prints one line per noteworthy event on stderr.
 int run_agent(const AgentOptions& options);
 
 // What the state directory's owner shows to the coordinator's: makes the key pair when there is none yet.

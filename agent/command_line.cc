@@ -78,7 +78,7 @@ std::shared_ptr<AgentCommandLine> add_agent_options(CLI::App& app) {
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 20));
   app.add_option("--threads", o.threads, "threads of the process that runs models; 0 = all cores [0]")->check(CLI::Range(0, 1024));
   app.add_flag("--pin", o.pin, "each of them stays on one processor");
-  app.add_option("--kernels", o.kernels, "kernel family instead of the CPU's best: scalar, avx2, avx512_vnni, neon, neon_dotprod")->envname("QUANTFLEET_KERNELS");
+  app.add_option("--kernels", o.kernels, "kernel family instead of the CPU's best: scalar, avx2, avx512_vnni, neon, neon_dotprod. Activations are the plans' business")->envname("QUANTFLEET_KERNELS");
   app.add_option("--host-lock", o.host_lock, "where agents of one host agree who measures alone [/run/lock/quantfleet-host]");
   app.add_flag("--show-key", line->show_key, "print this agent's public key, making one when there is none, and end");
   app.add_subcommand("selftest", "does this machine compute what every other does? The self-test alone, then end; takes "
