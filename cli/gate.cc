@@ -1,6 +1,8 @@
 // quantfleet gate: exit code 0 when the candidate run keeps the baseline's accuracy, 1 when it does not, 3 when more items
 // are needed to say.
+#include "backends/formats/output_file.h"
 #include "cli/commands.h"
+#include "cli/model_options.h"
 #include "cli/run_report.h"
 #include "reports/tables/gate.h"
 #include "reports/tables/text_table.h"
@@ -8,20 +10,14 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <fstream>
 #include <memory>
-#include <sstream>
 
 namespace quantfleet::cli {
 namespace {
 
 reports::GatePolicy read_policy(const std::filesystem::path& path) {
   if (path.empty()) return {};
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw BadResult(Error{Code::kNotFound, fmt::format("{}: cannot open the policy", path.string())});
-  std::stringstream text;
-  text << in.rdbuf();
-  return reports::gate_policy_from_yaml(text.str(), path.string()).value();
+  return reports::gate_policy_from_yaml(read_text_file(path), path.string()).value();
 }
 
 struct OutcomeWords {
@@ -59,12 +55,8 @@ std::function<int()> add_gate(CLI::App& app) {
                                                                     read_run(options->database, options->candidate).value());
     const reports::GateResult result = reports::judge(compared, policy);
     const OutcomeWords outcome = words_of(result.outcome);
-    if (!options->junit.empty()) {
-      std::ofstream out(options->junit, std::ios::binary);
-      out << reports::junit_xml(result, "quantfleet gate");
-      out.close();
-      if (!out) throw BadResult(Error{Code::kPermission, fmt::format("{}: cannot write", options->junit.string())});
-    }
+    if (!options->junit.empty())
+      if (const Status written = write_file(options->junit, reports::junit_xml(result, "quantfleet gate")); !written) throw BadResult(written.error());
     if (options->json) {
       nlohmann::ordered_json document;
       document["outcome"] = outcome.word;

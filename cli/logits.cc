@@ -1,12 +1,13 @@
 // quantfleet logits: feeds exactly the given tokens and writes the logits behind each, as raw numbers.
+#include "backends/formats/output_file.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include <charconv>
-#include <cstdio>
 
 namespace quantfleet::cli {
 namespace {
@@ -45,31 +46,27 @@ std::function<int()> add_logits(CLI::App& app) {
   add_context_option(app, options->model);
   app.add_option("--tokens", options->tokens, "token ids with commas between them; nothing is added")->required();
   app.add_option("--out", options->out, "file for float32 little-endian [tokens, vocabulary]; - is stdout")->required();
-  app.add_flag("--json", options->json, "facts about the result as one JSON document on stdout");
+  app.add_flag("--json", options->json, "facts about the result as one JSON document on stdout (docs/schemas/logits.json); not with --out -");
   return [options] {
+    const bool to_stdout = options->out == "-";
+    if (to_stdout && options->json) throw BadResult({Code::kUsage, "--out - writes the logits to stdout, where --json has no place: name a file"});
     const std::vector<std::int32_t> tokens = parse_tokens(options->tokens);
     auto engine = open_model(engine_options(options->model));
     if (static_cast<std::int64_t>(tokens.size()) > engine->info().context_tokens)
       throw BadResult({Code::kTooLarge, fmt::format("--tokens: {} tokens; the model's context has room for {}", tokens.size(), engine->info().context_tokens)});
-    const bool to_stdout = options->out == "-";
-    const std::string temporary = options->out.string() + ".part";
-    std::FILE* file = to_stdout ? stdout : std::fopen(temporary.c_str(), "wb");
-    if (!file) throw BadResult({Code::kPermission, fmt::format("{}: cannot be opened for writing", options->out.string())});
-    bool written = true;
+    OutputFile file(to_stdout ? "standard output" : options->out);
+    Status written = to_stdout ? file.take(::dup(STDOUT_FILENO), "opening") : file.open();
+    if (!written) throw BadResult(written.error());
     LogitsDigest digest;
     const Status status = engine->logits(tokens, [&](std::span<const float> row) {
       digest.add(row);
-      written = written && std::fwrite(row.data(), sizeof(float), row.size(), file) == row.size();
+      if (written) written = file.put(row.data(), row.size_bytes());
     });
-    if (!to_stdout) written = (std::fclose(file) == 0) && written;
-    std::error_code code;
-    if (status && written && !to_stdout) std::filesystem::rename(temporary, options->out, code);
-    if (!status || !written || code) {
-      if (!to_stdout) std::filesystem::remove(temporary, code);
-      throw BadResult(!status ? status.error() : Error{Code::kIo, fmt::format("{}: cannot be written", options->out.string())});
-    }
+    if (!status) throw BadResult(status.error());
+    if (written) written = file.finish();
+    if (!written) throw BadResult(written.error());
     const EngineInfo& info = engine->info();
-    if (options->json && !to_stdout)
+    if (options->json)
       fmt::print("{}\n", nlohmann::ordered_json{{"model", info.model_name}, {"sha256", info.model_sha256}, {"format", info.format},
                                                 {"kernels", info.kernels}, {"activations", info.activations}, {"kv", info.kv}, {"lora", info.lora}, {"threads", info.threads},
                                                 {"tokens", tokens.size()}, {"vocabulary", info.vocabulary_tokens},

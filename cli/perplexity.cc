@@ -1,21 +1,18 @@
 // quantfleet perplexity: how well a model predicts a text, by llama-perplexity's convention, and how far its distribution is
 // from a reference model's on the same tokens.
 #include "backends/engines/reference_logits.h"
+#include "backends/formats/output_file.h"
 #include "backends/huggingface/checkpoint.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <optional>
 
 namespace quantfleet::cli {
@@ -81,15 +78,6 @@ double quantile(const std::vector<float>& sorted, double p) {
   return sorted[low] + (at - static_cast<double>(low)) * (sorted[high] - sorted[low]);
 }
 
-// The finished file takes its name only when it is on disk.
-void keep(const std::filesystem::path& unfinished, const std::filesystem::path& path) {
-  const int fd = ::open(unfinished.c_str(), O_RDONLY | O_CLOEXEC);
-  bool good = fd >= 0 && ::fsync(fd) == 0;
-  if (fd >= 0) ::close(fd);
-  good = good && ::rename(unfinished.c_str(), path.c_str()) == 0;
-  if (!good) throw BadResult({errno == ENOSPC ? Code::kDiskFull : Code::kIo, fmt::format("{}: cannot be written: {}", path.string(), std::strerror(errno))});
-}
-
 }  // namespace
 
 std::function<int()> add_perplexity(CLI::App& app) {
@@ -140,13 +128,13 @@ std::function<int()> add_perplexity(CLI::App& app) {
     engine_of.context_tokens = request.context_tokens;
 
     std::optional<TemporaryFile> temporary;
-    std::filesystem::path unfinished;
+    std::optional<OutputFile> kept;
     if (stored) {
       engine_of.reference_logits_in = options->reference;
     } else if (!options->write_reference.empty()) {
-      unfinished = options->write_reference;
-      unfinished += ".unfinished";
-      engine_of.reference_logits_out = unfinished;
+      kept.emplace(options->write_reference);
+      if (const Status status = kept->open(); !status) throw BadResult(status.error());
+      engine_of.reference_logits_out = kept->place();
     } else if (!options->reference.empty()) {
       temporary.emplace();
       engine_of.whole_reference_rows = true;
@@ -165,12 +153,13 @@ std::function<int()> add_perplexity(CLI::App& app) {
       const auto engine = open_model(engine_of);
       info = engine->info();
       response = roll(*engine, request, "perplexity");
-    } catch (...) {
-      std::error_code ignored;
-      if (!unfinished.empty()) std::filesystem::remove(unfinished, ignored);
-      throw;
+    } catch (const BadResult& bad) {
+      const std::string place = engine_of.reference_logits_out.string();
+      if (!kept || !bad.error.detail.starts_with(place)) throw;
+      throw BadResult({bad.error.code, options->write_reference.string() + bad.error.detail.substr(place.size())});  // the name that was given
     }
-    if (!unfinished.empty()) keep(unfinished, options->write_reference);
+    if (kept)
+      if (const Status status = kept->finish(); !status) throw BadResult(status.error());
     const auto& answer = std::get<RollingLoglikelihoodAnswer>(response.answer);
     const double n = answer.count_tokens;
     const double perplexity = std::exp(answer.nll_sum / n);

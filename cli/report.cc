@@ -1,4 +1,5 @@
 // quantfleet report RUN --html DIR: the self-contained page; --grafana FILE: the dashboard.
+#include "backends/formats/output_file.h"
 #include "cli/commands.h"
 #include "cli/run_report.h"
 #include "reports/grafana/dashboard.h"
@@ -6,7 +7,6 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
 #include <memory>
 
 namespace quantfleet::cli {
@@ -25,10 +25,7 @@ std::function<int()> add_report(CLI::App& app) {
     if (options->html.empty() && options->grafana.empty())
       throw BadResult(Error{Code::kUsage, "report: say what to write: --html DIR or --grafana FILE"});
     if (!options->grafana.empty()) {
-      std::ofstream out(options->grafana, std::ios::binary);
-      out << reports::grafana_dashboard_json();
-      out.close();
-      if (!out) throw BadResult(Error{Code::kPermission, fmt::format("{}: cannot write", options->grafana.string())});
+      if (const Status written = write_file(options->grafana, reports::grafana_dashboard_json()); !written) throw BadResult(written.error());
       fmt::print("{}\n", options->grafana.string());
     }
     if (!options->html.empty()) {

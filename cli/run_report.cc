@@ -1,5 +1,6 @@
 #include "cli/run_report.h"
 
+#include "backends/formats/output_file.h"
 #include "contract/twins.h"
 #include "coordinator/scheduler/verdicts.h"
 #include "coordinator/store/results_reader.h"
@@ -15,7 +16,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <fstream>
 
 namespace quantfleet::cli {
 namespace {
@@ -131,15 +131,7 @@ Result<std::filesystem::path> write_run_files(const reports::RunSummary& summary
   std::filesystem::create_directories(directory, failed);
   if (failed)
     return Error{Code::kPermission, fmt::format("{}: cannot create the folder: {}", directory.string(), failed.message())};
-  const std::filesystem::path target = directory / "results.json", temporary = directory / "results.json.part";
-  {
-    std::ofstream out(temporary, std::ios::binary);
-    out << reports::summary_json(summary).dump(2) << '\n';
-    out.close();
-    if (!out) return Error{Code::kIo, fmt::format("{}: cannot write the results", target.string())};
-  }
-  std::filesystem::rename(temporary, target, failed);
-  if (failed) return Error{Code::kIo, fmt::format("{}: cannot rename into place: {}", target.string(), failed.message())};
+  if (const Status written = write_file(directory / "results.json", reports::summary_json(summary).dump(2) + "\n"); !written) return written.error();
   return reports::write_html_report(summary, directory / "report");
 }
 

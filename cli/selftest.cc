@@ -1,12 +1,11 @@
 // quantfleet selftest: the reference model on this machine, compared with the digests that every machine must give.
 #include "backends/engines/selftest.h"
+#include "backends/formats/output_file.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-
-#include <fstream>
 
 namespace quantfleet::cli {
 
@@ -37,10 +36,7 @@ std::function<int()> add_selftest(CLI::App& app) {
     }
     if (!result) throw BadResult(result.error());
     if (options->write) {
-      std::ofstream file(options->expected, std::ios::binary | std::ios::trunc);
-      file << selftest_json(*result);
-      file.flush();
-      if (!file) throw BadResult({Code::kIo, fmt::format("{}: cannot be written", options->expected.string())});
+      if (const Status written = write_file(options->expected, selftest_json(*result)); !written) throw BadResult(written.error());
       fmt::print(stderr, "{} digests written to {}\n", result->digests.size(), options->expected.string());
     }
     const auto expected = parse_selftest_json(read_text_file(options->expected));

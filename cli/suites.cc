@@ -1,4 +1,5 @@
 // quantfleet suites list | show NAME | verify | import NAME-or-TASK.yaml
+#include "backends/formats/output_file.h"
 #include "cli/commands.h"
 #include "cli/suites_root.h"
 #include "contract/error.h"
@@ -10,11 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -166,19 +163,9 @@ int verify(const Options& options) {
   return 0;
 }
 
-// A temporary file beside the target, synced and renamed: nothing half-written stays.
-void write_file(const std::filesystem::path& path, const std::string& text) {
-  const std::string temporary = path.string() + ".tmp";
-  std::FILE* file = std::fopen(temporary.c_str(), "wb");
-  bool good = file && std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fflush(file) == 0 && ::fsync(::fileno(file)) == 0;
-  const int error = errno;
-  if (file) good = std::fclose(file) == 0 && good;
-  std::error_code failure;
-  if (good) std::filesystem::rename(temporary, path, failure);
-  if (good && !failure) return;
-  std::filesystem::remove(temporary, failure);
-  throw BadResult({error == ENOSPC ? Code::kDiskFull : error == EACCES || error == EROFS ? Code::kPermission : Code::kIo,
-                   fmt::format("{}: cannot be written: {} (--root names another folder of suites)", path.string(), std::generic_category().message(error))});
+void write_suite_file(const std::filesystem::path& path, const std::string& text) {
+  if (const Status written = write_file(path, text); !written)
+    throw BadResult({written.error().code, written.error().detail + " (--root names another folder of suites)"});
 }
 
 // A task of lm-evaluation-harness becomes a folder of its own under the root.
@@ -192,9 +179,9 @@ int import_harness_task(const Options& options) {
   std::filesystem::remove_all(making, failure);
   std::filesystem::create_directories(making / task->name, failure);
   try {
-    write_file(making / task->name / "task.yaml", task->task_yaml);
-    write_file(making / task->name / "items.jsonl", task->items_jsonl);
-    if (!task->fewshot_jsonl.empty()) write_file(making / task->name / "fewshot.jsonl", task->fewshot_jsonl);
+    write_suite_file(making / task->name / "task.yaml", task->task_yaml);
+    write_suite_file(making / task->name / "items.jsonl", task->items_jsonl);
+    if (!task->fewshot_jsonl.empty()) write_suite_file(making / task->name / "fewshot.jsonl", task->fewshot_jsonl);
     const auto suite = load_suite(making / task->name);
     if (!suite) throw BadResult(suite.error());
     for (int i = 0; i < (*suite)->size(); ++i)
@@ -255,8 +242,8 @@ int import_task(const Options& options) {
     throw BadResult({Code::kHashMismatch, fmt::format("{}: {} items{} were expected, these files give {} with the hash {}; --accept imports them all the same",
                                                       options.name, task->import->count, expected.empty() ? "" : " with the hash " + expected.substr(0, 12), items->count,
                                                       items->sha256.substr(0, 12))});
-  if (examples) write_file(folder / task->few_shot.items_file, examples->jsonl);
-  write_file(folder / task->items_file, items->jsonl);
+  if (examples) write_suite_file(folder / task->few_shot.items_file, examples->jsonl);
+  write_suite_file(folder / task->items_file, items->jsonl);
   const auto suite = load_suite(folder);
   if (!suite) throw BadResult(suite.error());
   if (const auto first = (*suite)->request(0, ""); !first) throw BadResult(first.error());

@@ -4,6 +4,7 @@
 //   reference.gguf   F16, with its tokenizer       recipe.json      everything the bytes depend on, and what came out
 //   loss.tsv         loss curve                    probes.tsv       accuracy by area and difficulty class while training
 //   checkpoint.bin   resumes with --resume; its seed, schedule and shape must be equal
+#include "backends/formats/output_file.h"
 #include "backends/training/trainer.h"
 #include "cli/commands.h"
 #include "contract/version.h"
@@ -216,10 +217,8 @@ Status train_reference(const Settings& settings) {
   const auto areas = probe(trainer, corpus, tokenizer, reference::kCandidatesPerArea, probes);
   if (!areas) return areas.error();
   const double minutes = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / 60;
-  std::ofstream recipe(settings.out / "recipe.json");
-  recipe << recipe_json(settings, trainer, last_loss, minutes, areas.value());
-  recipe.close();
-  if (!recipe) return Error{Code::kIo, fmt::format("{}: cannot be written", (settings.out / "recipe.json").string())};
+  if (const Status written = write_file(settings.out / "recipe.json", recipe_json(settings, trainer, last_loss, minutes, areas.value())); !written)
+    return written;
   fmt::print("{}\n{}\n", sentence(areas.value()), model.string());
   return {};
 }

@@ -140,6 +140,7 @@ class GgufWriter {
   virtual ~GgufWriter() = default;  // without finish(): the temporary file is removed
   virtual Status write(std::span<const std::byte> bytes) = 0;  // next bytes of the current tensor; padding is automatic
   virtual Status finish() = 0;
+  virtual std::uint64_t size_bytes() const = 0;  // of the whole file
 };
 
 GgufValue gguf_string(std::string value);

@@ -1,12 +1,10 @@
-// The GGUF writer: temporary file beside the target, space reserved first, sync, rename. A full disk is found before hours
-// of work where the file system can reserve, and nothing half-written carries the target's name.
+// The GGUF writer: space reserved first, then header and tensors from front to back. A full disk is found before hours of
+// work where the file system can reserve, and nothing half-written carries the target's name (output_file.h).
 #include "backends/formats/gguf.h"
 #include "backends/formats/output_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <bit>
 #include <cerrno>
@@ -161,17 +159,8 @@ class FileWriter final : public GgufWriter {
   FileWriter(std::filesystem::path path, Layout layout, std::vector<std::string> names)
       : file_(std::move(path)), layout_(std::move(layout)), names_(std::move(names)) {}
 
-  ~FileWriter() override {
-    if (!temporary_.empty()) ::unlink(temporary_.c_str());
-  }
-
   Status begin() {
-    std::string name = file_.path().string() + ".XXXXXX.tmp";
-    if (Status status = file_.take(::mkostemps(name.data(), 4, O_CLOEXEC), "creating a temporary file beside it"); !status) return status;
-    temporary_ = name;
-    const mode_t mask = ::umask(0);
-    ::umask(mask);
-    ::fchmod(file_.descriptor(), 0666 & ~mask);
+    if (Status status = file_.open(); !status) return status;
     // Where the file system cannot reserve space, a full disk shows itself while writing.
     if (::fallocate(file_.descriptor(), 0, 0, static_cast<off_t>(layout_.total_bytes)) != 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
       return file_.failed(fmt::format("reserving {} bytes", layout_.total_bytes));
@@ -195,20 +184,13 @@ class FileWriter final : public GgufWriter {
   Status finish() override {
     if (tensor_ != layout_.size_bytes.size())
       return Error{Code::kBadShape, fmt::format("{}: tensor {} was not written completely", file_.path().string(), names_[tensor_])};
-    if (Status status = file_.finish(); !status) return status;
-    if (::rename(temporary_.c_str(), file_.path().c_str()) != 0) return file_.failed("renaming the finished file");
-    temporary_.clear();
-    const std::filesystem::path parent = file_.path().has_parent_path() ? file_.path().parent_path() : ".";
-    if (const int directory = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); directory >= 0) {
-      ::fsync(directory);  // makes the rename durable; not every file system can
-      ::close(directory);
-    }
-    return {};
+    return file_.finish();
   }
+
+  std::uint64_t size_bytes() const override { return layout_.total_bytes; }
 
  private:
   OutputFile file_;
-  std::string temporary_;
   Layout layout_;
   std::vector<std::string> names_;
   std::size_t tensor_ = 0;

@@ -2,9 +2,9 @@
 
 #include "backends/formats/catalog.h"
 #include "backends/formats/file_error.h"
+#include "backends/formats/output_file.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
@@ -203,16 +203,7 @@ Status write_importance_matrix(const std::filesystem::path& path, const Importan
   append(out, static_cast<std::int32_t>(matrix.dataset.size()));
   out += matrix.dataset;
 
-  const std::string temporary = fmt::format("{}.{}.tmp", path.string(), ::getpid());
-  std::FILE* file = std::fopen(temporary.c_str(), "wb");
-  if (!file) return file_error(path, "creating a temporary file beside it", errno);
-  bool written = std::fwrite(out.data(), 1, out.size(), file) == out.size() && std::fflush(file) == 0 && ::fsync(::fileno(file)) == 0;
-  int error = errno;
-  if (std::fclose(file) != 0 && written) written = false, error = errno;
-  if (written && std::rename(temporary.c_str(), path.c_str()) != 0) written = false, error = errno;
-  if (written) return {};
-  std::remove(temporary.c_str());
-  return file_error(path, "writing", error);
+  return write_file(path, out);
 }
 
 Status check_importance_of(const ImportanceMatrix& matrix, const GgufFile& model) {

@@ -337,7 +337,7 @@ Result<QuantizeReport> quantize_model(const std::filesystem::path& in, const std
     tensor_bytes += static_cast<double>(tensor.count_values) * tensor.format->bits_per_value() / 8;
   }
   report.bits_per_weight = tensor_bytes * 8 / values;
-  report.output_bytes = std::filesystem::file_size(out, ignored);
+  report.output_bytes = (*writer)->size_bytes();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   return report;
 }

@@ -3,19 +3,17 @@
 #include "backends/training/checkpoint.h"
 
 #include "backends/formats/half_float.h"
+#include "backends/formats/output_file.h"
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
-#include <unistd.h>
 
 #include <bit>
-#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <memory>
-#include <system_error>
 
 namespace quantfleet::training {
 namespace {
@@ -49,11 +47,6 @@ std::span<const std::byte> bytes_of(const T& value) {
   return std::as_bytes(std::span(&value, 1));
 }
 
-Error io_error(const std::filesystem::path& path, int number, std::string_view what) {
-  const Code code = number == ENOSPC || number == EDQUOT ? Code::kDiskFull : number == EACCES ? Code::kPermission : Code::kIo;
-  return {code, fmt::format("{}: {}: {}", path.string(), what, std::generic_category().message(number))};
-}
-
 }  // namespace
 
 std::string sha256_of(std::span<const std::byte> bytes) {
@@ -66,14 +59,13 @@ std::string sha256_of(std::span<const std::byte> bytes) {
 
 Status write_checkpoint(const std::filesystem::path& path, std::string_view recipe, std::int64_t step,
                         std::array<std::span<const float>, 3> arrays) {
-  const std::filesystem::path temporary = path.string() + ".tmp";
-  std::FILE* file = std::fopen(temporary.c_str(), "wb");
-  if (file == nullptr) return io_error(temporary, errno, "cannot be created");
+  OutputFile file(path);
+  if (Status status = file.open(); !status) return status;
   Sha256 sha;
-  bool good = true;
+  Status status;
   const auto put = [&](std::span<const std::byte> bytes) {
     sha.add(bytes);
-    good = good && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+    if (status) status = file.put(bytes.data(), bytes.size());
   };
   put(std::as_bytes(std::span(kMagic)));
   put(bytes_of(std::uint64_t(recipe.size())));
@@ -82,19 +74,8 @@ Status write_checkpoint(const std::filesystem::path& path, std::string_view reci
   put(bytes_of(std::uint64_t(arrays[0].size())));
   for (const auto& array : arrays) put(std::as_bytes(array));
   const auto digest = sha.finish();
-  good = good && std::fwrite(digest.data(), 1, digest.size(), file) == digest.size();
-  good = good && std::fflush(file) == 0 && ::fsync(::fileno(file)) == 0;
-  const int number = errno;
-  std::fclose(file);
-  if (!good) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    return io_error(temporary, number, "cannot be written");
-  }
-  std::error_code failed;
-  std::filesystem::rename(temporary, path, failed);
-  if (failed) return io_error(path, failed.value(), "cannot be replaced");
-  return {};
+  if (status) status = file.put(digest.data(), digest.size());
+  return status ? file.finish() : status;
 }
 
 Status read_checkpoint(const std::filesystem::path& path, std::string_view recipe, std::int64_t& step,

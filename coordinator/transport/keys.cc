@@ -45,7 +45,9 @@ bool is_z85_key(std::string_view text) {
 }
 
 Status write_small_file(const fs::path& file, std::string_view text, int mode) {
-  const fs::path temporary = file.string() + ".new";
+  std::error_code unknown;
+  const fs::path place = fs::is_symlink(file, unknown) ? fs::weakly_canonical(file) : file;  // a link stays, its target is replaced
+  const fs::path temporary = place.string() + ".new";
   ::unlink(temporary.c_str());
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0) return cannot(temporary, "written");
@@ -53,7 +55,7 @@ Status write_small_file(const fs::path& file, std::string_view text, int mode) {
   const Error error = cannot(temporary, "written");
   ::close(fd);
   if (!written) return error;
-  if (::rename(temporary.c_str(), file.c_str()) != 0) return cannot(file, "written");
+  if (::rename(temporary.c_str(), place.c_str()) != 0) return cannot(file, "written");
   return {};
 }
 

@@ -75,7 +75,9 @@ Result<std::filesystem::path> write_html_report(const RunSummary& summary, const
   std::error_code failed;
   std::filesystem::create_directories(directory, failed);
   if (failed) return Error{Code::kPermission, fmt::format("{}: cannot create the folder: {}", directory.string(), failed.message())};
-  const std::filesystem::path target = directory / "index.html", temporary = directory / "index.html.part";
+  const std::filesystem::path target = directory / "index.html";
+  const std::filesystem::path place = std::filesystem::is_symlink(target, failed) ? std::filesystem::weakly_canonical(target) : target;
+  const std::filesystem::path temporary = place.string() + ".part";
   const std::string page = html_page(summary);
   std::FILE* file = std::fopen(temporary.c_str(), "wb");
   if (!file) return Error{Code::kPermission, fmt::format("{}: cannot write: {}", temporary.string(), std::strerror(errno))};
@@ -86,7 +88,7 @@ Result<std::filesystem::path> write_html_report(const RunSummary& summary, const
     return Error{write_errno == ENOSPC ? Code::kDiskFull : Code::kIo,
                  fmt::format("{}: cannot write {} bytes: {}", target.string(), page.size(), std::strerror(write_errno))};
   }
-  std::filesystem::rename(temporary, target, failed);
+  std::filesystem::rename(temporary, place, failed);
   if (failed) return Error{Code::kIo, fmt::format("{}: cannot rename into place: {}", target.string(), failed.message())};
   return target;
 }

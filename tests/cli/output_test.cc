@@ -1,0 +1,115 @@
+// Where a command's results go: files that are something else already, folders, a full disk behind stdout.
+#include "tests/paths.h"
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+namespace quantfleet {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kBin = test::binary_dir().string() + "/bin/";
+
+// A folder with a model and a text, which the commands run in.
+struct Folder {
+  fs::path path = fs::temp_directory_path() / ("quantfleet_output_" + std::to_string(::getpid()));
+  Folder() {
+    fs::create_directories(path);
+    const std::string make = kBin + "make_random_model " + (path / "tiny.gguf").string() +
+                             " --format F16 --width 256 --layers 1 --feed-forward 512 --heads 4 --kv-heads 2 --vocabulary 400 --context 96";
+    if (std::system(make.c_str()) != 0) fs::remove_all(path);
+    std::ofstream text(path / "text.txt");
+    for (int i = 0; i < 120; ++i) text << "the number " << i * i << '\n';
+  }
+  ~Folder() { fs::remove_all(path); }
+};
+
+const Folder& folder() {
+  static const Folder kFolder;
+  return kFolder;
+}
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+struct Outcome {
+  int code;
+  std::string out, error;
+};
+
+// In the folder; `to`: where stdout goes.
+Outcome run(const std::string& arguments, const std::string& to = "out", const std::string& before = "") {
+  const std::string command = fmt::format("cd {} && {} {}quantfleet {} >{} 2>error </dev/null", folder().path.string(), before, kBin, arguments, to);
+  const int status = std::system(command.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), to == "out" ? contents(folder().path / "out") : "", contents(folder().path / "error")};
+}
+
+bool is_one_sentence(const std::string& text) {
+  return text.starts_with("quantfleet: ") && std::count(text.begin(), text.end(), '\n') == 1 && text.back() == '\n';
+}
+
+const auto writing_command = [] {
+  return GENERATE("logits tiny.gguf --tokens 1,2 --out {}", "imatrix tiny.gguf --text text.txt --context 64 --out {}",
+                  "perplexity tiny.gguf --text text.txt --context 64 --write-reference {}", "quantize tiny.gguf {} --format Q8_0",
+                  "convert tiny.gguf {} --format f32", "report --grafana {}");
+};
+
+TEST_CASE("what a command writes goes through a FIFO, as through a device, which stays", "[cli]") {
+  const std::string command = writing_command();
+  CAPTURE(command);
+  const fs::path pipe = folder().path / "pipe", got = folder().path / "got", plain = folder().path / "plain";
+  fs::remove(pipe);
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  REQUIRE(run(fmt::format(fmt::runtime(command), "plain")).code == 0);
+  const Outcome outcome = run(fmt::format(fmt::runtime(command), "pipe"), "out", "{ timeout 60 cat pipe >got & } && timeout 60");
+  CAPTURE(outcome.error);
+  CHECK(outcome.code == 0);
+  CHECK(fs::is_fifo(pipe));
+  for (int i = 0; i < 500 && fs::file_size(got) < fs::file_size(plain); ++i) ::usleep(10'000);  // cat has its own end
+  CHECK((contents(got) == contents(plain)));
+}
+
+TEST_CASE("what a command writes replaces a symbolic link's target, and the link stays", "[cli]") {
+  const std::string command = writing_command();
+  CAPTURE(command);
+  fs::remove(folder().path / "link");
+  fs::remove(folder().path / "real");
+  fs::create_symlink("real", folder().path / "link");
+  REQUIRE(run(fmt::format(fmt::runtime(command), "link")).code == 0);
+  CHECK(fs::is_symlink(folder().path / "link"));
+  CHECK(fs::file_size(folder().path / "real") > 50);
+}
+
+TEST_CASE("a missing folder, or a folder in place of the file, is bad input that names the file as given", "[cli]") {
+  const std::string command = writing_command(), out = GENERATE("none/file", "folder", "folder/");
+  fs::create_directory(folder().path / "folder");
+  const Outcome outcome = run(fmt::format(fmt::runtime(command), out));
+  CAPTURE(command, out, outcome.error);
+  CHECK(outcome.code == 2);
+  CHECK(is_one_sentence(outcome.error));
+  CHECK(outcome.error.starts_with("quantfleet: " + out + ": "));
+}
+
+TEST_CASE("raw logits and JSON do not mix on stdout", "[cli]") {
+  CHECK(run("logits tiny.gguf --tokens 1,2 --out -").out.size() == 2 * 400 * 4);
+  const Outcome outcome = run("logits tiny.gguf --tokens 1,2 --out - --json");
+  CHECK(outcome.code == 2);
+  CHECK(outcome.out.empty());
+  CHECK(is_one_sentence(outcome.error));
+}
+
+}  // namespace
+}  // namespace quantfleet
