@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <vector>
 
 namespace quantfleet {
@@ -139,6 +141,9 @@ const RowKernels& row_kernels(const KernelFamily& family) {
   return kScalarRows;
 }
 
+// Of all CPUs: what another one than this has is no unknown name.
+constexpr std::string_view kAllNames[] = {"avx512_vnni", "avx2", "neon_dotprod", "neon", "scalar"};
+
 std::span<const KernelFamily* const> available_kernels() {
   static const std::vector<const KernelFamily*> available = [] {
     std::vector<const KernelFamily*> list;
@@ -151,15 +156,14 @@ std::span<const KernelFamily* const> available_kernels() {
 
 Result<const KernelFamily*> find_kernels(std::string_view name) {
   if (name.empty()) return available_kernels().front();
-  std::string known;
-  for (const KernelFamily* family : kFamilies) {
-    known += known.empty() ? std::string(family->name) : ", " + std::string(family->name);
-    if (family->name != name) continue;
-    if (cpu_has(family->needs)) return family;
-    return Error{Code::kUnsupported, fmt::format("kernels '{}' need instructions which this CPU ({}) lacks; best here: '{}'",
-                                                 name, cpu_model_name(), available_kernels().front()->name)};
+  std::string here;
+  for (const KernelFamily* family : available_kernels()) {
+    if (family->name == name) return family;
+    here += (here.empty() ? "" : ", ") + std::string(family->name);
   }
-  return Error{Code::kUnknownName, fmt::format("no kernels are called '{}'; known: {}", name, known)};
+  if (std::find(std::begin(kAllNames), std::end(kAllNames), name) != std::end(kAllNames))
+    return Error{Code::kUnsupported, fmt::format("kernels '{}' need instructions which this CPU ({}) lacks; it has: {}", name, cpu_model_name(), here)};
+  return Error{Code::kUnknownName, fmt::format("no kernels are called '{}'; this CPU has: {}", name, here)};
 }
 
 }  // namespace quantfleet
