@@ -1,5 +1,6 @@
 #include "backends/engines/memory.h"
 
+#include <fmt/format.h>
 #include <link.h>
 #include <malloc.h>
 #include <sys/mman.h>
@@ -56,7 +57,24 @@ Bytes left_in_groups(const fs::path& top, const fs::path& path, const GroupFiles
   }
 }
 
+// What the environment sets, where it does.
+Result<std::optional<Bytes>> memory_limit() {
+  const char* text = std::getenv("QUANTFLEET_MEMORY_BYTES");
+  if (!text) return std::optional<Bytes>();
+  const std::string_view digits = text;
+  Bytes limit = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), limit);
+  if (error != std::errc() || end != digits.data() + digits.size())
+    return Error{Code::kUsage, fmt::format("QUANTFLEET_MEMORY_BYTES is '{}'; a whole number of bytes is expected", digits)};
+  return std::optional<Bytes>(limit);
+}
+
 }  // namespace
+
+Status check_memory_limit() {
+  const auto limit = memory_limit();
+  return limit ? Status() : limit.error();
+}
 
 Bytes available_memory_bytes(const fs::path& root) {
   Bytes least = std::numeric_limits<Bytes>::max();
@@ -70,12 +88,7 @@ Bytes available_memory_bytes(const fs::path& root) {
     if (controllers.empty()) least = std::min(least, left_in_groups(top, path, kVersion2));
     else if (controllers.find("memory") != std::string::npos) least = std::min(least, left_in_groups(top / "memory", path, kVersion1));
   }
-  if (const char* text = std::getenv("QUANTFLEET_MEMORY_BYTES")) {
-    const std::string_view digits = text;
-    Bytes limit = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), limit);
-    if (error == std::errc() && end == digits.data() + digits.size()) least = std::min(least, limit);
-  }
+  if (const auto limit = memory_limit(); limit && *limit) least = std::min(least, **limit);
   return least == std::numeric_limits<Bytes>::max() ? 0 : least;
 }
 

@@ -107,6 +107,7 @@ Result<std::unique_ptr<NativeEngine>> NativeEngine::open(const EngineOptions& op
   if (!kv) return Error{Code::kUnknownName, fmt::format("no KV cache holds \"{}\"; f32, f16, q8_0 and q4_0 are possible", options.kv)};
   const auto family = find_kernels(options.kernels);
   if (!family) return family.error();
+  if (const Status limit = check_memory_limit(); !limit) return limit.error();
   auto file = open_model_file(options.model);
   if (!file) return file.error();
 
