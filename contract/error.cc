@@ -67,7 +67,8 @@ bool code_from_name(std::string_view name, Code& code) {
 }
 
 Error at(std::string_view place, Error error) {
-  error.detail.insert(0, std::string(place) + ": ");
+  const std::string before = std::string(place) + ": ";
+  if (!error.detail.starts_with(before)) error.detail.insert(0, before);
   return error;
 }
 

@@ -55,7 +55,7 @@ struct Error {
   bool operator==(const Error&) const = default;
 };
 
-// "PATH: DETAIL": adds a place once, where it is known.
+// "PATH: DETAIL": adds a place where it is known; nothing where the detail begins with it already.
 Error at(std::string_view place, Error error);
 
 // What a Result throws when value() is asked of an error: only our bugs get here.

@@ -30,6 +30,13 @@ std::uint64_t LoraAdapter::size_bytes() const {
   return bytes;
 }
 
+Status check_is_model(const GgufFile& file) {
+  const auto type = file.string_or("general.type", "model");
+  if (!type) return type.error();
+  if (*type == "adapter") return bad(file, Code::kUsage, "is a LoRA adapter, not a model; name the model it was made for, and the adapter with --lora");
+  return {};
+}
+
 Result<LoraAdapter> read_lora_adapter(const GgufFile& file) {
   const auto type = file.string_or("general.type", "model"), kind = file.string_or("adapter.type", "");
   if (!type) return type.error();

@@ -1,5 +1,7 @@
 #include "backends/models/config.h"
 
+#include "backends/formats/lora.h"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -14,6 +16,7 @@ std::span<const Architecture* const> all_architectures() {
 }
 
 Result<ModelConfig> read_model_config(const GgufFile& file) {
+  if (const Status model = check_is_model(file); !model) return model.error();
   const auto name = file.get_string("general.architecture");
   if (!name) return name.error();
   std::string known;

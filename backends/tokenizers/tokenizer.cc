@@ -1,5 +1,7 @@
 #include "backends/tokenizers/tokenizer.h"
 
+#include "backends/formats/lora.h"
+
 #include <algorithm>
 #include <bitset>
 #include <cctype>
@@ -22,6 +24,7 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::create(Vocabulary vocabulary
 }
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const GgufFile& file) {
+  if (const Status model = check_is_model(file); !model) return model.error();
   auto vocabulary = read_vocabulary(file);
   if (!vocabulary) return vocabulary.error();
   return create(std::move(*vocabulary));
