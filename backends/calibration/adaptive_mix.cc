@@ -438,7 +438,14 @@ Result<MixedReport> quantize_to_budget(const std::filesystem::path& in, const st
   }
   const std::vector<std::size_t> chosen = budget > fixed ? allocate(choices, budget - fixed) : std::vector<std::size_t>();
   if (chosen.empty() && !choices.empty())
-    return Error{Code::kBadValue, fmt::format("{}: a budget of {:.3f} bits per weight ({} bytes of tensors) is less than the smallest candidates need", in.string(), budget_bits, budget)};
+  {
+    std::uint64_t smallest = fixed;
+    for (const std::vector<FormatOption>& options_of : choices)
+      smallest += std::min_element(options_of.begin(), options_of.end(), [](const FormatOption& a, const FormatOption& b) { return a.bytes < b.bytes; })->bytes;
+    const std::string asked = options.file_bytes > 0 ? fmt::format("{} bytes", options.file_bytes) : fmt::format("{} bits per weight", options.bits_per_weight);
+    return Error{Code::kBadValue, fmt::format("{}: a budget of {} is too small; the least that the candidates make is {:.4f} bits per weight, {} bytes of file",
+                                              in.string(), asked, std::ceil(static_cast<double>(smallest) * 8 / values * 1e4) / 1e4, smallest + beside)};
+  }
 
   QuantizeOptions settings;
   settings.format = "mixed";
