@@ -71,7 +71,7 @@ class CheckpointWriter {
     std::string suffix;    // "weight" or "bias"
   };
   CheckpointWriter(std::filesystem::path directory, std::shared_ptr<const GgufFile> model, CheckpointOptions options)
-      : directory_(std::move(directory)), model_(std::move(model)), options_(std::move(options)) {}
+      : directory_(directory.has_filename() ? directory : directory.parent_path()), model_(std::move(model)), options_(std::move(options)) {}
 
   Status prepare();
   Status write_tokenizer();
