@@ -8,7 +8,7 @@
 
 namespace quantfleet {
 
-// "PATH: opening failed: Permission denied". kDiskFull, kNotFound, kPermission or kIo. error: errno.
+// "PATH: opening failed: Permission denied". kDiskFull, kNotFound, kBadValue (a folder), kPermission or kIo. error: errno.
 Error file_error(const std::filesystem::path& path, std::string_view doing, int error);
 
 }  // namespace quantfleet

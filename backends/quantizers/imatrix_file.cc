@@ -176,6 +176,8 @@ Result<ImportanceMatrix> parse_importance_matrix(std::span<const std::byte> byte
 
 Result<ImportanceMatrix> read_importance_matrix(const std::filesystem::path& path) {
   std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    return Error{Code::kBadValue, fmt::format("{}: is a folder; an importance matrix is a file", path.string())};
   const std::uintmax_t size = std::filesystem::file_size(path, error);
   if (error) return file_error(path, "opening", error.value());
   if (size > std::uintmax_t{1} << 32)

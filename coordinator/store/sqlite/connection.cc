@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 namespace quantfleet::coordinator::sqlite {
 
 bool Query::next() {
@@ -43,6 +45,8 @@ Error Connection::error() const {
 void Connection::fail() const { throw StoreFailure(error()); }
 
 Result<std::unique_ptr<Connection>> Connection::open(const std::string& file, bool read_only) {
+  if (std::error_code none; std::filesystem::is_directory(file, none))
+    return Error{Code::kBadValue, fmt::format("{}: is a folder; a results database is a file", file)};
   std::unique_ptr<Connection> connection(new Connection(file));
   const int flags = (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) | SQLITE_OPEN_FULLMUTEX;
   if (sqlite3_open_v2(file.c_str(), &connection->database_, flags, nullptr) != SQLITE_OK) return connection->error();
