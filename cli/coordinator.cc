@@ -36,20 +36,15 @@ std::function<int()> add_coordinator(CLI::App& app) {
       ->check(CLI::Range(0.1, 600.0))
       ->capture_default_str();
   return [options, database] {
-    if (database->starts_with("postgresql://") || database->starts_with("postgres://")) {
-      fmt::print(stderr, "quantfleet coordinator: --db: PostgreSQL is not in this release; give a file for SQLite\n");
-      return exit_code(Code::kUnsupported);
-    }
+    if (database->starts_with("postgresql://") || database->starts_with("postgres://"))
+      throw BadResult({Code::kUnsupported, "--db: PostgreSQL is not in this release; give a file for SQLite"});
     options->database = *database;
     options->core.stopping_rule = std::make_shared<statistics::BettingRule>();
     options->core.item_chooser = std::make_shared<HistoryChooser>(*database);
     // An agent is offline after five silent heartbeats.
     options->core.agent_silence_seconds = std::max(options->core.agent_silence_seconds, 5 * options->core.heartbeat_seconds);
     Result<std::unique_ptr<coordinator::Service>> service = coordinator::Service::start(*options);
-    if (!service) {
-      fmt::print(stderr, "quantfleet coordinator: {}\n", service.error().detail);
-      return exit_code(service.error().code);
-    }
+    if (!service) throw BadResult(service.error());
     running = service->get();
     struct sigaction action {};
     action.sa_handler = on_signal;
@@ -60,10 +55,7 @@ std::function<int()> add_coordinator(CLI::App& app) {
                running->artifact_endpoint(), running->public_key(), running->http_address(), options->database.string());
     const Status end = running->run();
     running = nullptr;
-    if (!end) {
-      fmt::print(stderr, "quantfleet coordinator: {}\n", end.error().detail);
-      return exit_code(end.error().code);
-    }
+    if (!end) throw BadResult(end.error());
     return signal_seen == SIGINT ? exit_code(Code::kInterrupted) : 0;
   };
 }

@@ -1,6 +1,7 @@
 // quantfleet generate: continues a prompt; the text appears as it grows.
 #include "cli/commands.h"
 #include "cli/model_options.h"
+#include "cli/standard_output.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -26,13 +27,13 @@ std::function<int()> add_generate(CLI::App& app) {
   app.add_option("--seed", options->request.seed, "of the draws; the same seed gives the same text everywhere")->capture_default_str();
   app.add_option("--stop", options->request.stop, "text that ends the generation and is not shown; may be given several times")
       ->take_all()->allow_extra_args(false);
-  app.add_flag("--json", options->json, "text, ids and times as one JSON document instead of the text");
+  app.add_flag("--json", options->json, "text, ids and times as one JSON document instead of the text (docs/schemas/generate.json)");
   return [options] {
     auto engine = open_model(engine_options(options->model));
     const auto response = engine->generate(options->request, [&](std::string_view text) {
       if (options->json) return;
-      std::fwrite(text.data(), 1, text.size(), stdout);
-      std::fflush(stdout);
+      write_out(text);
+      flush_out();
     });
     if (!response) throw BadResult(response.error());
     const auto& answer = std::get<GenerateAnswer>(response->answer);

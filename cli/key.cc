@@ -24,13 +24,10 @@ std::function<int()> add_key(CLI::App& app) {
   CLI::App* make = app.add_subcommand("new", "make a key pair: NAME.public to show around, NAME.secret (mode 0600) to keep");
   make->add_option("NAME", o->name, "of the two files")->required();
   make->add_option("--out", o->out, "folder for them")->capture_default_str();
-  make->add_flag("--json", o->json, "as JSON");
+  make->add_flag("--json", o->json, "one JSON document on stdout (docs/schemas/key_new.json)");
   make->callback([o] {
     o->run = [o] {
-      if (o->name.find('/') != std::string::npos) {
-        fmt::print(stderr, "quantfleet key: NAME is a file name; --out chooses the folder\n");
-        return exit_code(Code::kUsage);
-      }
+      if (o->name.find('/') != std::string::npos) throw BadResult({Code::kUsage, fmt::format("{}: is no name of a file; --out chooses the folder", o->name)});
       const coordinator::KeyPair pair = coordinator::new_key_pair(o->out, o->name).value();
       if (o->json)
         fmt::print("{}\n", nlohmann::json{{"public_key", pair.public_z85}, {"folder", o->out.string()}, {"name", o->name}}.dump(2));
@@ -42,7 +39,7 @@ std::function<int()> add_key(CLI::App& app) {
   CLI::App* show = app.add_subcommand("show", "the public key of a pair, or of the coordinator's state folder");
   show->add_option("FILE", o->key, "a .public or .secret file [the coordinator's own key]");
   show->add_option("--state", o->state, "the coordinator's state folder")->envname("QUANTFLEET_STATE")->capture_default_str();
-  show->add_flag("--json", o->json, "as JSON, with the keys that are trusted");
+  show->add_flag("--json", o->json, "one JSON document on stdout, with the keys that are trusted (docs/schemas/key_show.json)");
   show->callback([o] {
     o->run = [o] {
       std::filesystem::path file = o->key.empty() ? o->state / "keys" / "coordinator.public" : std::filesystem::path(o->key);

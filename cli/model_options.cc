@@ -1,5 +1,6 @@
 #include "cli/model_options.h"
 
+#include "backends/formats/file_error.h"
 #include "backends/huggingface/checkpoint.h"
 #include "backends/models/config.h"
 
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
@@ -107,11 +109,18 @@ void fit_window(int& tokens, bool asked_for, const std::filesystem::path& model)
   else tokens = config->context_tokens;
 }
 
+std::ifstream open_text_file(const std::filesystem::path& path) {
+  if (std::error_code none; std::filesystem::is_directory(path, none))
+    throw BadResult({Code::kUsage, fmt::format("{}: is a folder; a file is needed", path.string())});
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw BadResult(file_error(path, "opening", errno ? errno : EIO));
+  return file;
+}
+
 std::string read_text_file(const std::filesystem::path& path) {
   if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
-  std::error_code code;
-  if (!std::filesystem::exists(path, code)) throw BadResult({Code::kNotFound, fmt::format("{}: no such file", path.string())});
-  std::ifstream file(path, std::ios::binary);
+  std::ifstream file = open_text_file(path);
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (!file && text.empty()) throw BadResult({Code::kIo, fmt::format("{}: cannot be read", path.string())});
   return text;

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -42,6 +43,7 @@ std::unique_ptr<NativeEngine> open_model(const EngineOptions& options);
 // warning says so. Throws BadResult.
 void fit_window(int& tokens, bool asked_for, const std::filesystem::path& model);
 
+std::ifstream open_text_file(const std::filesystem::path& path);   // a folder is none; throws BadResult
 std::string read_text_file(const std::filesystem::path& path);     // "-" is stdin; throws BadResult
 
 // Peak resident memory of this process so far, as the kernel counts it.

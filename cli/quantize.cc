@@ -208,10 +208,9 @@ int convert(const Options& options) {
   if (!options.base.empty() && !options.rotate.empty()) throw BadResult({Code::kUsage, "--rotate turns a model; an adapter (--base) goes with the model that it was trained on"});
   if (!options.base.empty()) return convert_adapter(options);
   const std::string format = lower(options.format);
-  if (format != "f32" && format != "f16" && format != "bf16") {
-    fmt::print(stderr, "quantfleet: --format {}: convert knows f32, f16 and bf16; use quantize for the others\n", options.format);
-    return exit_code(Code::kUsage);
-  }
+  if (format.empty()) throw BadResult({Code::kUsage, "convert needs --format (f32, f16 or bf16), or --base for an adapter"});
+  if (format != "f32" && format != "f16" && format != "bf16")
+    throw BadResult({Code::kUsage, fmt::format("--format {}: convert knows f32, f16 and bf16; use quantize for the others", options.format)});
   return quantize(options, "converting");
 }
 

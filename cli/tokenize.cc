@@ -3,6 +3,7 @@
 #include "backends/tokenizers/tokenizer.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
+#include "cli/standard_output.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -51,19 +52,16 @@ std::function<int()> add_tokenize(CLI::App& app) {
     const auto tokenizer = Tokenizer::from_gguf(**file);
     if (!tokenizer) throw BadResult(at(options->model.string(), tokenizer.error()));
     std::ifstream opened;
-    if (options->jsonl != "-") {
-      opened.open(options->jsonl);
-      if (!opened) throw BadResult({Code::kNotFound, fmt::format("{}: cannot be opened", options->jsonl.string())});
-    }
+    if (options->jsonl != "-") opened = open_text_file(options->jsonl);
     std::istream& lines = options->jsonl == "-" ? std::cin : opened;
     std::size_t number = 0;
     for (std::string line; std::getline(lines, line);) {
       ++number;
-      if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
       const auto bad = [&](std::string_view what) {
         std::fflush(stdout);
         return BadResult({Code::kBadValue, fmt::format("{}: line {}: {}", options->jsonl.string(), number, what)});
       };
+      if (line.find_first_not_of(" \t\r") == std::string::npos) throw bad("is blank, which would leave the lines of the output without their partners");
       const auto row = nlohmann::json::parse(line, nullptr, false);
       if (row.is_discarded() || !row.is_object()) throw bad("not a JSON object");
       std::string text;
@@ -80,7 +78,7 @@ std::function<int()> add_tokenize(CLI::App& app) {
         out += std::to_string(id);
       }
       out += "]}\n";
-      std::fwrite(out.data(), 1, out.size(), stdout);
+      write_out(out);
     }
     return 0;
   };

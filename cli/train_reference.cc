@@ -243,10 +243,8 @@ std::function<int()> add_train_reference(CLI::App& app) {
   app.add_option("--probe-items", settings->probe_items, "candidates of each area to look at")->capture_default_str()->check(CLI::Range(1, 1200));
   app.add_flag("--resume", settings->resume, "continue from --out's checkpoint.bin");
   return [settings] {
-    const Status done = train_reference(*settings);
-    if (done) return 0;
-    fmt::print(stderr, "quantfleet train-reference: {}\n", done.error().detail);
-    return exit_code(done.error().code);
+    if (const Status done = train_reference(*settings); !done) throw BadResult(done.error());
+    return 0;
   };
 }
 

@@ -381,7 +381,7 @@ TEST_CASE("formats measures one model in the formats asked for, and says which i
 }
 
 TEST_CASE("tokenize answers line by line", "[cli]") {
-  write("texts.jsonl", "{\"text\": \"the\"}\n{\"bytes_b64\": \"dGhl\"}\n\n{\"text\": \"<|endoftext|>\"}\n");
+  write("texts.jsonl", "{\"text\": \"the\"}\n{\"bytes_b64\": \"dGhl\"}\n{\"text\": \"<|endoftext|>\"}\n");
   const std::string command = "tokenize " + (folder() / "tiny.gguf") + " --jsonl ";
   const Outcome plain = run(command + (folder() / "texts.jsonl"));
   REQUIRE(plain.code == 0);

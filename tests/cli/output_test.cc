@@ -111,5 +111,30 @@ TEST_CASE("raw logits and JSON do not mix on stdout", "[cli]") {
   CHECK(is_one_sentence(outcome.error));
 }
 
+TEST_CASE("a full disk behind stdout is one sentence and exit code 4, whatever the command", "[cli]") {
+  std::ofstream(folder().path / "lines.jsonl") << "{\"text\": \"one\"}\n";
+  for (const std::string command : {"version", "--version", "--help", "quantize --help", "logits tiny.gguf --tokens 1,2 --out -", "generate tiny.gguf --prompt one -n 4",
+                                    "generate tiny.gguf --prompt one -n 4 --json", "perplexity tiny.gguf --text text.txt --context 64",
+                                    "perplexity tiny.gguf --text text.txt --context 64 --json", "bench tiny.gguf -p 16 -n 2 -r 1", "bench tiny.gguf -p 16 -n 2 -r 1 --json",
+                                    "tokenize tiny.gguf --jsonl lines.jsonl", "suites list", "suites list --json", "inspect tiny.gguf", "inspect tiny.gguf --json",
+                                    "quantize tiny.gguf full.gguf --format Q8_0 --json", "report --grafana dashboard.json"}) {
+    const Outcome outcome = run(command, "/dev/full");
+    CAPTURE(command, outcome.error);
+    CHECK(outcome.code == 4);
+    CHECK(outcome.error.ends_with("quantfleet: standard output: writing failed: No space left on device\n"));
+  }
+}
+
+TEST_CASE("the name of an output folder may end in a slash", "[cli]") {
+  const std::string command = GENERATE("quantize tiny.gguf {} --format w4a16", "quantize tiny.gguf {} --format GPTQ-4bit-g128 --text text.txt --context 64 --chunks 2",
+                                       "key new name --out {}");
+  CAPTURE(command);
+  fs::remove_all(folder().path / "made");
+  const Outcome outcome = run(fmt::format(fmt::runtime(command), "made/"));
+  CAPTURE(outcome.error);
+  CHECK(outcome.code == 0);
+  CHECK_FALSE(fs::is_empty(folder().path / "made"));
+}
+
 }  // namespace
 }  // namespace quantfleet

@@ -1,0 +1,161 @@
+// What is said about a command line, an environment or a file that is wrong: one sentence, exit code 2.
+#include "backends/formats/catalog.h"
+#include "backends/formats/gguf.h"
+#include "tests/paths.h"
+
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace quantfleet {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kBin = test::binary_dir().string() + "/bin/";
+
+// A folder with a model, a text and a folder called "folder", which the commands run in.
+struct Folder {
+  fs::path path = fs::temp_directory_path() / ("quantfleet_usage_" + std::to_string(::getpid()));
+  Folder() {
+    fs::create_directories(path / "folder");
+    const std::string make = kBin + "make_random_model " + (path / "tiny.gguf").string() +
+                             " --format F16 --width 256 --layers 1 --feed-forward 512 --heads 4 --kv-heads 2 --vocabulary 400 --context 96";
+    if (std::system(make.c_str()) != 0) fs::remove_all(path);
+    std::ofstream text(path / "text.txt");
+    for (int i = 0; i < 120; ++i) text << "the number " << i * i << '\n';
+  }
+  ~Folder() { fs::remove_all(path); }
+};
+
+const Folder& folder() {
+  static const Folder kFolder;
+  return kFolder;
+}
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+struct Outcome {
+  int code;
+  std::string out, error;
+};
+
+Outcome run(const std::string& arguments, const std::string& environment = "") {
+  const std::string command = fmt::format("cd {} && {} {}quantfleet {} >out 2>error </dev/null", folder().path.string(), environment, kBin, arguments);
+  const int status = std::system(command.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), contents(folder().path / "out"), contents(folder().path / "error")};
+}
+
+// The sentence, where it is one, begins with the program's name and comes with exit code 2 and nothing on stdout.
+std::string refusal(const std::string& arguments, const std::string& environment = "") {
+  const Outcome outcome = run(arguments, environment);
+  CAPTURE(arguments, outcome.code, outcome.out, outcome.error);
+  CHECK(outcome.code == 2);
+  CHECK(outcome.out.empty());
+  CHECK(outcome.error.starts_with("quantfleet: "));
+  CHECK(std::count(outcome.error.begin(), outcome.error.end(), '\n') == 1);
+  return outcome.error.substr(std::min<std::size_t>(outcome.error.size(), 12));
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST_CASE("an unknown word is named, with the nearest name where one is close", "[cli]") {
+  CHECK(refusal("benhc tiny.gguf") == "there is no command 'benhc' (did you mean bench?)\n");
+  CHECK(refusal("frobnicate") == "there is no command 'frobnicate'\n");
+  CHECK(refusal("--frobnicate") == "there is no option --frobnicate\n");
+  CHECK(refusal("suites lsit") == "suites: there is no command 'lsit' (did you mean list?)\n");
+  CHECK(refusal("logits tiny.gguf --tokns 1 --out o") == "logits: there is no option --tokns (did you mean --tokens?)\n");
+  CHECK(refusal("inspect tiny.gguf other.gguf") == "inspect: one argument too many: 'other.gguf'\n");
+  CHECK(refusal("") == "a command is needed; --help lists them\n");
+  CHECK(refusal("suites") == "suites: a command is needed; --help lists them\n");
+  CHECK(contains(refusal("bench tiny.gguf --threads none"), "--threads"));
+}
+
+TEST_CASE("--version is the version command", "[cli]") {
+  const Outcome option = run("--version"), command = run("version");
+  CHECK(option.code == 0);
+  CHECK(option.out == command.out);
+  CHECK(option.out.starts_with("quantfleet "));
+}
+
+TEST_CASE("a folder where a file is needed is named", "[cli]") {
+  for (const std::string arguments :
+       {"tokenize tiny.gguf --jsonl folder", "perplexity tiny.gguf --text folder", "perplexity tiny.gguf --text text.txt --reference folder",
+        "quantize tiny.gguf o --format Q4_0 --imatrix folder", "imatrix tiny.gguf --text folder --out o", "quantize tiny.gguf o --budget-bpw 4 --text folder",
+        "formats tiny.gguf --text folder", "generate tiny.gguf --prompt x --lora folder", "results latest --db folder", "gate --baseline a --candidate b --policy folder",
+        "run folder", "submit folder", "selftest --model folder", "inspect folder"})
+    CHECK(refusal(arguments).starts_with("folder: "));
+}
+
+TEST_CASE("an adapter in place of a model is told apart, its name said once", "[cli]") {
+  const fs::path file = folder().path / "adapter.gguf";
+  const std::vector<float> zeros(256);
+  auto writer = GgufWriter::create(file, {{"general.type", gguf_string("adapter")}, {"adapter.type", gguf_string("lora")}, {"general.architecture", gguf_string("llama")}},
+                                   {{"blk.0.attn_q.weight.lora_a", find_format("F32"), {256, 1}}});
+  REQUIRE(writer.has_value());
+  REQUIRE((*writer)->write(std::as_bytes(std::span(zeros))).has_value());
+  REQUIRE((*writer)->finish().has_value());
+  for (const std::string command : {"generate {} --prompt x", "perplexity {} --text text.txt", "tokenize {} --jsonl text.txt", "logits {} --tokens 1 --out o", "evaluate {} --suite math"}) {
+    const std::string sentence = refusal(fmt::format(fmt::runtime(command), file.string()));
+    CHECK(sentence == file.string() + ": is a LoRA adapter, not a model; name the model it was made for, and the adapter with --lora\n");
+  }
+}
+
+TEST_CASE("what another machine's CPU has is no unknown name", "[cli]") {
+#if defined(__x86_64__)
+  const std::string elsewhere = "neon_dotprod";
+#else
+  const std::string elsewhere = "avx2";
+#endif
+  const std::string sentence = refusal("logits tiny.gguf --tokens 1 --out o --kernels " + elsewhere);
+  CAPTURE(sentence);
+  CHECK(contains(sentence, "'" + elsewhere + "' need instructions which this CPU"));
+  CHECK(contains(sentence, "scalar"));
+  CHECK(contains(refusal("logits tiny.gguf --tokens 1 --out o --kernels abacus"), "no kernels are called 'abacus'"));
+}
+
+TEST_CASE("convert without a format says that it is missing", "[cli]") {
+  CHECK(refusal("convert tiny.gguf o") == "convert needs --format (f32, f16 or bf16), or --base for an adapter\n");
+}
+
+TEST_CASE("a limit of memory that is no number is not passed over", "[cli]") {
+  CHECK(refusal("logits tiny.gguf --tokens 1 --out o", "QUANTFLEET_MEMORY_BYTES=abc") == "QUANTFLEET_MEMORY_BYTES is 'abc'; a whole number of bytes is expected\n");
+}
+
+TEST_CASE("a budget too small says what would be enough", "[cli]") {
+  const std::string sentence = refusal("quantize tiny.gguf o --budget-size 1kb --text text.txt --context 64 --chunks 2");
+  CAPTURE(sentence);
+  const std::string before = " is too small; the least that the candidates make is ";
+  REQUIRE(contains(sentence, "a budget of 1024 bytes" + before));
+  const std::string least = sentence.substr(sentence.find(before) + before.size());
+  const std::string bits = least.substr(0, least.find(' ')), bytes = least.substr(least.find(", ") + 2, least.find(" bytes") - least.find(", ") - 2);
+  CHECK(run("quantize tiny.gguf o --budget-size " + bytes + " --text text.txt --context 64 --chunks 2").code == 0);
+  CHECK(fs::file_size(folder().path / "o") <= std::stoull(bytes));
+  CHECK(run("quantize tiny.gguf o --budget-bpw " + bits + " --text text.txt --context 64 --chunks 2").code == 0);
+}
+
+TEST_CASE("a blank line among texts to tokenize is named, as it would leave lines without partners", "[cli]") {
+  std::ofstream(folder().path / "blank.jsonl") << "{\"text\": \"one\"}\n\n{\"text\": \"two\"}\n";
+  std::ofstream(folder().path / "whole.jsonl") << "{\"text\": \"one\"}\n{\"text\": \"two\"}\n";
+  const Outcome blank = run("tokenize tiny.gguf --jsonl blank.jsonl"), whole = run("tokenize tiny.gguf --jsonl whole.jsonl");
+  CHECK(blank.code == 2);
+  CHECK(contains(blank.error, "blank.jsonl: line 2: "));
+  CHECK(whole.code == 0);
+  CHECK(std::count(whole.out.begin(), whole.out.end(), '\n') == 2);
+}
+
+}  // namespace
+}  // namespace quantfleet
