@@ -20,7 +20,7 @@ std::function<int()> add_compare(CLI::App& app) {
   app.add_option("BASE", options->base, "run to compare with")->required();
   app.add_option("CANDIDATE", options->candidate, "run that is judged")->required();
   add_database_option(app, options->database);
-  app.add_flag("--json", options->json, "one JSON document");
+  app.add_flag("--json", options->json, "one JSON document on stdout (docs/schemas/compare.json)");
   return [options] {
     const reports::RunSummary summary = reports::summarize_against(read_run(options->database, options->base).value(),
                                                                    read_run(options->database, options->candidate).value());

@@ -20,7 +20,7 @@ std::function<int()> add_selftest(CLI::App& app) {
   app.add_option("--model", options->model, "model to run, GGUF; rows that are multiples of 256")->capture_default_str();
   app.add_option("--expected", options->expected, "file with the expected digests; selftest.json beside the model by default");
   app.add_flag("--write", options->write, "record this machine's digests as the expected ones");
-  app.add_flag("--json", options->json, "one JSON document on stdout");
+  app.add_flag("--json", options->json, "one JSON document on stdout (docs/schemas/selftest.json)");
   add_compute_options(app, options->compute);
   return [options] {
     if (options->expected.empty()) options->expected = options->model.parent_path() / "selftest.json";

@@ -106,7 +106,7 @@ std::function<int()> add_submit(CLI::App& app) {
   app.add_flag("--wait", options->wait, "follow the run to its end; Ctrl-C leaves it running");
   app.add_option("--agents", options->agents, "first wait until so many agents are connected")->check(CLI::Range(1, 10000))->capture_default_str();
   app.add_option("--agents-timeout", options->agents_seconds, "seconds to wait for them")->check(CLI::Range(0, 86400))->capture_default_str();
-  app.add_flag("--json", options->json, "the run's id, or with --wait its final state, as JSON");
+  app.add_flag("--json", options->json, "the run's id (docs/schemas/submit.json), or with --wait its final state (docs/schemas/run.json), as JSON");
   add_coordinator_options(app, options->address);
   return [options] {
     ::signal(SIGINT, [](int) { interrupted = 1; });
@@ -128,8 +128,9 @@ std::function<int()> add_submit(CLI::App& app) {
     }
     nlohmann::json last;
     const int code = follow_run(client, run, last);
+    if (last.is_null()) return code;
     if (options->json) fmt::print("{}\n", last.dump(2));
-    else if (!last.is_null()) fmt::print("{}", progress_table(last));
+    else fmt::print("{}", progress_table(last));
     return code;
   };
 }

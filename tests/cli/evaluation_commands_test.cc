@@ -94,7 +94,13 @@ aggregation: {accuracy: mean, accuracy_norm: median}
   REQUIRE(outcome.code == 0);
   CHECK(nlohmann::json::parse(outcome.out)["split"] == "test");
   const auto shown = nlohmann::json::parse(run_in(folder, "suites show quiz --root suites --json").out);
+  check_schema("suites_show", shown);
   CHECK(shown["split"] == "test");
+  for (const std::string command : {"list", "verify"}) {
+    const auto suites = nlohmann::json::parse(run_in(folder, "suites " + command + " --root suites --json").out);
+    check_schema("suites_" + command, suites);
+    CHECK_FALSE(suites.empty());
+  }
   CHECK(shown["aggregation"] == nlohmann::json{{"accuracy", "mean"}, {"accuracy_norm", "median"}});
 }
 
@@ -124,6 +130,12 @@ TEST_CASE("gate passes a run against itself, is undecided about one too small, a
   gate("whole", "whole", 0, "pass");
   gate("small", "small", 3, "undecided");
   gate("whole", "damaged", 1, "fail");
+  const Outcome compared = run_in(folder, "compare whole damaged --db results.db --json");
+  REQUIRE(compared.code == 0);
+  const auto comparison = nlohmann::json::parse(compared.out);
+  check_schema("compare", comparison);
+  check_schema("results", comparison["results"]);
+  CHECK(comparison["formats"][0].contains("pooled"));
   const Outcome unknown = run_in(folder, "gate --baseline whole --candidate nowhere --db results.db --json");
   CHECK(unknown.code == 2);
   CHECK(unknown.error.find("nowhere") != std::string::npos);

@@ -68,6 +68,7 @@ TEST_CASE("logits writes one row per token, the same for any thread count", "[cl
   const Outcome one = run("logits " + (folder() / "tiny.gguf") + " --tokens 1,2,3 --out " + (folder() / "a.f32") + " -t 1 --json");
   CAPTURE(one.error);
   REQUIRE(one.code == 0);
+  check_schema("logits", nlohmann::json::parse(one.out));
   CHECK(nlohmann::json::parse(one.out)["tokens"] == 3);
   CHECK(fs::file_size(folder() / "a.f32") == 3 * 400 * 4);
   REQUIRE(run("logits " + (folder() / "tiny.gguf") + " --tokens '1, 2,3' --out " + (folder() / "b.f32") + " -t 3 --kernels scalar").code == 0);
@@ -247,7 +248,9 @@ TEST_CASE("generate gives the same text every time", "[cli]") {
   REQUIRE(first.code == 0);
   CHECK(first.out == second.out);
   CHECK(first.out.size() > 1);
-  CHECK(nlohmann::json::parse(run(command + " --json").out)["generated_tokens"] == 12);
+  const auto json = nlohmann::json::parse(run(command + " --json").out);
+  check_schema("generate", json);
+  CHECK(json["generated_tokens"] == 12);
 }
 
 TEST_CASE("imatrix writes what quantize reads, and says what it was made of", "[cli][imatrix]") {
@@ -398,6 +401,7 @@ TEST_CASE("the self-test passes on the machine that recorded it and names what d
   REQUIRE(run(command + " --write").code == 0);
   const Outcome good = run(command + " --kernels scalar -t 1 --json");
   CHECK(good.code == 0);
+  check_schema("selftest", nlohmann::json::parse(good.out));
   CHECK(nlohmann::json::parse(good.out)["passed"] == true);
   auto expected = nlohmann::json::parse(contents(folder() / "expected.json"));
   CHECK(expected["digests"].size() == 24);

@@ -1,4 +1,5 @@
 // Where a command's results go: files that are something else already, folders, a full disk behind stdout.
+#include "tests/json_schema.h"
 #include "tests/paths.h"
 
 #include <catch2/catch.hpp>
@@ -122,6 +123,22 @@ TEST_CASE("a full disk behind stdout is one sentence and exit code 4, whatever t
     CAPTURE(command, outcome.error);
     CHECK(outcome.code == 4);
     CHECK(outcome.error.ends_with("quantfleet: standard output: writing failed: No space left on device\n"));
+  }
+}
+
+TEST_CASE("key new and key show print what their schemas say", "[cli]") {
+  for (const std::string command : {"new key --out keys", "show --state state"}) {
+    if (command.starts_with("show")) {
+      REQUIRE(run("key new coordinator --out state/keys").code == 0);
+      REQUIRE(run("key new agent --out keys").code == 0);
+      REQUIRE(run("key trust keys/agent.public --name agent --state state").code == 0);
+    }
+    const Outcome outcome = run("key " + command + " --json");
+    CAPTURE(command, outcome.error);
+    REQUIRE(outcome.code == 0);
+    const auto violations = test::schema_violations(command.starts_with("new") ? "key_new" : "key_show", nlohmann::json::parse(outcome.out));
+    CAPTURE(violations);
+    CHECK(violations.empty());
   }
 }
 

@@ -36,6 +36,13 @@ TEST_CASE("a coordinator and two agents finish a run, every item once", "[fleet]
   REQUIRE(run);
   check_complete(*run);
   CHECK(run->devices.size() == 2);
+  Process again("quantfleet", {"submit", fleet.root / "plan.yaml", "--json", "--state", fleet.root}, fleet.root / "again.json");
+  REQUIRE(again.wait() == 0);
+  INFO(again.output());
+  const std::string said = again.output();  // stderr first: that the same was asked before
+  const auto answer = nlohmann::json::parse(said.substr(std::min(said.size(), said.find('{'))));
+  CHECK(test::schema_violations("submit", answer).empty());
+  CHECK(answer["same_plan_as"].size() == 1);
   for (const LeaseRow& lease : run->leases) {
     CHECK(lease.outcome == "done");
     CHECK(lease.provenance.ran_alone == (lease.unit.value.find("/timing/") != std::string::npos));
