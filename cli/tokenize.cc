@@ -43,7 +43,7 @@ std::function<int()> add_tokenize(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   app.add_option("MODEL", options->model, "model or vocabulary file, GGUF, or Hugging Face folder")->required();
-  app.add_option("--jsonl", options->jsonl, R"(file with a line {"text": ...} or {"bytes_b64": ...} per text; - is stdin)")->required();
+  app.add_option("--jsonl", options->jsonl, R"(file with a line {"text": ...} or {"bytes_b64": ...} per text, none blank; - is stdin)")->required();
   app.add_flag("--add-special", options->add_special, "BOS before and EOS behind, where the model wants them");
   app.add_flag("--parse-special", options->parse_special, "the text of a control token stands for that token");
   return [options] {
