@@ -142,6 +142,17 @@ TEST_CASE("key new and key show print what their schemas say", "[cli]") {
   }
 }
 
+TEST_CASE("a list of admitted keys that is a symbolic link stays one", "[cli]") {
+  fs::create_directories(folder().path / "linked/keys");
+  fs::remove(folder().path / "linked/keys/trusted.keys");
+  std::ofstream(folder().path / "admitted").close();
+  fs::create_symlink("../../admitted", folder().path / "linked/keys/trusted.keys");
+  REQUIRE(run("key new another --out linked").code == 0);
+  REQUIRE(run("key trust linked/another.public --name another --state linked").code == 0);
+  CHECK(fs::is_symlink(folder().path / "linked/keys/trusted.keys"));
+  CHECK(contents(folder().path / "admitted").find(" another\n") != std::string::npos);
+}
+
 TEST_CASE("the name of an output folder may end in a slash", "[cli]") {
   const std::string command = GENERATE("quantize tiny.gguf {} --format w4a16", "quantize tiny.gguf {} --format GPTQ-4bit-g128 --text text.txt --context 64 --chunks 2",
                                        "key new name --out {}");
