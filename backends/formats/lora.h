@@ -37,11 +37,11 @@ struct LoraAdapter {
 
 inline constexpr std::int64_t kLoraMaxRank = 4096;
 
-// Errors name the file, the key or tensor and what was expected: kBadMagic (not an adapter), kUnsupported (another kind of adapter,
-// a tensor that belongs to no matrix), kBadShape (the ranks of A and B differ), kNotFound (one without the other), kNonFinite.
 // An error where the file holds an adapter in place of a model.
 Status check_is_model(const GgufFile& file);
 
+// Errors name the file, the key or tensor and what was expected: kBadMagic (not an adapter), kUnsupported (another kind of adapter,
+// a tensor that belongs to no matrix), kBadShape (the ranks of A and B differ), kNotFound (one without the other), kNonFinite.
 Result<LoraAdapter> read_lora_adapter(const GgufFile& file);
 
 }  // namespace quantfleet
