@@ -16,7 +16,7 @@ std::function<int()> add_cancel(CLI::App& app) {
   };
   auto options = std::make_shared<Options>();
   app.add_option("RUN", options->run, "run id or a unique prefix of one")->required();
-  app.add_flag("--json", options->json, "as JSON");
+  app.add_flag("--json", options->json, "as JSON (docs/schemas/cancel.json)");
   add_coordinator_options(app, options->address);
   return [options] {
     const CoordinatorClient client = CoordinatorClient::at(options->address).value();

@@ -189,7 +189,7 @@ void add_common(CLI::App& app, const std::shared_ptr<Options>& options) {
                  "hadamard: turn the residual stream and the value heads first, so that outliers spread (llama, qwen2, qwen3, their mixtures, phi3; a tied output matrix is untied)")
       ->check(CLI::IsMember({"hadamard"}));
   app.add_option("--rotate-seed", options->rotate_seed, "signs of the rotation")->needs("--rotate")->capture_default_str();
-  app.add_flag("--json", options->json, "one JSON document on stdout (docs/schemas/quantize.json)");
+  app.add_flag("--json", options->json, "one JSON document on stdout (docs/schemas/quantize.json; of an adapter convert_adapter.json)");
 }
 
 // A PEFT folder becomes an adapter file for one base model.

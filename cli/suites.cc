@@ -270,7 +270,7 @@ std::function<int()> add_suites(CLI::App& app) {
   const auto add = [&](const char* name, const char* summary, std::function<int()> run) {
     CLI::App* sub = app.add_subcommand(name, summary);
     sub->add_option("--root", options->root, "folder of suites (default: QUANTFLEET_SUITES, else the installed ones)");
-    sub->add_flag("--json", options->json, fmt::format("one JSON document on stdout{}", name == std::string_view("import") ? "" : fmt::format(" (docs/schemas/suites_{}.json)", name)));
+    sub->add_flag("--json", options->json, fmt::format("one JSON document on stdout (docs/schemas/suites_{}.json)", name));
     sub->callback([action, run] { *action = run; });
     return sub;
   };

@@ -66,7 +66,7 @@ TEST_CASE("an adapter is converted, applied, recorded, and travels with a plan",
   const std::string peft = (kGolden / "lora/llama").string();
   std::ofstream(folder.path / "text.txt") << std::string(40, 'a') << "the river runs past the old mill, and boats wait. int main() { return 0; } the the the";
   REQUIRE(folder.run("convert base base.gguf --format bf16").code == 0);
-  REQUIRE(folder.run("convert " + peft + " adapter.gguf --base base.gguf").code == 0);
+  check_schema("convert_adapter", folder.json_of("convert " + peft + " adapter.gguf --base base.gguf --json"));
 
   const std::string perplexity = "perplexity base.gguf --text text.txt --context 32 --json";
   const Json plain = folder.json_of(perplexity), tuned = folder.json_of(perplexity + " --lora adapter.gguf"), by_folder = folder.json_of(perplexity + " --lora " + peft),

@@ -92,7 +92,9 @@ aggregation: {accuracy: mean, accuracy_norm: median}
   outcome = run_in(folder, import + ". --json");
   INFO(outcome.error);
   REQUIRE(outcome.code == 0);
-  CHECK(nlohmann::json::parse(outcome.out)["split"] == "test");
+  const auto imported = nlohmann::json::parse(outcome.out);
+  check_schema("suites_import", imported);
+  CHECK(imported["split"] == "test");
   const auto shown = nlohmann::json::parse(run_in(folder, "suites show quiz --root suites --json").out);
   check_schema("suites_show", shown);
   CHECK(shown["split"] == "test");

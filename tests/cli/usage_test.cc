@@ -84,7 +84,7 @@ TEST_CASE("an unknown word is named, with the nearest name where one is close", 
   CHECK(contains(refusal("bench tiny.gguf --threads none"), "--threads"));
 }
 
-TEST_CASE("--version is the version command", "[cli]") {
+TEST_CASE("the option --version is the version command", "[cli]") {
   const Outcome option = run("--version"), command = run("version");
   CHECK(option.code == 0);
   CHECK(option.out == command.out);

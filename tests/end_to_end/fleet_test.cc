@@ -168,6 +168,9 @@ TEST_CASE("what the fleet's commands print as JSON follows its schema", "[fleet]
   Process results("quantfleet", {"results", "latest", "--json", "--db", fleet.database()}, fleet.root / "results.out");
   CHECK(results.wait() == 0);
   check_schema("results", nlohmann::json::parse(results.output()));
+  Process cancel("quantfleet", {"cancel", "latest", "--json", "--state", fleet.root}, fleet.root / "cancel.out");
+  CHECK(cancel.wait() == 0);  // of a run that has ended
+  check_schema("cancel", nlohmann::json::parse(cancel.output()));
 }
 
 // The roles of ansible/ carry the same files to the same places.
