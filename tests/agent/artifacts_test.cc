@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -58,7 +59,7 @@ class Server {
   KeyPair keys;
   std::string endpoint;
   std::string stored;
-  std::atomic<int> chunks = 0;
+  std::atomic<std::uint64_t> first_offset = std::uint64_t(-1);  // the lowest that was asked for
 
  private:
   void serve() {
@@ -74,7 +75,7 @@ class Server {
       const ArtifactRequest request = decode_artifact_request(header.to_string_view(), body.to_string_view()).value();
       ArtifactReply reply;
       if (const auto* fetch = std::get_if<FetchChunk>(&request)) {
-        ++chunks;
+        first_offset = std::min<std::uint64_t>(first_offset, fetch->offset_bytes);
         reply = Chunk{fetch->sha256, fetch->offset_bytes, bytes_.size(), bytes_.substr(fetch->offset_bytes, kChunkBytes)};
       } else {
         const auto& store = std::get<StoreChunk>(request);
@@ -124,7 +125,7 @@ TEST_CASE("an artifact arrives in chunks, resumes where it stopped, and is verif
     const auto path = client.fetch(hash, stop);
     REQUIRE(path.has_value());
     CHECK(read(path.value()) == bytes);
-    CHECK(server.chunks <= 4);
+    CHECK(server.first_offset == 2 * kChunkBytes);  // however often a slow machine repeats its questions
   }
   SECTION("from a damaged part: refused, then fetched whole") {
     write(cache.partial(hash), "x" + bytes.substr(1, kChunkBytes - 1));
