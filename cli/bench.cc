@@ -216,8 +216,8 @@ std::function<int()> add_bench(CLI::App& app) {
       fmt::print("{:<9} {:>10.1f} tokens/s   ({:.1f} to {:.1f} in {})\n", what, s["median"].get<double>(), s["min"].get<double>(),
                  s["max"].get<double>(), options->repetitions);
     };
-    fmt::print("{} {}, {} activations, {} kernels, {} threads, batch {}\n", info.model_name, info.format, info.activations, info.kernels,
-               info.threads, options->batch);
+    fmt::print("{} {}, {} activations, {} kernels, {} thread{}, batch {}\n", info.model_name, info.format, info.activations, info.kernels,
+               info.threads, info.threads == 1 ? "" : "s", options->batch);
     line("prefill", "prefill_tokens_per_s");
     line("decode", "decode_tokens_per_s");
     fmt::print("prefill reaches {:.2f} of the {} peak, decode reads at {:.2f} of the bandwidth (weights alone {:.2f}; a loop that does nothing else, as long: {:.2f})\n",
