@@ -1,18 +1,14 @@
 // Where a command's results go: files that are something else already, folders, a full disk behind stdout.
+#include "tests/cli/command.h"
 #include "tests/json_schema.h"
-#include "tests/paths.h"
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 
 namespace quantfleet {
@@ -20,43 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::string kBin = test::binary_dir().string() + "/bin/";
-
-// A folder with a model and a text, which the commands run in.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet_output_" + std::to_string(::getpid()));
-  Folder() {
-    fs::create_directories(path);
-    const std::string make = kBin + "make_random_model " + (path / "tiny.gguf").string() +
-                             " --format F16 --width 256 --layers 1 --feed-forward 512 --heads 4 --kv-heads 2 --vocabulary 400 --context 96";
-    if (std::system(make.c_str()) != 0) fs::remove_all(path);
-    std::ofstream text(path / "text.txt");
-    for (int i = 0; i < 120; ++i) text << "the number " << i * i << '\n';
-  }
-  ~Folder() { fs::remove_all(path); }
-};
-
-const Folder& folder() {
-  static const Folder kFolder;
-  return kFolder;
-}
-
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-struct Outcome {
-  int code;
-  std::string out, error;
-};
-
-// In the folder; `to`: where stdout goes.
-Outcome run(const std::string& arguments, const std::string& to = "out", const std::string& before = "") {
-  const std::string command = fmt::format("cd {} && {} {}quantfleet {} >{} 2>error </dev/null", folder().path.string(), before, kBin, arguments, to);
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), to == "out" ? contents(folder().path / "out") : "", contents(folder().path / "error")};
-}
+using test::command_folder, test::contents, test::Outcome, test::run_command;
 
 bool is_one_sentence(const std::string& text) {
   return text.starts_with("quantfleet: ") && std::count(text.begin(), text.end(), '\n') == 1 && text.back() == '\n';
@@ -71,11 +31,11 @@ const auto writing_command = [] {
 TEST_CASE("what a command writes goes through a FIFO, as through a device, which stays", "[cli]") {
   const std::string command = writing_command();
   CAPTURE(command);
-  const fs::path pipe = folder().path / "pipe", got = folder().path / "got", plain = folder().path / "plain";
+  const fs::path pipe = command_folder().path / "pipe", got = command_folder().path / "got", plain = command_folder().path / "plain";
   fs::remove(pipe);
   REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
-  REQUIRE(run(fmt::format(fmt::runtime(command), "plain")).code == 0);
-  const Outcome outcome = run(fmt::format(fmt::runtime(command), "pipe"), "out", "{ timeout 60 cat pipe >got & } && timeout 60");
+  REQUIRE(run_command(fmt::format(fmt::runtime(command), "plain")).code == 0);
+  const Outcome outcome = run_command(fmt::format(fmt::runtime(command), "pipe"), "{ timeout 60 cat pipe >got & } && timeout 60");
   CAPTURE(outcome.error);
   CHECK(outcome.code == 0);
   CHECK(fs::is_fifo(pipe));
@@ -86,18 +46,17 @@ TEST_CASE("what a command writes goes through a FIFO, as through a device, which
 TEST_CASE("what a command writes replaces a symbolic link's target, and the link stays", "[cli]") {
   const std::string command = writing_command();
   CAPTURE(command);
-  fs::remove(folder().path / "link");
-  fs::remove(folder().path / "real");
-  fs::create_symlink("real", folder().path / "link");
-  REQUIRE(run(fmt::format(fmt::runtime(command), "link")).code == 0);
-  CHECK(fs::is_symlink(folder().path / "link"));
-  CHECK(fs::file_size(folder().path / "real") > 50);
+  fs::remove(command_folder().path / "link");
+  fs::remove(command_folder().path / "real");
+  fs::create_symlink("real", command_folder().path / "link");
+  REQUIRE(run_command(fmt::format(fmt::runtime(command), "link")).code == 0);
+  CHECK(fs::is_symlink(command_folder().path / "link"));
+  CHECK(fs::file_size(command_folder().path / "real") > 50);
 }
 
 TEST_CASE("a missing folder, or a folder in place of the file, is bad input that names the file as given", "[cli]") {
   const std::string command = writing_command(), out = GENERATE("none/file", "folder", "folder/");
-  fs::create_directory(folder().path / "folder");
-  const Outcome outcome = run(fmt::format(fmt::runtime(command), out));
+  const Outcome outcome = run_command(fmt::format(fmt::runtime(command), out));
   CAPTURE(command, out, outcome.error);
   CHECK(outcome.code == 2);
   CHECK(is_one_sentence(outcome.error));
@@ -105,21 +64,21 @@ TEST_CASE("a missing folder, or a folder in place of the file, is bad input that
 }
 
 TEST_CASE("raw logits and JSON do not mix on stdout", "[cli]") {
-  CHECK(run("logits tiny.gguf --tokens 1,2 --out -").out.size() == 2 * 400 * 4);
-  const Outcome outcome = run("logits tiny.gguf --tokens 1,2 --out - --json");
+  CHECK(run_command("logits tiny.gguf --tokens 1,2 --out -").out.size() == 2 * 400 * 4);
+  const Outcome outcome = run_command("logits tiny.gguf --tokens 1,2 --out - --json");
   CHECK(outcome.code == 2);
   CHECK(outcome.out.empty());
   CHECK(is_one_sentence(outcome.error));
 }
 
 TEST_CASE("a full disk behind stdout is one sentence and exit code 4, whatever the command", "[cli]") {
-  std::ofstream(folder().path / "lines.jsonl") << "{\"text\": \"one\"}\n";
+  std::ofstream(command_folder().path / "lines.jsonl") << "{\"text\": \"one\"}\n";
   for (const std::string command : {"version", "--version", "--help", "quantize --help", "logits tiny.gguf --tokens 1,2 --out -", "generate tiny.gguf --prompt one -n 4",
                                     "generate tiny.gguf --prompt one -n 4 --json", "perplexity tiny.gguf --text text.txt --context 64",
                                     "perplexity tiny.gguf --text text.txt --context 64 --json", "bench tiny.gguf -p 16 -n 2 -r 1", "bench tiny.gguf -p 16 -n 2 -r 1 --json",
                                     "tokenize tiny.gguf --jsonl lines.jsonl", "suites list", "suites list --json", "inspect tiny.gguf", "inspect tiny.gguf --json",
                                     "quantize tiny.gguf full.gguf --format Q8_0 --json", "report --grafana dashboard.json"}) {
-    const Outcome outcome = run(command, "/dev/full");
+    const Outcome outcome = run_command(command, "", "/dev/full");
     CAPTURE(command, outcome.error);
     CHECK(outcome.code == 4);
     CHECK(outcome.error.ends_with("quantfleet: standard output: writing failed: No space left on device\n"));
@@ -129,11 +88,11 @@ TEST_CASE("a full disk behind stdout is one sentence and exit code 4, whatever t
 TEST_CASE("key new and key show print what their schemas say", "[cli]") {
   for (const std::string command : {"new key --out keys", "show --state state"}) {
     if (command.starts_with("show")) {
-      REQUIRE(run("key new coordinator --out state/keys").code == 0);
-      REQUIRE(run("key new agent --out keys").code == 0);
-      REQUIRE(run("key trust keys/agent.public --name agent --state state").code == 0);
+      REQUIRE(run_command("key new coordinator --out state/keys").code == 0);
+      REQUIRE(run_command("key new agent --out keys").code == 0);
+      REQUIRE(run_command("key trust keys/agent.public --name agent --state state").code == 0);
     }
-    const Outcome outcome = run("key " + command + " --json");
+    const Outcome outcome = run_command("key " + command + " --json");
     CAPTURE(command, outcome.error);
     REQUIRE(outcome.code == 0);
     const auto violations = test::schema_violations(command.starts_with("new") ? "key_new" : "key_show", nlohmann::json::parse(outcome.out));
@@ -143,25 +102,25 @@ TEST_CASE("key new and key show print what their schemas say", "[cli]") {
 }
 
 TEST_CASE("a list of admitted keys that is a symbolic link stays one", "[cli]") {
-  fs::create_directories(folder().path / "linked/keys");
-  fs::remove(folder().path / "linked/keys/trusted.keys");
-  std::ofstream(folder().path / "admitted").close();
-  fs::create_symlink("../../admitted", folder().path / "linked/keys/trusted.keys");
-  REQUIRE(run("key new another --out linked").code == 0);
-  REQUIRE(run("key trust linked/another.public --name another --state linked").code == 0);
-  CHECK(fs::is_symlink(folder().path / "linked/keys/trusted.keys"));
-  CHECK(contents(folder().path / "admitted").find(" another\n") != std::string::npos);
+  fs::create_directories(command_folder().path / "linked/keys");
+  fs::remove(command_folder().path / "linked/keys/trusted.keys");
+  std::ofstream(command_folder().path / "admitted").close();
+  fs::create_symlink("../../admitted", command_folder().path / "linked/keys/trusted.keys");
+  REQUIRE(run_command("key new another --out linked").code == 0);
+  REQUIRE(run_command("key trust linked/another.public --name another --state linked").code == 0);
+  CHECK(fs::is_symlink(command_folder().path / "linked/keys/trusted.keys"));
+  CHECK(contents(command_folder().path / "admitted").find(" another\n") != std::string::npos);
 }
 
 TEST_CASE("the name of an output folder may end in a slash", "[cli]") {
   const std::string command = GENERATE("quantize tiny.gguf {} --format w4a16", "quantize tiny.gguf {} --format GPTQ-4bit-g128 --text text.txt --context 64 --chunks 2",
                                        "key new name --out {}");
   CAPTURE(command);
-  fs::remove_all(folder().path / "made");
-  const Outcome outcome = run(fmt::format(fmt::runtime(command), "made/"));
+  fs::remove_all(command_folder().path / "made");
+  const Outcome outcome = run_command(fmt::format(fmt::runtime(command), "made/"));
   CAPTURE(outcome.error);
   CHECK(outcome.code == 0);
-  CHECK_FALSE(fs::is_empty(folder().path / "made"));
+  CHECK_FALSE(fs::is_empty(command_folder().path / "made"));
 }
 
 }  // namespace

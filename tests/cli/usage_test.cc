@@ -1,18 +1,14 @@
 // What is said about a command line, an environment or a file that is wrong: one sentence, exit code 2.
 #include "backends/formats/catalog.h"
 #include "backends/formats/gguf.h"
-#include "tests/paths.h"
+#include "tests/cli/command.h"
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,46 +18,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::string kBin = test::binary_dir().string() + "/bin/";
-
-// A folder with a model, a text and a folder called "folder", which the commands run in.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet_usage_" + std::to_string(::getpid()));
-  Folder() {
-    fs::create_directories(path / "folder");
-    const std::string make = kBin + "make_random_model " + (path / "tiny.gguf").string() +
-                             " --format F16 --width 256 --layers 1 --feed-forward 512 --heads 4 --kv-heads 2 --vocabulary 400 --context 96";
-    if (std::system(make.c_str()) != 0) fs::remove_all(path);
-    std::ofstream text(path / "text.txt");
-    for (int i = 0; i < 120; ++i) text << "the number " << i * i << '\n';
-  }
-  ~Folder() { fs::remove_all(path); }
-};
-
-const Folder& folder() {
-  static const Folder kFolder;
-  return kFolder;
-}
-
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-struct Outcome {
-  int code;
-  std::string out, error;
-};
-
-Outcome run(const std::string& arguments, const std::string& environment = "") {
-  const std::string command = fmt::format("cd {} && {} {}quantfleet {} >out 2>error </dev/null", folder().path.string(), environment, kBin, arguments);
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), contents(folder().path / "out"), contents(folder().path / "error")};
-}
+using test::command_folder, test::contents, test::Outcome, test::run_command;
 
 // The sentence, where it is one, begins with the program's name and comes with exit code 2 and nothing on stdout.
 std::string refusal(const std::string& arguments, const std::string& environment = "") {
-  const Outcome outcome = run(arguments, environment);
+  const Outcome outcome = run_command(arguments, environment);
   CAPTURE(arguments, outcome.code, outcome.out, outcome.error);
   CHECK(outcome.code == 2);
   CHECK(outcome.out.empty());
@@ -85,7 +46,7 @@ TEST_CASE("an unknown word is named, with the nearest name where one is close", 
 }
 
 TEST_CASE("the option --version is the version command", "[cli]") {
-  const Outcome option = run("--version"), command = run("version");
+  const Outcome option = run_command("--version"), command = run_command("version");
   CHECK(option.code == 0);
   CHECK(option.out == command.out);
   CHECK(option.out.starts_with("quantfleet "));
@@ -101,7 +62,7 @@ TEST_CASE("a folder where a file is needed is named", "[cli]") {
 }
 
 TEST_CASE("an adapter in place of a model is told apart, its name said once", "[cli]") {
-  const fs::path file = folder().path / "adapter.gguf";
+  const fs::path file = command_folder().path / "adapter.gguf";
   const std::vector<float> zeros(256);
   auto writer = GgufWriter::create(file, {{"general.type", gguf_string("adapter")}, {"adapter.type", gguf_string("lora")}, {"general.architecture", gguf_string("llama")}},
                                    {{"blk.0.attn_q.weight.lora_a", find_format("F32"), {256, 1}}});
@@ -142,15 +103,15 @@ TEST_CASE("a budget too small says what would be enough", "[cli]") {
   REQUIRE(contains(sentence, "a budget of 1024 bytes" + before));
   const std::string least = sentence.substr(sentence.find(before) + before.size());
   const std::string bits = least.substr(0, least.find(' ')), bytes = least.substr(least.find(", ") + 2, least.find(" bytes") - least.find(", ") - 2);
-  CHECK(run("quantize tiny.gguf o --budget-size " + bytes + " --text text.txt --context 64 --chunks 2").code == 0);
-  CHECK(fs::file_size(folder().path / "o") <= std::stoull(bytes));
-  CHECK(run("quantize tiny.gguf o --budget-bpw " + bits + " --text text.txt --context 64 --chunks 2").code == 0);
+  CHECK(run_command("quantize tiny.gguf o --budget-size " + bytes + " --text text.txt --context 64 --chunks 2").code == 0);
+  CHECK(fs::file_size(command_folder().path / "o") <= std::stoull(bytes));
+  CHECK(run_command("quantize tiny.gguf o --budget-bpw " + bits + " --text text.txt --context 64 --chunks 2").code == 0);
 }
 
 TEST_CASE("a blank line among texts to tokenize is named, as it would leave lines without partners", "[cli]") {
-  std::ofstream(folder().path / "blank.jsonl") << "{\"text\": \"one\"}\n\n{\"text\": \"two\"}\n";
-  std::ofstream(folder().path / "whole.jsonl") << "{\"text\": \"one\"}\n{\"text\": \"two\"}\n";
-  const Outcome blank = run("tokenize tiny.gguf --jsonl blank.jsonl"), whole = run("tokenize tiny.gguf --jsonl whole.jsonl");
+  std::ofstream(command_folder().path / "blank.jsonl") << "{\"text\": \"one\"}\n\n{\"text\": \"two\"}\n";
+  std::ofstream(command_folder().path / "whole.jsonl") << "{\"text\": \"one\"}\n{\"text\": \"two\"}\n";
+  const Outcome blank = run_command("tokenize tiny.gguf --jsonl blank.jsonl"), whole = run_command("tokenize tiny.gguf --jsonl whole.jsonl");
   CHECK(blank.code == 2);
   CHECK(contains(blank.error, "blank.jsonl: line 2: "));
   CHECK(whole.code == 0);

@@ -84,7 +84,7 @@ QF_INLINE void super_block(const unsigned char* place, std::int64_t block, const
     prefetch<kTokens, P::kChunkBytes>(codes);
     __m512i quad[8];
     if constexpr (kPairs) {
-      unpack_halves(codes, quad);
+      unpack_pairs(codes, quad);
       const __m512i pair = sub_pair<P>(place, 2 * chunk), scales = _mm512_and_si512(pair, _mm512_set1_epi16(15)), minima = _mm512_srli_epi16(pair, 4);
       __m512i first[1] = {_mm512_setzero_si512()}, second[1] = {_mm512_setzero_si512()};
       multiply_quads<4, 1>(quad, x.codes + 256 * block + 32 * chunk, x.columns, first);

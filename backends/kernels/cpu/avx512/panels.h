@@ -105,7 +105,7 @@ QF_INLINE void unpack_chunk(const unsigned char* p, __m512i (&quad)[8]) {
 }
 
 // The same of two-bit codes, those of the last sixteen columns times four: they stay where they stand.
-QF_INLINE void unpack_halves(const unsigned char* p, __m512i (&quad)[8]) {
+QF_INLINE void unpack_pairs(const unsigned char* p, __m512i (&quad)[8]) {
   const __m512i low = _mm512_set1_epi8(3), high = _mm512_set1_epi8(12);
 #pragma GCC unroll 2
   for (int j = 0; j < 2; ++j) {

@@ -17,7 +17,7 @@ template <int kPlace>
   sum = vdotq_laneq_s32(sum, quad, codes, kPlace);
 }
 
-// dot[h][t] += kQuads quads of rows row + 4 h .. + 3 times codes of token first + t.
+// sums[h][t] += kQuads quads of rows row + 4 h .. + 3 times codes of token first + t.
 template <int kQuads>
 [[gnu::always_inline]] inline void multiply_quads(const std::int8_t (*quads)[64], int row, const std::int8_t (*codes)[kGroupTokens][4], int first, int32x4_t (&sums)[2][4]) {
 #pragma GCC unroll 8
