@@ -61,16 +61,43 @@ std::string key_of(const GroupedRows& rows) {
   return key;
 }
 
+// How many codes of each width share a word.
+struct Word {
+  std::array<std::int64_t, 9> count{};
+  std::int64_t bits = 0;
+};
+
+// The fullest that `room` bits can be with the codes that are left of `width` and fewer bits; wide ones first.
+Word fullest_word(const std::array<std::int64_t, 9>& left, int width, std::int64_t room) {
+  Word best;
+  if (width < 2) return best;
+  for (std::int64_t n = std::min(left[static_cast<std::size_t>(width)], room / width); n >= 0 && best.bits < room; --n) {
+    Word word = fullest_word(left, width - 1, room - n * width);
+    word.count[static_cast<std::size_t>(width)] = n;
+    word.bits += n * width;
+    if (word.bits > best.bits) best = word;
+  }
+  return best;
+}
+
 MixedWidths widths_of(const std::vector<std::uint8_t>& bits_of) {
   MixedWidths widths;
-  const auto columns = static_cast<std::int64_t>(bits_of.size());
-  for (std::int64_t k = 0; k < columns; ++k) widths.order.push_back(static_cast<std::uint32_t>(k));
-  for (std::int64_t k = 0; k < columns; k += kWidthWindow)
-    std::stable_sort(widths.order.begin() + k, widths.order.begin() + std::min(columns, k + kWidthWindow), [&](std::uint32_t a, std::uint32_t b) { return bits_of[a] < bits_of[b]; });
-  for (std::int64_t k = 0; k < columns; k += 8) {
-    widths.chunk_bits.push_back(bits_of[widths.order[static_cast<std::size_t>(std::min(columns, k + 8) - 1)]]);
-    widths.chunk_begin.push_back(static_cast<std::uint32_t>(widths.bits));
-    widths.bits += widths.chunk_bits.back();
+  widths.columns.resize(bits_of.size());
+  for (std::size_t begin = 0; begin < bits_of.size(); begin += kWidthWindow) {
+    const std::size_t end = std::min<std::size_t>(bits_of.size(), begin + kWidthWindow);
+    std::array<std::vector<std::size_t>, 9> of_width;  // columns, the last first
+    for (std::size_t k = end; k-- > begin;) of_width[bits_of[k]].push_back(k);
+    for (std::size_t placed = begin; placed < end; ++widths.words) {
+      std::array<std::int64_t, 9> left;
+      for (std::size_t bits = 0; bits < left.size(); ++bits) left[bits] = static_cast<std::int64_t>(of_width[bits].size());
+      const Word word = fullest_word(left, 8, 32);
+      std::uint32_t shift = 0;
+      for (std::uint32_t bits = 2; bits < word.count.size(); ++bits)
+        for (std::int64_t i = 0; i < word.count[bits]; ++i, ++placed, shift += bits) {
+          widths.columns[of_width[bits].back()] = {static_cast<std::uint32_t>(widths.words), shift, (1u << bits) - 1, 0x1p23f + static_cast<float>(1 << (bits - 1))};
+          of_width[bits].pop_back();
+        }
+    }
   }
   return widths;
 }

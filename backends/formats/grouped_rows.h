@@ -7,6 +7,7 @@
 #pragma once
 
 #include "backends/formats/block_format.h"
+#include "backends/formats/mixed_column.h"
 
 #include <array>
 #include <cstdint>
@@ -43,14 +44,12 @@ struct GroupedRows {
   float divisor = 1;                    // kE4m3: of every scale; no zero points then
 };
 
-// Where codes of different widths lie in memory: within each 512 columns by ascending width, in chunks of eight; a chunk has the
-// width of its widest code, and codes of fewer bits are raised to its offset.
+// Where codes of different widths lie: every 512 columns share words, filled as far as their widths allow (1/16 stays empty where
+// all have 3, 5 or 6 bits; hardly anything where these are mixed with 4 or 2 bits).
 inline constexpr std::int64_t kWidthWindow = 512;
 struct MixedWidths {
-  std::vector<std::uint32_t> order;        // the column at each place
-  std::vector<std::uint8_t> chunk_bits;    // [ceil(columns / 8)]
-  std::vector<std::uint32_t> chunk_begin;  // the bits of the chunks before, of one column: 16 bytes each for 16 rows
-  std::int64_t bits = 0;                   // of all chunks
+  std::vector<MixedColumn> columns;  // [columns]; empty: one width
+  std::int64_t words = 0;            // of a row
 };
 
 struct GroupedRowsFormat {

@@ -16,8 +16,6 @@
 namespace quantfleet {
 namespace {
 
-static_assert(kWidthWindow == kMixedWindow && kPieceColumns % kWidthWindow == 0);
-
 constexpr std::int64_t kWidenedGroups = 1 << 12;  // more of them are not worth floats of their own
 
 bool fp8(CodeNumbers numbers) { return numbers == CodeNumbers::kE4m3 || numbers == CodeNumbers::kE5m2; }
@@ -30,13 +28,13 @@ struct Parts {
   explicit Parts(const GroupedRowsFormat& format) {
     const GroupedRows& rows = format.rows;
     const std::int64_t numbers = rows.groups * kPanelRows * bytes_of(rows.kept);
-    scales = 16 * (rows.bits_of.empty() ? (rows.columns + 7) / 8 * rows.bits : format.widths.bits);
+    scales = rows.bits_of.empty() ? (rows.columns + 7) / 8 * 16 * rows.bits : 64 * format.widths.words;
     zeros = scales + numbers;
     size = (zeros + (rows.zeros ? numbers : 0) + 63) / 64 * 64;
   }
 };
 
-// Chunks as grouped_task.h has them.
+// The strings of a chunk, as grouped_task.h has them.
 void put_string(unsigned char* chunk, int bits, std::int64_t row, std::uint64_t string) {
   const auto put = [&](auto part) {
     std::memcpy(chunk + static_cast<std::int64_t>(sizeof part) * row, &part, sizeof part);
@@ -48,34 +46,21 @@ void put_string(unsigned char* chunk, int bits, std::int64_t row, std::uint64_t 
   if (bits & 1) put(static_cast<std::uint8_t>(string));
 }
 
-void put_in_planes(unsigned char* chunk, int bits, unsigned column, std::int64_t row, unsigned code) {
-  const auto put = [&](std::size_t at, unsigned value) { chunk[at] = static_cast<unsigned char>(chunk[at] | value); };
-  const auto r = static_cast<std::size_t>(row);
-  if (bits == 8) return put(16 * column + r, code);
-  if (bits & 4) put(16 * (column % 4) + r, (code & 15) << (4 * (column / 4))), code >>= 4, chunk += 64;
-  if (bits & 2) put(16 * (column / 4) + r, (code & 3) << (2 * (column % 4))), code >>= 2, chunk += 32;
-  if (bits & 1) put(r, (code & 1) << column);
-}
-
 void put_row(unsigned char* target, const GroupedRowsFormat& format, std::int64_t row, const std::byte* codes) {
   const GroupedRows& layout = format.rows;
-  const MixedWidths& widths = format.widths;
+  for (std::size_t k = 0; k < format.widths.columns.size(); ++k) {
+    const MixedColumn& column = format.widths.columns[k];
+    unsigned char* place = target + 4 * (kPanelRows * column.word + row);
+    std::uint32_t word;
+    std::memcpy(&word, place, sizeof word);
+    word |= static_cast<std::uint32_t>(codes[k]) << column.shift;
+    std::memcpy(place, &word, sizeof word);
+  }
+  if (!format.widths.columns.empty()) return;
   for (std::int64_t k = 0; k < layout.columns; k += 8) {
-    const std::int64_t count = std::min<std::int64_t>(8, layout.columns - k);
-    if (layout.bits_of.empty()) {
-      std::uint64_t string = 0;
-      for (std::int64_t i = 0; i < count; ++i) string |= static_cast<std::uint64_t>(codes[k + i]) << (layout.bits * i);
-      put_string(target + k / 8 * 16 * layout.bits, layout.bits, row, string);
-      continue;
-    }
-    const auto chunk = static_cast<std::size_t>(k / 8);
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto column = static_cast<unsigned>(i);
-      const std::uint32_t at = widths.order[static_cast<std::size_t>(k + i)];
-      const int bits = widths.chunk_bits[chunk];
-      const unsigned raised = (1u << (bits - 1)) - (1u << (layout.bits_of[at] - 1));
-      put_in_planes(target + 16 * static_cast<std::int64_t>(widths.chunk_begin[chunk]), bits, column, row, static_cast<unsigned>(codes[at]) + raised);
-    }
+    std::uint64_t string = 0;
+    for (std::int64_t i = 0; i < std::min<std::int64_t>(8, layout.columns - k); ++i) string |= static_cast<std::uint64_t>(codes[k + i]) << (layout.bits * i);
+    put_string(target + k / 8 * 16 * layout.bits, layout.bits, row, string);
   }
 }
 
@@ -151,11 +136,7 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
   all.group_size = layout.group_size;
   all.groups = layout.groups;
   all.group_of = layout.group_of.empty() ? nullptr : layout.group_of.data();
-  if (!layout.bits_of.empty()) {
-    all.order = format.widths.order.data();
-    all.chunk_bits = format.widths.chunk_bits.data();
-    all.chunk_begin = format.widths.chunk_begin.data();
-  }
+  all.mixed = format.widths.columns.empty() ? nullptr : format.widths.columns.data();
   const RowKernels& kernels = row_kernels(family);
   const auto multiply = kernels.multiply_grouped;
   const auto decode = kernels.decode_grouped;
@@ -167,7 +148,7 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
     return task;
   };
   const bool any_group = all.group_of != nullptr;
-  const bool fits = any_group ? kernels.multiplies_any_group && layout.numbers == CodeNumbers::kIntegers && layout.groups <= kWidenedGroups
+  const bool fits = any_group ? kernels.multiplies_any_group && layout.numbers == CodeNumbers::kIntegers && layout.groups <= kWidenedGroups && !(all.mixed && layout.zeros)
                               : layout.group_size % 8 == 0 && !(layout.zeros && fp8(layout.numbers));
   if (multiply && tokens == 1 && layout.columns % 8 == 0 && fits) {
     all.end = layout.columns;

@@ -142,7 +142,7 @@ template <int kBits, bool kZeros>
 }  // namespace
 
 void multiply_grouped(const GroupedTask& task) {
-  if (task.order) return multiply_mixed(task);
+  if (task.mixed) return multiply_mixed(task);
   for_codes(task, [&task]<int kBits, int kNumbers>() {
     if constexpr (kNumbers == 0)
       if (task.group_of) return task.zeros ? multiply_with_group_of<kBits, true>(task) : multiply_with_group_of<kBits, false>(task);

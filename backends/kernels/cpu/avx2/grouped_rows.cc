@@ -43,7 +43,7 @@ template <int kBits, int kNumbers>
 }  // namespace
 
 void decode_grouped(const GroupedTask& task) {
-  if (task.order) return decode_mixed(task);
+  if (task.mixed) return decode_mixed(task);
   for (int half = 0; half < 2; ++half) for_codes(task, [&]<int kBits, int kNumbers>() { decode<kBits, kNumbers>(task, half); });
 }
 

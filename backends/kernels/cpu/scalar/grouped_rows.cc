@@ -19,13 +19,11 @@ std::uint64_t string_of(const unsigned char* chunk, int bits, int row) {
   return string;
 }
 
-int code_in_planes(const unsigned char* chunk, int bits, int column, int row) {
-  if (bits == 8) return chunk[16 * column + row];
-  int code = 0, shift = 0;
-  if (bits & 4) code = chunk[16 * (column % 4) + row] >> (4 * (column / 4)) & 15, shift = 4, chunk += 64;
-  if (bits & 2) code |= (chunk[16 * (column / 4) + row] >> (2 * (column % 4)) & 3) << shift, shift += 2, chunk += 32;
-  if (bits & 1) code |= (chunk[row] >> column & 1) << shift;
-  return code;
+// A column's code among codes of different widths.
+int code_in_word(const GroupedTask& task, const MixedColumn& column, int row) {
+  std::uint32_t word;
+  __builtin_memcpy(&word, task.codes + 4 * (16 * column.word + static_cast<std::uint32_t>(row)), sizeof word);
+  return static_cast<int>(word >> column.shift & column.mask);
 }
 
 float number_at(const GroupedTask& task, const unsigned char* numbers, std::int64_t index) {
@@ -48,24 +46,21 @@ float number_at(const GroupedTask& task, const unsigned char* numbers, std::int6
 }  // namespace
 
 void decode_grouped(const GroupedTask& task) {
-  const bool strings = !task.order;
   std::uint64_t string[16] = {};
   float scale[16] = {}, zero[16] = {};
   std::int64_t of_group = -1;
-  for (std::int64_t place = task.begin; place < task.end; ++place) {
-    const std::int64_t k = task.order ? task.order[place] : place, chunk = place / 8;
+  for (std::int64_t k = task.begin; k < task.end; ++k) {
     const std::int64_t group = task.group_of ? task.group_of[k] : k / task.group_size;
     for (int row = 0; row < 16 && group != of_group; ++row) {
       scale[row] = number_at(task, task.scales, 16 * group + row);
       if (task.zeros) zero[row] = number_at(task, task.zeros, 16 * group + row);
     }
     of_group = group;
-    const int bits = task.order ? task.chunk_bits[chunk] : task.bits, column = static_cast<int>(place % 8);
-    const unsigned char* codes = task.codes + 16 * (task.order ? static_cast<std::int64_t>(task.chunk_begin[chunk]) : chunk * bits);
-    for (int row = 0; row < 16 && strings && column == 0; ++row) string[row] = string_of(codes, bits, row);
+    const int column = static_cast<int>(k % 8);
+    for (int row = 0; row < 16 && !task.mixed && column == 0; ++row) string[row] = string_of(task.codes + k / 8 * 16 * task.bits, task.bits, row);
     for (int row = 0; row < 16; ++row) {
-      const int code = strings ? static_cast<int>(string[row] >> (bits * column)) & ((1 << bits) - 1) : code_in_planes(codes, bits, column, row);
-      const float number = task.order ? static_cast<float>(code - (1 << (bits - 1))) : task.number[code];
+      const float number = task.mixed ? 0x1p23f + static_cast<float>(code_in_word(task, task.mixed[k], row)) - task.mixed[k].middle
+                                      : task.number[string[row] >> (task.bits * column) & ((1u << task.bits) - 1)];
       task.tile[16 * (k - task.begin) + row] = (number - zero[row]) * scale[row];
     }
   }
