@@ -1,5 +1,6 @@
 #include "agent/command_line.h"
 
+#include "agent/probe/probe.h"
 #include "agent/runner/startup_selftest.h"
 #include "backends/engines/completion_dialect.h"
 #include "backends/engines/http_client.h"
@@ -7,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <thread>
 
 namespace quantfleet::agent {
@@ -89,35 +89,28 @@ std::shared_ptr<AgentCommandLine> add_agent_options(CLI::App& app) {
 }
 
 int run_agent(AgentCommandLine& line) {
-  if (line.selftest) return run_selftest_alone(line.options);
+  AgentOptions& options = line.options;
+  if (line.selftest) return run_selftest_alone(options);
   if (line.show_key) {
-    const Result<std::string> key = agent_public_key(line.options.state);
-    if (!key) {
-      fmt::print(stderr, "quantfleet-agent: {}\n", key.error().detail);
-      return exit_code(key.error().code);
-    }
+    const Result<std::string> key = agent_public_key(options.state);
+    if (!key) throw BadResult(key.error());
     fmt::print("{}\n", *key);
     return 0;
   }
-  if (line.options.coordinator.empty()) {
-    fmt::print(stderr, "quantfleet-agent: --coordinator tcp://HOST:PORT is needed (see --help)\n");
-    return exit_code(Code::kUsage);
-  }
+  if (options.coordinator.empty()) throw BadResult({Code::kUsage, "--coordinator tcp://HOST:PORT is needed (see --help)"});
   for (const std::string& label : line.labels) {
     const std::size_t equals = label.find('=');
-    if (equals == 0 || equals == std::string::npos) {
-      fmt::print(stderr, "quantfleet-agent: --label {}: expected NAME=VALUE\n", label);
-      return exit_code(Code::kUsage);
-    }
-    line.options.labels[label.substr(0, equals)] = label.substr(equals + 1);
+    if (equals == 0 || equals == std::string::npos) throw BadResult({Code::kUsage, fmt::format("--label {}: expected NAME=VALUE", label)});
+    options.labels[label.substr(0, equals)] = label.substr(equals + 1);
   }
   const auto engines = read_engines(line.engines);
-  if (!engines) {
-    fmt::print(stderr, "quantfleet-agent: {}\n", engines.error().detail);
-    return exit_code(engines.error().code);
-  }
-  line.options.engines = *engines;
-  return run_agent(line.options);
+  if (!engines) throw BadResult(engines.error());
+  options.engines = *engines;
+  Device device;
+  probe_kernels(device);
+  if (!options.kernels.empty() && std::find(device.kernels.begin(), device.kernels.end(), options.kernels) == device.kernels.end())
+    throw BadResult({Code::kUsage, fmt::format("--kernels {}: this CPU has {}", options.kernels, fmt::join(device.kernels, ", "))});
+  return run_agent(options);
 }
 
 }  // namespace quantfleet::agent

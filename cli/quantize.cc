@@ -8,6 +8,7 @@
 #include "backends/quantizers/quantize_model.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/model_options.h"
 #include "cli/progress.h"
 #include "contract/error.h"
 #include "contract/version.h"
@@ -231,7 +232,8 @@ std::function<int()> add_quantize(CLI::App& app) {
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
   app.add_option("--text", options->text.path, "calibration text of GPTQ, AWQ, SparseGPT, exl2, w8a8-static and budgets, taken as it is");
-  app.add_option("--context", options->text.context_tokens, "tokens of a calibration window")->check(CLI::Range(16, 1 << 20))->capture_default_str();
+  CLI::Option* context = app.add_option("--context", options->text.context_tokens, "tokens of a calibration window [512, or the model's context where that is less]")
+                             ->check(CLI::Range(16, 1 << 20));
   app.add_option("--chunks", options->text.count_windows, "at most so many calibration windows, chosen by --seed (0: all of the text)")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 31))->capture_default_str();
   app.add_option("--seed", options->text.seed, "chooses the calibration windows")->capture_default_str();
@@ -248,9 +250,10 @@ std::function<int()> add_quantize(CLI::App& app) {
   app.add_option("--probe-windows", options->probe_windows, "of a budget: windows on which each tensor's effect on the distribution is measured")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20))->capture_default_str();
   add_common(app, options);
-  return [options] {
+  return [options, context] {
     const int goals = !options->format.empty() + (options->budget_bits > 0) + (options->budget_bytes > 0);
     if (goals != 1) throw BadResult({Code::kUsage, "one of --format, --budget-bpw and --budget-size is needed"});
+    if (options->format.empty() || is_calibrated_format(options->format)) fit_window(options->text.context_tokens, context->count() > 0, options->in);
     if (options->format.empty()) return quantize_mixed(*options);
     if (const LinearQuantizer* folder = find_linear_quantizer(options->format)) return quantize_folder(*options, *folder);
     return is_calibrated_format(options->format) ? quantize_calibrated(*options) : quantize(*options, "quantizing");

@@ -478,9 +478,11 @@ RunSummary summarize_against(const RunResults& baseline, const RunResults& candi
   RunSummary summary;
   head_of(candidate, own, summary);
   summary.baseline = baseline.run;
-  for (const RunResults* run : {&baseline, &candidate})
+  for (const RunResults* run : {&baseline, &candidate}) {
+    if (run == &candidate && candidate.run == baseline.run) break;
     if (run->rows.empty())
       summary.notes.push_back(fmt::format("run {} ({}) measured nothing{}", run->run, run->status, run->failures.empty() ? "" : ": " + run->failures.front()));
+  }
   for (const SuiteInfo& suite : candidate.suites) {
     const SuiteInfo* other = find_suite(baseline.suites, suite.name);
     if (!other && is_twin(suite.name)) continue;  // of another night: compared unpaired

@@ -182,6 +182,7 @@ TEST_CASE("what a plan's files lack is said with the plan's names: before the ru
   CHECK(gate.code == 3);
   check_schema("gate", nlohmann::json::parse(gate.out));
   CHECK(gate.out.find("measured nothing: ") != std::string::npos);
+  CHECK(gate.out.find("measured nothing: ") == gate.out.rfind("measured nothing: "));  // one run, said once
 }
 
 TEST_CASE("rescore marks a run's stored answers again: nothing changes by itself, another rule changes what it says", "[cli]") {

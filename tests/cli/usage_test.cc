@@ -5,6 +5,7 @@
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <filesystem>
@@ -86,6 +87,26 @@ TEST_CASE("what another machine's CPU has is no unknown name", "[cli]") {
   CHECK(contains(sentence, "'" + elsewhere + "' need instructions which this CPU"));
   CHECK(contains(sentence, "scalar"));
   CHECK(contains(refusal("logits tiny.gguf --tokens 1 --out o --kernels abacus"), "no kernels are called 'abacus'"));
+  for (const std::string& name : {elsewhere, std::string("abacus")})  // an agent says so before it joins, not with every lease
+    CHECK(contains(refusal("agent --coordinator tcp://127.0.0.1:9 --kernels " + name), "--kernels " + name + ": this CPU has "));
+}
+
+TEST_CASE("windows of a calibration are no longer than the model's context, unless somebody asks for it", "[cli]") {
+  std::ofstream text(command_folder().path / "long.txt");
+  for (int i = 0; i < 600; ++i) text << "the number " << i * i << '\n';
+  text.close();
+  for (const std::string command : {"quantize tiny.gguf gptq --format GPTQ-4bit-g32 --chunks 1", "quantize tiny.gguf o --budget-bpw 5 --chunks 2"}) {
+    fs::remove_all(command_folder().path / "gptq");
+    const Outcome usual = run_command(command + " --text long.txt --json");
+    fs::remove_all(command_folder().path / "gptq");
+    const Outcome longer = run_command(command + " --text long.txt --context 128");
+    CAPTURE(command, usual.error, longer.error);
+    REQUIRE(usual.code == 0);
+    CHECK(nlohmann::json::parse(usual.out)["calibration"]["context"] == 96);
+    CHECK_FALSE(contains(usual.error, "warning"));
+    REQUIRE(longer.code == 0);
+    CHECK(contains(longer.error, "warning: windows of 128 tokens, but tiny.gguf was made for 96\n"));
+  }
 }
 
 TEST_CASE("convert without a format says that it is missing", "[cli]") {
