@@ -147,7 +147,7 @@ std::function<int()> add_bench(CLI::App& app) {
     const double prompt_macs = cost.layer_macs + cost.output_macs / options->prompt;  // a token; the output layer works for the last one
     const bool int8 = info.activations == "int8";
     const double kv_bytes = kv_bytes_per_token(engine->model().config, find_kv_kind(info.kv).value(), options->prompt, options->generated);
-    std::vector<double> prefill, decode, first, prefill_share, decode_share, weights_share, loop_share, int8_macs, f32_fmas, read_bytes;
+    std::vector<double> prefill, decode, first, prefill_share, decode_peak_share, decode_share, weights_share, loop_share, int8_macs, f32_fmas, read_bytes;
     std::uint64_t peak_memory = 0;
     EnergyCounter energy;
     std::optional<double> joules;
@@ -175,7 +175,9 @@ std::function<int()> add_bench(CLI::App& app) {
           int8_macs.push_back(ceilings.int8_macs_per_s);
           f32_fmas.push_back(ceilings.f32_fmas_per_s);
           read_bytes.push_back(ceilings.read_bytes_per_s);
-          prefill_share.push_back(prefill.back() * prompt_macs / (int8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s));
+          const double peak = int8 ? ceilings.int8_macs_per_s : ceilings.f32_fmas_per_s;
+          prefill_share.push_back(prefill.back() * prompt_macs / peak);
+          decode_peak_share.push_back(decode.back() * (cost.layer_macs + cost.output_macs) / peak);
           const double steps_per_s = decode.back() / options->batch;
           decode_share.push_back(steps_per_s * (cost.bytes + options->batch * kv_bytes) / ceilings.read_bytes_per_s);
           weights_share.push_back(steps_per_s * cost.bytes / ceilings.read_bytes_per_s);
@@ -202,6 +204,7 @@ std::function<int()> add_bench(CLI::App& app) {
       document["int8_peak_share"] = nullptr;
       document["int8_peak_reason"] = "f32 activations: f32_peak_share is the share of the F32 peak";
     }
+    document["decode_peak_share"] = median(decode_peak_share);
     document["bandwidth_share"] = median(decode_share);
     document["weights_bandwidth_share"] = median(weights_share);
     document["read_loop_share"] = median(loop_share);
@@ -220,9 +223,10 @@ std::function<int()> add_bench(CLI::App& app) {
                info.threads, info.threads == 1 ? "" : "s", options->batch);
     line("prefill", "prefill_tokens_per_s");
     line("decode", "decode_tokens_per_s");
-    fmt::print("prefill reaches {:.2f} of the {} peak, decode reads at {:.2f} of the bandwidth (weights alone {:.2f}; a loop that does nothing else, as long: {:.2f})\n",
-               document[int8 ? "int8_peak_share" : "f32_peak_share"].get<double>(), int8 ? "int8" : "F32", document["bandwidth_share"].get<double>(),
-               document["weights_bandwidth_share"].get<double>(), document["read_loop_share"].get<double>());
+    fmt::print("prefill multiplies at {:.2f} of the {} peak, decode at {:.2f}; decode reads at {:.2f} of the bandwidth (weights alone {:.2f}; a loop that does nothing else,\n"
+               "as long: {:.2f})\n",
+               document[int8 ? "int8_peak_share" : "f32_peak_share"].get<double>(), int8 ? "int8" : "F32", document["decode_peak_share"].get<double>(),
+               document["bandwidth_share"].get<double>(), document["weights_bandwidth_share"].get<double>(), document["read_loop_share"].get<double>());
     fmt::print("first token {:.1f} ms; weights {:.1f} MB, KV cache {:.1f} MB, peak memory {:.1f} MB\n", document["first_token_ms"].get<double>(),
                static_cast<double>(info.weights_bytes) / 1e6, static_cast<double>(engine->kv_cache_bytes()) / 1e6,
                document["peak_memory_bytes"].get<double>() / 1e6);

@@ -151,6 +151,13 @@ TEST_CASE("bench prints what its schema says", "[cli]") {
   check_schema("bench", json);
   CHECK(json["prefill_tokens_per_s"]["samples"].size() == 2);
 
+  // A decoded token passes the output layer, a prompt's only as its last one.
+  const auto once = nlohmann::json::parse(run("bench " + (folder() / "tiny.gguf") + " -p 16 -n 4 -r 1 -t 1 --json").out);
+  const auto per_token = [&](const char* share, const char* speed) { return once[share].get<double>() / once[speed]["median"].get<double>(); };
+  const double ratio = per_token("decode_peak_share", "decode_tokens_per_s") / per_token("f32_peak_share", "prefill_tokens_per_s");
+  CHECK(ratio > 1);
+  CHECK(ratio < 16);
+
   // What decoding reads beside the weights, as a share of them: keys and values of the 19 positions that a step sees on average.
   const auto read_beside = [](const std::string& options) {
     const auto shares = nlohmann::json::parse(run("bench " + (folder() / "tiny.gguf") + " -n 5 -r 1 -t 1 --json " + options).out);
