@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 namespace quantfleet {
 namespace {
@@ -64,18 +65,20 @@ std::string key_of(const GroupedRows& rows) {
 // How many codes of each width share a word.
 struct Word {
   std::array<std::int64_t, 9> count{};
-  std::int64_t bits = 0;
+  std::int64_t bits = 0, uneven_bits = 0;  // uneven: of widths that fill no word by themselves
 };
 
-// The fullest that `room` bits can be with the codes that are left of `width` and fewer bits; wide ones first.
+// The fullest that `room` bits can be with the codes that are left of `width` and fewer bits; among equals with the most uneven bits.
 Word fullest_word(const std::array<std::int64_t, 9>& left, int width, std::int64_t room) {
   Word best;
+  while (width >= 2 && left[static_cast<std::size_t>(width)] == 0) --width;
   if (width < 2) return best;
-  for (std::int64_t n = std::min(left[static_cast<std::size_t>(width)], room / width); n >= 0 && best.bits < room; --n) {
+  for (std::int64_t n = std::min(left[static_cast<std::size_t>(width)], room / width); n >= 0 && best.uneven_bits < room; --n) {
     Word word = fullest_word(left, width - 1, room - n * width);
     word.count[static_cast<std::size_t>(width)] = n;
     word.bits += n * width;
-    if (word.bits > best.bits) best = word;
+    if (32 % width != 0) word.uneven_bits += n * width;
+    if (std::pair(word.bits, word.uneven_bits) > std::pair(best.bits, best.uneven_bits)) best = word;
   }
   return best;
 }

@@ -138,7 +138,7 @@ TEST_CASE("codes may have another width in each column (EXL2): in memory hardly 
         }
         compare(layout, rows, tokens);
       }
-  for (const auto& [usual, rare, more] : {std::tuple(4, 6, 0.05), std::tuple(5, 4, 0.05), std::tuple(3, 2, 0.05), std::tuple(5, 5, 0.4), std::tuple(8, 8, 0.05)}) {
+  for (const auto& [usual, rare, more] : {std::tuple(4, 6, 0.05), std::tuple(5, 4, 0.05), std::tuple(3, 2, 0.05), std::tuple(6, 8, 0.05), std::tuple(6, 5, 0.2), std::tuple(5, 5, 0.4), std::tuple(8, 8, 0.05)}) {
     CAPTURE(usual, rare);
     GroupedRows layout = layout_of(CodeNumbers::kIntegers, 4, 4096, 4096, false, GroupNumbers::kHalves);
     layout.groups = 2;
