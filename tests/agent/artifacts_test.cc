@@ -3,9 +3,9 @@
 #include "agent/transport/curve.h"
 #include "agent/transport/keys.h"
 #include "backends/formats/file_hash.h"
+#include "tests/folder.h"
 
 #include <catch2/catch.hpp>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -13,30 +13,17 @@
 #include <filesystem>
 #include <fstream>
 #include <span>
-#include <sstream>
 #include <thread>
 
 using namespace quantfleet;
 using namespace quantfleet::agent;
 namespace fs = std::filesystem;
+using test::Folder, test::contents;
 
 namespace {
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet-cache-" + std::to_string(::getpid()));
-  Folder() { fs::remove_all(path), fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
-
 std::string hash_of(const std::string& bytes) { return sha256_of_bytes(std::as_bytes(std::span(bytes))); }
 void write(const fs::path& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
-std::string read(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
 // An artifact server with one artifact: answers every question, or leaves some unanswered.
 class Server {
  public:
@@ -117,14 +104,14 @@ TEST_CASE("an artifact arrives in chunks, resumes where it stopped, and is verif
   SECTION("from nothing") {
     const auto path = client.fetch(hash, stop);
     REQUIRE(path.has_value());
-    CHECK(read(path.value()) == bytes);
+    CHECK(contents(path.value()) == bytes);
     CHECK(client.fetch(hash, stop).has_value());  // from the cache
   }
   SECTION("from a part") {
     write(cache.partial(hash), bytes.substr(0, 2 * kChunkBytes));
     const auto path = client.fetch(hash, stop);
     REQUIRE(path.has_value());
-    CHECK(read(path.value()) == bytes);
+    CHECK(contents(path.value()) == bytes);
     CHECK(server.first_offset == 2 * kChunkBytes);  // however often a slow machine repeats its questions
   }
   SECTION("from a damaged part: refused, then fetched whole") {
@@ -183,7 +170,7 @@ TEST_CASE("a seeded file is found by its hash, whatever its name", "[artifacts]"
   ArtifactCache cache = ArtifactCache::open({folder.path / "cache", folder.path / "seed", 1u << 20}).value();
   const auto path = cache.find(hash_of("weights"));
   REQUIRE(path.has_value());
-  CHECK(read(*path) == "weights");
+  CHECK(contents(*path) == "weights");
   CHECK_FALSE(cache.find(hash_of("other")).has_value());
   CHECK_FALSE(cache.find("../../etc/passwd").has_value());
 }

@@ -1,17 +1,13 @@
 // Adapters and inference servers as a script uses them: evaluate, perplexity, convert and plans; JSON against its schema, exit codes.
+#include "tests/cli/command.h"
 #include "tests/fake_inference_server.h"
-#include "tests/json_schema.h"
-#include "tests/paths.h"
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 
 namespace quantfleet {
@@ -23,43 +19,12 @@ using Json = nlohmann::json;
 const std::string kModel = (test::source_dir() / "models/reference/reference.gguf").string();
 const fs::path kGolden = test::source_dir() / "tests/golden";
 
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-struct Outcome {
-  int code;
-  std::string out, error;
-};
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet_engines_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-
-  Outcome run(const std::string& arguments) const {
-    const int status = std::system(fmt::format("cd {} && {}/bin/quantfleet {} >out 2>error </dev/null", path.string(), test::binary_dir().string(), arguments).c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), contents(path / "out"), contents(path / "error")};
-  }
-  Json json_of(const std::string& arguments) const {
-    const Outcome outcome = run(arguments);
-    CAPTURE(arguments, outcome.error);
-    REQUIRE(outcome.code == 0);
-    return Json::parse(outcome.out);
-  }
-};
-
-void check_schema(const std::string& name, const Json& value) {
-  const auto violations = test::schema_violations(name, value);
-  CAPTURE(name, violations);
-  CHECK(violations.empty());
-}
+using test::check_schema, test::Outcome;
 
 }  // namespace
 
 TEST_CASE("an adapter is converted, applied, recorded, and travels with a plan", "[cli]") {
-  const Folder folder;
+  const test::CommandFolder folder;
   fs::create_directories(folder.path / "base");
   for (const char* file : {"tokenizer.json", "tokenizer_config.json", "llama/config.json", "llama/model.safetensors"})
     fs::copy_file(kGolden / "huggingface" / file, folder.path / "base" / fs::path(file).filename());
@@ -115,7 +80,7 @@ TEST_CASE("an adapter is converted, applied, recorded, and travels with a plan",
 }
 
 TEST_CASE("evaluate and plans measure through a server what the model itself would answer", "[cli]") {
-  const Folder folder;
+  const test::CommandFolder folder;
   EngineOptions options;
   options.model = kModel;
   const auto native = NativeEngine::open(options).value();

@@ -1,17 +1,12 @@
 // The commands that measure accuracy and judge it, as programs with the reference model: JSON against its schema, exit codes.
-#include "tests/paths.h"
-#include "tests/json_schema.h"
+#include "tests/cli/command.h"
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -21,48 +16,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet_evaluation_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
-
-struct Outcome {
-  int code;
-  std::string out, error;
-};
-
-Outcome run_in(const Folder& folder, const std::string& arguments) {
-  const fs::path out = folder.path / "out", error = folder.path / "error";
-  const int status = std::system(fmt::format("cd {} && {}/bin/quantfleet {} >{} 2>{} </dev/null", folder.path.string(), test::binary_dir().string(),
-                                             arguments, out.string(), error.string()).c_str());
-  const auto contents = [](const fs::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return std::string{std::istreambuf_iterator<char>(file), {}};
-  };
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), contents(out), contents(error)};
-}
-
-void check_schema(const std::string& name, const nlohmann::json& value) {
-  const auto violations = test::schema_violations(name, value);
-  CAPTURE(name, violations);
-  CHECK(violations.empty());
-}
+using test::check_schema, test::CommandFolder, test::Outcome;
 
 const std::string kModel = (test::source_dir() / "models/reference/reference.gguf").string();
 
 }  // namespace
 
 TEST_CASE("evaluate prints what its schema says, a row per item", "[cli]") {
-  const Folder folder;
-  const Outcome outcome = run_in(folder, "evaluate " + kModel + " --suite knowledge math text --limit 5 --json");
+  const CommandFolder folder;
+  const Outcome outcome = folder.run("evaluate " + kModel + " --suite knowledge math text --limit 5 --json");
   INFO(outcome.error);
   REQUIRE(outcome.code == 0);
   check_schema("evaluate", nlohmann::json::parse(outcome.out));
 }
 
 TEST_CASE("suites import takes the split that the task asks for, suites show says it and the numbers", "[cli]") {
-  const Folder folder;
+  const CommandFolder folder;
   fs::create_directories(folder.path / "suites/quiz");
   std::ofstream(folder.path / "suites/quiz/task.yaml") << R"(name: quiz
 version: "1"
@@ -84,22 +53,22 @@ aggregation: {accuracy: mean, accuracy_norm: median}
 )";
   for (const char* name : {"train.jsonl", "test.jsonl"}) std::ofstream(folder.path / name) << R"({"q": "Q?", "right": "b"})" << "\n";
   const std::string import = "suites import quiz --root suites --from ";
-  Outcome outcome = run_in(folder, import + "train.jsonl");
+  Outcome outcome = folder.run(import + "train.jsonl");
   CHECK(outcome.code == 2);
   CHECK(outcome.error == "quantfleet: train.jsonl: its name says split train, quiz asks items of split test; --accept imports them all the same\n");
   CHECK_FALSE(fs::exists(folder.path / "suites/quiz/imported.jsonl"));
-  CHECK(run_in(folder, import + "train.jsonl --accept").code == 0);
-  outcome = run_in(folder, import + ". --json");
+  CHECK(folder.run(import + "train.jsonl --accept").code == 0);
+  outcome = folder.run(import + ". --json");
   INFO(outcome.error);
   REQUIRE(outcome.code == 0);
   const auto imported = nlohmann::json::parse(outcome.out);
   check_schema("suites_import", imported);
   CHECK(imported["split"] == "test");
-  const auto shown = nlohmann::json::parse(run_in(folder, "suites show quiz --root suites --json").out);
+  const auto shown = nlohmann::json::parse(folder.run("suites show quiz --root suites --json").out);
   check_schema("suites_show", shown);
   CHECK(shown["split"] == "test");
   for (const std::string command : {"list", "verify"}) {
-    const auto suites = nlohmann::json::parse(run_in(folder, "suites " + command + " --root suites --json").out);
+    const auto suites = nlohmann::json::parse(folder.run("suites " + command + " --root suites --json").out);
     check_schema("suites_" + command, suites);
     CHECK_FALSE(suites.empty());
   }
@@ -107,17 +76,17 @@ aggregation: {accuracy: mean, accuracy_norm: median}
 }
 
 TEST_CASE("gate passes a run against itself, is undecided about one too small, and fails one that is worse", "[cli]") {
-  const Folder folder;
+  const CommandFolder folder;
   const auto measure = [&](const std::string& name, int limit, const std::string& model = kModel) {
     std::ofstream(folder.path / (name + ".yaml")) << fmt::format(
         "name: {}\nmodels: [{{name: reference, path: {}}}]\nformats: [F16, Q8_0]\nbaseline: F16\nsuites: [{{name: math, limit: {}}}]\n", name,
         model, limit);
-    const Outcome outcome = run_in(folder, fmt::format("run {}.yaml --db results.db", name));
+    const Outcome outcome = folder.run(fmt::format("run {}.yaml --db results.db", name));
     INFO(outcome.error);
     REQUIRE(outcome.code == 0);
   };
   const auto gate = [&](const std::string& baseline, const std::string& candidate, int code, const std::string& expected) {
-    const Outcome outcome = run_in(folder, fmt::format("gate --baseline {} --candidate {} --db results.db --json", baseline, candidate));
+    const Outcome outcome = folder.run(fmt::format("gate --baseline {} --candidate {} --db results.db --json", baseline, candidate));
     CAPTURE(baseline, candidate, outcome.error, outcome.out);
     CHECK(outcome.code == code);
     const auto json = nlohmann::json::parse(outcome.out);
@@ -126,30 +95,30 @@ TEST_CASE("gate passes a run against itself, is undecided about one too small, a
   };
   measure("whole", 300);
   measure("small", 3);
-  REQUIRE(run_in(folder, "quantize " + kModel + " coarse.gguf --format Q2_K").code == 0);
-  REQUIRE(run_in(folder, "convert coarse.gguf damaged.gguf --format f16").code == 0);
+  REQUIRE(folder.run("quantize " + kModel + " coarse.gguf --format Q2_K").code == 0);
+  REQUIRE(folder.run("convert coarse.gguf damaged.gguf --format f16").code == 0);
   measure("damaged", 300, "damaged.gguf");
   gate("whole", "whole", 0, "pass");
   gate("small", "small", 3, "undecided");
   gate("whole", "damaged", 1, "fail");
-  const Outcome compared = run_in(folder, "compare whole damaged --db results.db --json");
+  const Outcome compared = folder.run("compare whole damaged --db results.db --json");
   REQUIRE(compared.code == 0);
   const auto comparison = nlohmann::json::parse(compared.out);
   check_schema("compare", comparison);
   check_schema("results", comparison["results"]);
   CHECK(comparison["formats"][0].contains("pooled"));
-  const Outcome unknown = run_in(folder, "gate --baseline whole --candidate nowhere --db results.db --json");
+  const Outcome unknown = folder.run("gate --baseline whole --candidate nowhere --db results.db --json");
   CHECK(unknown.code == 2);
   CHECK(unknown.error.find("nowhere") != std::string::npos);
 }
 
 TEST_CASE("what a plan's files lack is said with the plan's names: before the run where it can be, exit code 2 or 4", "[cli]") {
-  const Folder folder;
+  const CommandFolder folder;
   const auto bytes = [](const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     return std::string{std::istreambuf_iterator<char>(file), {}};
   };
-  REQUIRE(run_in(folder, "convert " + kModel + " good.gguf --format f16").code == 0);
+  REQUIRE(folder.run("convert " + kModel + " good.gguf --format f16").code == 0);
   const std::string good = bytes((folder.path / "good.gguf").string());
   std::string damaged = good;
   std::ofstream(folder.path / "cut.gguf", std::ios::binary) << good.substr(0, good.size() / 2);
@@ -158,13 +127,13 @@ TEST_CASE("what a plan's files lack is said with the plan's names: before the ru
   const auto run = [&](const std::string& model, const std::string& options = "", const std::string& before = "") {
     std::ofstream(folder.path / "plan.yaml") << "name: p\nmodels: [{name: m, path: " << model << "}]\nformats: [as-is]\nsuites: [{name: math, limit: 1}]\ntiming: off\n";
     if (!before.empty()) ::setenv("QUANTFLEET_MEMORY_BYTES", before.c_str(), 1);
-    const Outcome outcome = run_in(folder, "run plan.yaml --db results.db " + options);
+    const Outcome outcome = folder.run("run plan.yaml --db results.db " + options);
     ::unsetenv("QUANTFLEET_MEMORY_BYTES");
     CAPTURE(model, outcome.error);
     CHECK(outcome.error.find("artifacts/") == std::string::npos);
     return outcome;
   };
-  const auto has_run = [&] { return run_in(folder, "results latest --db results.db").code == 0; };
+  const auto has_run = [&] { return folder.run("results latest --db results.db").code == 0; };
   Outcome outcome = run("cut.gguf");
   CHECK(outcome.code == 2);
   CHECK(outcome.error.find("quantfleet: cut.gguf: tensor ") == 0);
@@ -178,7 +147,7 @@ TEST_CASE("what a plan's files lack is said with the plan's names: before the ru
   outcome = run("good.gguf", "", "1000");
   CHECK(outcome.code == 4);
   CHECK(outcome.error.find(": 1 of 1 units failed: good.gguf: needs ") != std::string::npos);
-  const Outcome gate = run_in(folder, "gate --baseline latest --candidate latest --db results.db --json");
+  const Outcome gate = folder.run("gate --baseline latest --candidate latest --db results.db --json");
   CHECK(gate.code == 3);
   check_schema("gate", nlohmann::json::parse(gate.out));
   CHECK(gate.out.find("measured nothing: ") != std::string::npos);
@@ -186,14 +155,14 @@ TEST_CASE("what a plan's files lack is said with the plan's names: before the ru
 }
 
 TEST_CASE("rescore marks a run's stored answers again: nothing changes by itself, another rule changes what it says", "[cli]") {
-  const Folder folder;
+  const CommandFolder folder;
   std::ofstream(folder.path / "plan.yaml") << "name: kept\nmodels: [{name: reference, path: " << kModel
                                            << "}]\nformats: [F16]\nsuites: [{name: math, limit: 20}, {name: knowledge, limit: 20}, {name: text, limit: 2}]\ntiming: off\ntwins: {seed: 7}\n";
-  const Outcome measured = run_in(folder, "run plan.yaml --db results.db");
+  const Outcome measured = folder.run("run plan.yaml --db results.db");
   INFO(measured.error);
   REQUIRE(measured.code == 0);
   const auto rescored = [&](const std::string& options) {
-    const Outcome outcome = run_in(folder, "rescore latest --db results.db --json " + options);
+    const Outcome outcome = folder.run("rescore latest --db results.db --json " + options);
     INFO(outcome.error);
     REQUIRE(outcome.code == 0);
     const auto json = nlohmann::json::parse(outcome.out);
@@ -226,20 +195,20 @@ TEST_CASE("rescore marks a run's stored answers again: nothing changes by itself
   CHECK(changed["lines"][0]["accuracy_after"] == 0);
   CHECK(changed["lines"][0]["changes"].size() == 20);  // "no_answer" is new in every row
   CHECK(changed["notes"].size() == 1);                 // another suite hash
-  CHECK(run_in(folder, "rescore latest --db results.db --suite coding").code == 2);
+  CHECK(folder.run("rescore latest --db results.db --suite coding").code == 2);
 }
 
 TEST_CASE("rescore puts the options into the order that the run asked for", "[cli]") {
-  const Folder folder;
+  const CommandFolder folder;
   fs::create_directories(folder.path / "suites");
   fs::copy(test::source_dir() / "suites/tasks/knowledge", folder.path / "suites/knowledge", fs::copy_options::recursive);
   std::ofstream(folder.path / "suites/knowledge/task.yaml", std::ios::app) << "choice_order: {options: choices, answer: answer}\n";
   std::ofstream(folder.path / "plan.yaml") << "name: turned\nmodels: [{name: reference, path: " << kModel
                                            << "}]\nformats: [F16]\nsuites: [{name: knowledge, limit: 40, choice_seed: 5}]\ntiming: off\n";
-  const Outcome measured = run_in(folder, "run plan.yaml --db results.db --suites suites");
+  const Outcome measured = folder.run("run plan.yaml --db results.db --suites suites");
   INFO(measured.error);
   REQUIRE(measured.code == 0);
-  const Outcome outcome = run_in(folder, "rescore latest --db results.db --root suites --json");
+  const Outcome outcome = folder.run("rescore latest --db results.db --root suites --json");
   INFO(outcome.error);
   REQUIRE(outcome.code == 0);
   const auto json = nlohmann::json::parse(outcome.out);
@@ -250,13 +219,13 @@ TEST_CASE("rescore puts the options into the order that the run asked for", "[cl
 }
 
 TEST_CASE("a plan's formats may be recipes: folders, calibration texts, importance, budgets; the same bytes for any threads and kernels", "[cli][recipes]") {
-  const Folder folder;
+  const CommandFolder folder;
   REQUIRE(std::system((test::binary_dir().string() + "/bin/make_random_model " + (folder.path / "tiny.gguf").string() +
                        " --format BF16 --width 64 --layers 2 --feed-forward 128 --heads 4 --kv-heads 2 --vocabulary 300 --context 2048").c_str()) == 0);
   std::ofstream text(folder.path / "calibration.txt");
   for (int i = 0; i < 400; ++i) text << i * i << " the ";
   text.close();
-  REQUIRE(run_in(folder, "imatrix tiny.gguf --text calibration.txt --context 64 --out tiny.imatrix").code == 0);
+  REQUIRE(folder.run("imatrix tiny.gguf --text calibration.txt --context 64 --out tiny.imatrix").code == 0);
   const std::string calibrated = "text: calibration.txt, context: 64, chunks: 8";
   const std::string formats = "[as-is, Q8_0, bnb-nf4, {name: w4, format: w4a16, group_size: 32}, {name: gptq, format: GPTQ-4bit-g32, " + calibrated +
                               ", mse: true}, {name: awq, format: AWQ-4bit-g32, " + calibrated + "}, {name: q4, format: Q4_0, imatrix: tiny.imatrix}, {name: q4-text, format: Q4_0, " +
@@ -268,7 +237,7 @@ TEST_CASE("a plan's formats may be recipes: folders, calibration texts, importan
   plan("recipes", "tiny.gguf", formats);
   std::map<std::string, std::set<std::string>> made;  // by machine: the artifacts
   for (const std::string& options : {std::string("--threads 1 --kernels scalar"), std::string("--threads 3")}) {
-    const Outcome outcome = run_in(folder, fmt::format("run recipes.yaml --db {0}/results.db --artifacts {0}/artifacts {1} --json", options.substr(10, 1), options));
+    const Outcome outcome = folder.run(fmt::format("run recipes.yaml --db {0}/results.db --artifacts {0}/artifacts {1} --json", options.substr(10, 1), options));
     INFO(outcome.error << outcome.out);
     REQUIRE(outcome.code == 0);
     CHECK(nlohmann::json::parse(outcome.out).size() == 9);  // a line each
@@ -280,9 +249,9 @@ TEST_CASE("a plan's formats may be recipes: folders, calibration texts, importan
   CHECK(made.begin()->second.size() == 8 + 4);  // eight formats; the model and its token probes, the text, the importance matrix
 
   // A folder is a model like any other, and what was wrong with a recipe is said before anything runs.
-  REQUIRE(run_in(folder, "quantize tiny.gguf nf4/ --format bnb-nf4").code == 0);
+  REQUIRE(folder.run("quantize tiny.gguf nf4/ --format bnb-nf4").code == 0);
   plan("folder", "nf4", "[as-is, Q8_0]");
-  const Outcome outcome = run_in(folder, "run folder.yaml --db folder.db --json");
+  const Outcome outcome = folder.run("run folder.yaml --db folder.db --json");
   INFO(outcome.error);
   CHECK(outcome.code == 0);
   for (const auto& [recipe, sentence] : {std::pair("{name: x, format: GPTQ-4bit-g32}", "formats: \"x\": GPTQ-4bit-g32 needs a calibration text (text: FILE)"),
@@ -292,7 +261,7 @@ TEST_CASE("a plan's formats may be recipes: folders, calibration texts, importan
                                          std::pair("{name: x, format: Q4_0, imatrix: nowhere}", "formats: \"x\": there is no file nowhere"),
                                          std::pair("GPTQ-4bit-g32", "\"GPTQ-4bit-g32\" needs a calibration text")}) {
     plan("wrong", "tiny.gguf", fmt::format("[as-is, {}]", recipe));
-    const Outcome refused = run_in(folder, "run wrong.yaml --db wrong.db");
+    const Outcome refused = folder.run("run wrong.yaml --db wrong.db");
     CAPTURE(refused.error);
     CHECK(refused.code == 2);
     CHECK(refused.error.find(sentence) != std::string::npos);
@@ -300,17 +269,17 @@ TEST_CASE("a plan's formats may be recipes: folders, calibration texts, importan
 }
 
 TEST_CASE("a run until a verdict stops early where a format is clearly worse", "[cli]") {
-  const Folder folder;
+  const CommandFolder folder;
   const auto plan = [&](const std::string& name, const std::string& suites, const std::string& more) {
     std::ofstream(folder.path / (name + ".yaml")) << fmt::format(
         "name: {}\nmodels: [{{name: reference, path: {}}}]\nformats: [F16, Q8_0, Q2_K]\nbaseline: F16\ntiming: off\nsuites: {}\n{}", name, kModel, suites, more);
-    const Outcome outcome = run_in(folder, fmt::format("run {}.yaml --db results.db", name));
+    const Outcome outcome = folder.run(fmt::format("run {}.yaml --db results.db", name));
     INFO(outcome.error);
     REQUIRE(outcome.code == 0);
     return outcome.out;
   };
   const auto json_of = [&](const std::string& run) {
-    REQUIRE(run_in(folder, "report " + run + " --db results.db --html " + run).code == 0);
+    REQUIRE(folder.run("report " + run + " --db results.db --html " + run).code == 0);
     std::ifstream file(folder.path / run / "index.html");
     const std::string page{std::istreambuf_iterator<char>(file), {}};
     const std::string mark = "const data = ";
@@ -333,14 +302,14 @@ TEST_CASE("a run until a verdict stops early where a format is clearly worse", "
 }
 
 TEST_CASE("a run on the items that told most before estimates the whole suite", "[cli]") {
-  const Folder folder;
+  const CommandFolder folder;
   const auto run_plan = [&](const std::string& name, const std::string& suites, const std::string& more, const std::string& model = kModel) {
     std::ofstream(folder.path / (name + ".yaml")) << fmt::format(
         "name: {}\nmodels: [{{name: reference, path: {}}}]\nformats: [F16, Q2_K]\nbaseline: F16\ntiming: off\nsuites: {}\n{}", name, model, suites, more);
-    return run_in(folder, fmt::format("run {}.yaml --db results.db", name));
+    return folder.run(fmt::format("run {}.yaml --db results.db", name));
   };
   const auto chosen_in = [&](const std::string& name) {
-    REQUIRE(run_in(folder, "report " + name + " --db results.db --html " + name).code == 0);
+    REQUIRE(folder.run("report " + name + " --db results.db --html " + name).code == 0);
     std::ifstream file(folder.path / name / "index.html");
     const std::string page{std::istreambuf_iterator<char>(file), {}}, mark = "const data = ";
     const std::size_t begin = page.find(mark) + mark.size();
@@ -349,7 +318,7 @@ TEST_CASE("a run on the items that told most before estimates the whole suite", 
   // What all items alike would give.
   const auto plain_difference = [](const nlohmann::json& line) { return (line["flips_gained"].get<int>() - line["flips_lost"].get<int>()) / 60.0; };
   REQUIRE(run_plan("before", "[{name: math, limit: 40}]", "").code == 0);
-  const Outcome before = run_in(folder, "informative math --db results.db --json");
+  const Outcome before = folder.run("informative math --db results.db --json");
   CAPTURE(before.error);
   REQUIRE(before.code == 0);
   const auto ranking = nlohmann::json::parse(before.out);
@@ -371,7 +340,7 @@ TEST_CASE("a run on the items that told most before estimates the whole suite", 
   CHECK(chosen[1]["difference"]["interval"][1] < 0);
   CHECK(chosen[1]["difference"]["value"].get<double>() == Approx(plain_difference(chosen[1])));
   // Another model's flips of the same night may: now items weigh as often as they were likely to be drawn.
-  REQUIRE(run_in(folder, "convert " + kModel + " other.gguf --format f32").code == 0);
+  REQUIRE(folder.run("convert " + kModel + " other.gguf --format f32").code == 0);
   REQUIRE(run_plan("other", "[{name: math, limit: 40}]", "", "other.gguf").code == 0);
   REQUIRE(run_plan("telling-again", "[{name: math, most_telling: 60}]", "").code == 0);
   const auto again = chosen_in("telling-again")[1];

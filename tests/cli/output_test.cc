@@ -1,6 +1,5 @@
 // Where a command's results go: files that are something else already, folders, a full disk behind stdout.
 #include "tests/cli/command.h"
-#include "tests/json_schema.h"
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
@@ -16,11 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-using test::command_folder, test::contents, test::Outcome, test::run_command;
-
-bool is_one_sentence(const std::string& text) {
-  return text.starts_with("quantfleet: ") && std::count(text.begin(), text.end(), '\n') == 1 && text.back() == '\n';
-}
+using test::command_folder, test::contents, test::is_one_sentence, test::Outcome, test::run_command;
 
 const auto writing_command = [] {
   return GENERATE("logits tiny.gguf --tokens 1,2 --out {}", "imatrix tiny.gguf --text text.txt --context 64 --out {}",

@@ -1,30 +1,19 @@
 // A suite as one file: what goes in comes out, equal suites are equal bytes, and damaged or hostile bundles leave nothing behind.
 #include "suites/bundle.h"
 #include "suites/suite.h"
+#include "tests/folder.h"
 
 #include <catch2/catch.hpp>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 
 namespace quantfleet {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet-bundle-" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
-
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
+using test::Folder, test::contents;
 
 void write(const fs::path& file, const std::string& text) {
   fs::create_directories(file.parent_path());
@@ -61,7 +50,7 @@ TEST_CASE("a suite comes out of its bundle with the same hash, and equal suites 
     REQUIRE(write_suite_bundle(folder.path / root / "letters", folder.path / (std::string(root) + ".suite")).has_value());
   }
   CHECK(has_items(folder.path / "a/letters"));
-  CHECK(text_of(folder.path / "a.suite") == text_of(folder.path / "b.suite"));
+  CHECK(contents(folder.path / "a.suite") == contents(folder.path / "b.suite"));
   REQUIRE(unpack_suite_bundle(folder.path / "a.suite", folder.path / "out").has_value());
   REQUIRE(unpack_suite_bundle(folder.path / "a.suite", folder.path / "out").has_value());  // there already
   CHECK(load_suite(folder.path / "out/letters").value()->info() == load_suite(folder.path / "a/letters").value()->info());
@@ -77,7 +66,7 @@ TEST_CASE("a bundle that is damaged or means harm is refused in a sentence and l
   const Folder folder;
   write_suite(folder.path / "a/letters");
   REQUIRE(write_suite_bundle(folder.path / "a/letters", folder.path / "good.suite").has_value());
-  const std::string good = text_of(folder.path / "good.suite");
+  const std::string good = contents(folder.path / "good.suite");
   const auto refused = [&](const std::string& bytes, Code code) {
     write(folder.path / "bad.suite", bytes);
     const Status status = unpack_suite_bundle(folder.path / "bad.suite", folder.path / "out");

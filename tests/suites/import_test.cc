@@ -1,5 +1,6 @@
 // `suites import`: the authors' files become items exactly, or one sentence names the file and the line. The traps are those of
 // the published files (CRLF, quoted newlines, no final newline, .json that is JSON lines, gzip).
+#include "tests/folder.h"
 #include "tests/paths.h"
 #include "suites/import.h"
 #include "suites/suite.h"
@@ -7,7 +8,6 @@
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include <fstream>
@@ -36,10 +36,7 @@ std::string error_of(const std::string& bytes, const ImportSource& source) {
   return records ? "" : records.error().detail;
 }
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / fmt::format("quantfleet-import-{}", ::getpid());
-  Folder() { fs::remove_all(path), fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
+struct DataFolder : test::Folder {
   void write(const std::string& name, const std::string& text) const {
     fs::create_directories((path / name).parent_path());
     std::ofstream(path / name, std::ios::binary) << text;
@@ -75,7 +72,7 @@ TEST_CASE("JSON lines end with \\n alone; a byte order mark and gzip are taken o
   REQUIRE(named_otherwise.value().size() == 2);
   CHECK((*named_otherwise)[0].fields["a"] == "\xf0\x9f\x98\x80");
 
-  Folder folder;
+  DataFolder folder;
   const std::string packed = (folder.path / "data.jsonl.gz").string();
   gzFile file = gzopen(packed.c_str(), "wb");
   gzwrite(file, text.data(), static_cast<unsigned>(text.size()));
@@ -110,7 +107,7 @@ TEST_CASE("records of a JSON document know the line that they begin in", "[impor
   for (const ImportRecord& record : *records) lines.push_back(record.line);
   CHECK(lines == std::vector<int>{2, 3, 5});
 
-  Folder folder;
+  DataFolder folder;
   folder.write("one.json", "[{\"a\": 1},\n {\"b\": 2}]");
   source.records = "";
   source.files = {"one.json"};
@@ -119,7 +116,7 @@ TEST_CASE("records of a JSON document know the line that they begin in", "[impor
 }
 
 TEST_CASE("fields are expressions over the record, and records may be left out", "[import]") {
-  Folder folder;
+  DataFolder folder;
   folder.write("b_test.jsonl", "{\"id\":7,\"q\":{\"stem\":\"S\",\"choices\":[{\"text\":\"x\"},{\"text\":\"y\"}]}}\n");
   folder.write("a_test.jsonl", "{\"id\":1,\"q\":{\"stem\":\"T\",\"choices\":[]}}\n{\"id\":2,\"q\":{\"stem\":\"U\",\"choices\":[]}}\n");
   ImportSource source = kLines;
@@ -142,7 +139,7 @@ TEST_CASE("fields are expressions over the record, and records may be left out",
 }
 
 TEST_CASE("a task without its items is left out of the list and says how to import it", "[import]") {
-  Folder folder;
+  DataFolder folder;
   folder.write("quiz/task.yaml", R"(name: quiz
 version: "1"
 area: knowledge
@@ -186,7 +183,7 @@ ImportedItems import_and_ask(const std::string& name, const fs::path& data) {
   const auto items = import_items(task->import->items, data, name);
   if (!items) FAIL(items.error().detail);
 
-  Folder folder;
+  DataFolder folder;
   folder.write(name + "/task.yaml", yaml);
   folder.write(name + "/" + task->items_file, items->jsonl);
   if (task->import->few_shot) {
@@ -243,7 +240,7 @@ TEST_CASE("the first fifty records of files that are not here as a whole become 
 }
 
 TEST_CASE("files that nobody here has are read as their authors describe them", "[import]") {
-  Folder folder;
+  DataFolder folder;
   const auto items_of = [&](const std::string& name) {
     const auto items = import_items(import_of(name).items, folder.path, name);
     if (!items) FAIL(items.error().detail);
@@ -271,7 +268,7 @@ TEST_CASE("files that nobody here has are read as their authors describe them", 
 }
 
 TEST_CASE("a question that brings no question mark, or a quotation mark behind it, is asked whole", "[import]") {
-  Folder folder;
+  DataFolder folder;
   folder.write("triviaqa_sm_sub.jsonl", R"({"context": "Question: Who? Question: me?\nAnswer:", "answer": "a", "aliases": ["a"]}
 {"context": "Question: Why was it not staged\nAnswer:", "answer": "a", "aliases": ["a"]}
 {"context": "Question: \"What is a \"\"hat\"\"?\"\nAnswer:", "answer": "a", "aliases": ["a"]})");
@@ -290,7 +287,7 @@ TEST_CASE("a file's name may say of which split it is", "[import]") {
 }
 
 TEST_CASE("side by side: files whose records belong together", "[import]") {
-  Folder folder;
+  DataFolder folder;
   ImportSource source = kLines, labels = source_of(ImportSource::Format::kLines, {"label"});
   folder.write("a.jsonl", "{\"q\":1}\n{\"q\":2}\n");
   folder.write("a.lst", "yes\nno\n");

@@ -4,10 +4,10 @@
 #include "backends/calibration/importance.h"
 #include "backends/huggingface/checkpoint.h"
 #include "tests/backends/calibration/divergence.h"
+#include "tests/folder.h"
 #include "tests/random_model.h"
 #include "tests/shared_data.h"
 
-#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -18,17 +18,7 @@ namespace quantfleet {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet_budget_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
-
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+using test::Folder, test::contents;
 
 double loss_of(std::span<const std::vector<FormatOption>> options, const std::vector<std::size_t>& chosen) {
   double loss = 0;

@@ -1,10 +1,10 @@
 // Importance matrices: equal to llama-imatrix's on the oracle, the same bits for any thread count and kernels, exact on a
 // product that can be computed by hand.
 #include "backends/calibration/importance.h"
+#include "tests/folder.h"
 #include "tests/random_model.h"
 #include "tests/shared_data.h"
 
-#include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
@@ -14,12 +14,7 @@ namespace quantfleet {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet_importance_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
+using test::Folder;
 
 ImportanceOptions options_for(const fs::path& model, const fs::path& text, int context) {
   ImportanceOptions options;

@@ -8,11 +8,11 @@
 #include "backends/huggingface/checkpoint.h"
 #include "backends/quantizers/gptq.h"
 #include "tests/backends/calibration/divergence.h"
+#include "tests/folder.h"
 #include "tests/random_model.h"
 #include "tests/shared_data.h"
 
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
@@ -27,17 +27,7 @@ namespace quantfleet {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet_checkpoint_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
-
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+using test::Folder, test::contents;
 
 std::map<std::string, std::string> files_of(const fs::path& folder) {
   std::map<std::string, std::string> files;

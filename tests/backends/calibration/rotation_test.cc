@@ -7,29 +7,18 @@
 #include "backends/quantizers/hadamard.h"
 #include "backends/quantizers/quantize_checkpoint.h"
 #include "tests/backends/calibration/divergence.h"
+#include "tests/folder.h"
 #include "tests/random_model.h"
 #include "tests/shared_data.h"
 
-#include <unistd.h>
 
-#include <fstream>
 #include <iterator>
 
 namespace quantfleet {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet_rotation_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
-
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+using test::Folder, test::contents;
 
 std::vector<std::vector<std::int32_t>> some_windows(int count, int tokens) {
   std::vector<std::vector<std::int32_t>> windows(static_cast<std::size_t>(count));

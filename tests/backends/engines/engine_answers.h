@@ -3,10 +3,10 @@
 #pragma once
 
 #include "backends/engines/native.h"
+#include "tests/folder.h"
 #include "tests/random_model.h"
 
 #include <catch2/catch.hpp>
-#include <unistd.h>
 
 #include <map>
 #include <string>
@@ -15,14 +15,9 @@
 namespace quantfleet::test {
 
 namespace fs = std::filesystem;
+using test::Folder;
 
 // A folder that goes away with the test.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet_engine_" + std::to_string(::getpid()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-};
-
 inline fs::path model(const RandomModel& shape) {
   static Folder folder;
   const fs::path path = folder.path / fmt::format("{}_{}_{}_{}_{}.gguf", shape.format, shape.width, shape.tied, shape.adds_bos, shape.context);

@@ -3,6 +3,7 @@
 
 #include "backends/formats/catalog.h"
 #include "backends/formats/file_hash.h"
+#include "tests/folder.h"
 #include "tests/shared_data.h"
 
 #include <fmt/format.h>
@@ -18,19 +19,7 @@ using namespace quantfleet;
 
 namespace {
 
-// A folder of its own for each test case, removed at its end.
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "quantfleet-gguf-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::size_t count_files() const {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path), std::filesystem::directory_iterator()));
-  }
-};
+using test::Folder;
 
 // Bytes of a GGUF file, put together by hand so that any of them can be wrong.
 struct Bytes {

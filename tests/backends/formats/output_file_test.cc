@@ -1,15 +1,14 @@
 // What writing a whole file does to what is there already.
 #include "backends/formats/output_file.h"
+#include "tests/folder.h"
 
 #include <catch2/catch.hpp>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 #include <thread>
 
@@ -17,23 +16,7 @@ namespace quantfleet {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Folder {
-  fs::path path;
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "quantfleet-output-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() { fs::remove_all(path); }
-  fs::path operator/(const char* name) const { return path / name; }
-  long count() const { return std::distance(fs::directory_iterator(path), fs::directory_iterator()); }
-};
-
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+using test::Folder, test::contents;
 
 TEST_CASE("a file takes its name when it is finished, and leaves nothing where it is not", "[formats]") {
   const Folder folder;
@@ -46,10 +29,10 @@ TEST_CASE("a file takes its name when it is finished, and leaves nothing where i
     CHECK(contents(folder / "model") == "before");
   }
   CHECK(contents(folder / "model") == "before");
-  CHECK(folder.count() == 1);
+  CHECK(folder.count_files() == 1);
   REQUIRE(write_file(folder / "model", "after").has_value());
   CHECK(contents(folder / "model") == "after");
-  CHECK(folder.count() == 1);
+  CHECK(folder.count_files() == 1);
 }
 
 TEST_CASE("a symbolic link stays, what it points to is written", "[formats]") {

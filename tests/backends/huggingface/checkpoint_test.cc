@@ -1,6 +1,7 @@
 // Hugging Face folders: tiny random models that transformers wrote, some quantized by the packages that define the formats
 // (tests/interop/huggingface.py made them), must give the logits that transformers computes. And what is wrong with a folder is
 // said in one sentence that names the array.
+#include "tests/folder.h"
 #include "tests/paths.h"
 #include "backends/huggingface/checkpoint.h"
 #include "backends/huggingface/model_folder.h"
@@ -10,7 +11,6 @@
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
@@ -28,31 +28,21 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
+using test::contents;
 
 const fs::path kGolden = test::source_dir() / "tests/golden/huggingface";
 
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  REQUIRE(file.good());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 // A copy of a golden folder with the tokenizer that all share.
-class Folder {
- public:
-  explicit Folder(const std::string& name) : path_(fs::temp_directory_path() / ("quantfleet-hf-" + std::to_string(::getpid()))) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-    for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) fs::copy_file(kGolden / file, path_ / file);
-    for (const char* file : {"config.json", "model.safetensors"}) fs::copy_file(kGolden / name / file, path_ / file);
+struct Checkpoint : test::Folder {
+  explicit Checkpoint(const std::string& name) {
+    for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) fs::copy_file(kGolden / file, path / file);
+    for (const char* file : {"config.json", "model.safetensors"}) fs::copy_file(kGolden / name / file, path / file);
   }
-  ~Folder() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
 
   void change_json(const std::string& file, const std::function<void(Json&)>& change) const {
-    Json json = Json::parse(read_file(path_ / file));
+    Json json = Json::parse(contents(path / file));
     change(json);
-    std::ofstream(path_ / file) << json.dump();
+    std::ofstream(path / file) << json.dump();
   }
 
   struct Array {
@@ -63,12 +53,12 @@ class Folder {
   void change_arrays(const std::function<void(std::map<std::string, Array>&)>& change) const {
     std::map<std::string, Array> arrays;
     {
-      const auto file = SafetensorsFile::open(path_ / "model.safetensors").value();
+      const auto file = SafetensorsFile::open(path / "model.safetensors").value();
       for (const SafetensorsArray& array : file->arrays())
         arrays[array.name] = {array.dtype, array.shape, {reinterpret_cast<const char*>(array.bytes.data()), array.bytes.size()}};
     }
     change(arrays);
-    write_arrays(path_ / "model.safetensors", arrays);
+    write_arrays(path / "model.safetensors", arrays);
   }
   static void write_arrays(const fs::path& path, const std::map<std::string, Array>& arrays) {
     Json header = Json::object();
@@ -85,12 +75,9 @@ class Folder {
   }
 
   std::string error() const {
-    const auto file = open_model_file(path_);
+    const auto file = open_model_file(path);
     return file ? "" : file.error().detail;
   }
-
- private:
-  fs::path path_;
 };
 
 std::vector<float> logits_of(const std::shared_ptr<const GgufFile>& file, const std::vector<std::int32_t>& tokens) {
@@ -112,10 +99,10 @@ std::vector<float> logits_of(const std::shared_ptr<const GgufFile>& file, const 
 
 void check_logits(const std::string& name) {
   INFO(name);
-  const Folder folder(name);
-  const auto file = open_model_file(folder.path());
+  const Checkpoint folder(name);
+  const auto file = open_model_file(folder.path);
   if (!file) FAIL(file.error().detail);
-  const Json expected = Json::parse(read_file(kGolden / name / "expected.json"));
+  const Json expected = Json::parse(contents(kGolden / name / "expected.json"));
   const auto tokens = expected["tokens"].get<std::vector<std::int32_t>>();
 
   const auto tokenizer = Tokenizer::from_gguf(**file);
@@ -125,7 +112,7 @@ void check_logits(const std::string& name) {
   CHECK(ids == tokens);
 
   const std::vector<float> ours = logits_of(*file, tokens);
-  const std::string bytes = read_file(kGolden / name / "expected.f32");
+  const std::string bytes = contents(kGolden / name / "expected.f32");
   std::vector<float> last(bytes.size() / sizeof(float));
   std::memcpy(last.data(), bytes.data(), bytes.size());
   REQUIRE(last.size() == expected["rows"].get<std::size_t>() * 288);
@@ -149,7 +136,7 @@ TEST_CASE("quantized checkpoints give the logits of their decoded weights", "[hu
 TEST_CASE("in memory EXL2 and NVFP4 take about the bits of their codes and scales", "[huggingface]") {
   for (const auto& [name, most] : {std::pair("exl2", 7.25), std::pair("ct-nvfp4", 4.51)}) {
     CAPTURE(name);
-    const auto file = open_model_file(Folder(name).path()).value();
+    const auto file = open_model_file(Checkpoint(name).path).value();
     double bytes = 0, values = 0;
     for (const GgufTensor& tensor : file->tensors())
       if (tensor.name.starts_with("blk.") && tensor.shape.size() == 2) {
@@ -161,8 +148,8 @@ TEST_CASE("in memory EXL2 and NVFP4 take about the bits of their codes and scale
 }
 
 TEST_CASE("once its weights are packed, a folder's pages are given back", "[huggingface]") {
-  const Folder folder("nf4");
-  const auto resident = [path = (folder.path() / "model.safetensors").string()] {
+  const Checkpoint folder("nf4");
+  const auto resident = [path = (folder.path / "model.safetensors").string()] {
     std::ifstream maps("/proc/self/smaps");
     bool ours = false;
     double bytes = 0;
@@ -172,8 +159,8 @@ TEST_CASE("once its weights are packed, a folder's pages are given back", "[hugg
     }
     return bytes;
   };
-  const auto size = static_cast<double>(fs::file_size(folder.path() / "model.safetensors"));
-  const auto file = open_model_file(folder.path()).value();
+  const auto size = static_cast<double>(fs::file_size(folder.path / "model.safetensors"));
+  const auto file = open_model_file(folder.path).value();
   ThreadPool pool{1};
   const auto kept = load_model(file, *find_kernels("").value(), pool, false);
   CHECK(resident() > 0.9 * size);
@@ -186,22 +173,22 @@ TEST_CASE("the source format is named", "[huggingface]") {
   const std::map<std::string, std::string> names = {{"gptq4-actorder", "GPTQ-4bit-32g-actorder"}, {"gptq8", "GPTQ-8bit"}, {"awq", "AWQ-4bit-32g"},
                                                     {"nf4-nested", "bnb-nf4-nested"},            {"int8", "bnb-int8"},  {"ct-w4a16", "CT-w4"},
                                                     {"ct-nvfp4", "CT-nvfp4"},                    {"fp8", "FP8"},        {"exl2", "EXL2-4.67bpw"}};
-  for (const auto& [folder, name] : names) CHECK(open_model_file(Folder(folder).path()).value()->get_string("quantfleet.source_format").value() == name);
+  for (const auto& [folder, name] : names) CHECK(open_model_file(Checkpoint(folder).path).value()->get_string("quantfleet.source_format").value() == name);
 }
 
 TEST_CASE("shards are found by their index, and what the index promises must be there", "[huggingface]") {
-  const Folder folder("qwen2");
-  std::map<std::string, Folder::Array> first, second;
+  const Checkpoint folder("qwen2");
+  std::map<std::string, Checkpoint::Array> first, second;
   folder.change_arrays([&](auto& arrays) {
     for (const auto& [name, array] : arrays) (first.size() < 10 ? first : second)[name] = array;
   });
-  fs::remove(folder.path() / "model.safetensors");
-  Folder::write_arrays(folder.path() / "model-00001-of-00002.safetensors", first);
-  Folder::write_arrays(folder.path() / "model-00002-of-00002.safetensors", second);
+  fs::remove(folder.path / "model.safetensors");
+  Checkpoint::write_arrays(folder.path / "model-00001-of-00002.safetensors", first);
+  Checkpoint::write_arrays(folder.path / "model-00002-of-00002.safetensors", second);
   Json map;
   for (const auto& [name, array] : first) map[name] = "model-00001-of-00002.safetensors";
   for (const auto& [name, array] : second) map[name] = "model-00002-of-00002.safetensors";
-  const auto write_index = [&] { std::ofstream(folder.path() / "model.safetensors.index.json") << Json{{"weight_map", map}}.dump(); };
+  const auto write_index = [&] { std::ofstream(folder.path / "model.safetensors.index.json") << Json{{"weight_map", map}}.dump(); };
   write_index();
   CHECK(folder.error().empty());
   map["model.layers.7.mlp.up_proj.weight"] = "model-00002-of-00002.safetensors";
@@ -215,13 +202,13 @@ TEST_CASE("shards are found by their index, and what the index promises must be 
 TEST_CASE("a folder as one archive is the same model, and equal folders are equal archives", "[huggingface][archive]") {
   for (const char* name : {"llama", "gptq4-actorder", "nf4"}) {
     CAPTURE(name);
-    const Folder folder(name);
-    std::ofstream(folder.path() / "notes.bin") << "not the model's";
-    fs::create_directory(folder.path() / "deeper");
-    const fs::path archive = folder.path() / "model.tar";
-    const auto files = huggingface::ModelFolder::open(folder.path()).value();
+    const Checkpoint folder(name);
+    std::ofstream(folder.path / "notes.bin") << "not the model's";
+    fs::create_directory(folder.path / "deeper");
+    const fs::path archive = folder.path / "model.tar";
+    const auto files = huggingface::ModelFolder::open(folder.path).value();
     REQUIRE(huggingface::write_model_archive(*files, "Tiny-1", archive).has_value());
-    const auto apart = open_model_file(folder.path()).value(), one = open_model_file(archive).value();
+    const auto apart = open_model_file(folder.path).value(), one = open_model_file(archive).value();
     CHECK(one->get_string("general.name").value() == "Tiny-1");
     CHECK(one->parts() == std::vector<fs::path>{archive});
     REQUIRE(one->tensors().size() == apart->tensors().size());
@@ -233,19 +220,19 @@ TEST_CASE("a folder as one archive is the same model, and equal folders are equa
       CHECK(std::equal(first.begin(), first.end(), second.begin(), second.end()));
     }
     const auto again = huggingface::ModelFolder::open(archive).value();
-    REQUIRE(huggingface::write_model_archive(*again, "Tiny-1", folder.path() / "again.tar").has_value());
-    CHECK(read_file(folder.path() / "again.tar") == read_file(archive));
+    REQUIRE(huggingface::write_model_archive(*again, "Tiny-1", folder.path / "again.tar").has_value());
+    CHECK(contents(folder.path / "again.tar") == contents(archive));
   }
 }
 
 TEST_CASE("what is wrong with an archive is said with the byte", "[huggingface][archive]") {
-  const Folder folder("llama");
-  const auto files = huggingface::ModelFolder::open(folder.path()).value();
-  REQUIRE(huggingface::write_model_archive(*files, "m", folder.path() / "m.tar").has_value());
-  const std::string good = read_file(folder.path() / "m.tar");
+  const Checkpoint folder("llama");
+  const auto files = huggingface::ModelFolder::open(folder.path).value();
+  REQUIRE(huggingface::write_model_archive(*files, "m", folder.path / "m.tar").has_value());
+  const std::string good = contents(folder.path / "m.tar");
   const auto error = [&](std::string bytes) {
-    std::ofstream(folder.path() / "bad.tar", std::ios::binary) << bytes;
-    const auto opened = open_model_file(folder.path() / "bad.tar");
+    std::ofstream(folder.path / "bad.tar", std::ios::binary) << bytes;
+    const auto opened = open_model_file(folder.path / "bad.tar");
     return opened ? std::string() : opened.error().detail;
   };
   const auto with = [&](std::size_t place, const std::string& text) { return std::string(good).replace(place, text.size(), text); };
@@ -268,8 +255,8 @@ TEST_CASE("what is wrong with an archive is said with the byte", "[huggingface][
 }
 
 TEST_CASE("what is wrong with a folder is said with the key or the array", "[huggingface]") {
-  const auto changed = [](const std::string& name, const std::function<void(Json&)>& config, const std::function<void(std::map<std::string, Folder::Array>&)>& arrays = {}) {
-    const Folder folder(name);
+  const auto changed = [](const std::string& name, const std::function<void(Json&)>& config, const std::function<void(std::map<std::string, Checkpoint::Array>&)>& arrays = {}) {
+    const Checkpoint folder(name);
     if (config) folder.change_json("config.json", config);
     if (arrays) folder.change_arrays(arrays);
     return folder.error();
@@ -306,15 +293,15 @@ TEST_CASE("what is wrong with a folder is said with the key or the array", "[hug
 TEST_CASE("an array that is missing beside others of a quantized layer is named, or its layer is", "[huggingface]") {
   const std::set<std::string> optional = {"gptq4 g_idx", "gptq2 g_idx", "gptq3 g_idx", "gptq8 g_idx", "gptq4-actorder g_idx", "int8 weight_format"};
   for (const char* name : {"gptq4", "gptq4-actorder", "gptq8", "gptq3", "gptq2", "awq", "nf4", "nf4-nested", "fp4", "int8", "ct-w4a16", "ct-w8a8", "ct-nvfp4", "fp8", "exl2"}) {
-    const Folder folder(name);
+    const Checkpoint folder(name);
     const std::string module = "model.layers.0.self_attn.q_proj.";
-    std::map<std::string, Folder::Array> whole;
+    std::map<std::string, Checkpoint::Array> whole;
     folder.change_arrays([&](auto& arrays) { whole = arrays; });
     for (const auto& [array, bytes] : whole) {
       if (!array.starts_with(module) || optional.contains(name + (" " + array.substr(module.size())))) continue;
       auto rest = whole;
       rest.erase(array);
-      Folder::write_arrays(folder.path() / "model.safetensors", rest);
+      Checkpoint::write_arrays(folder.path / "model.safetensors", rest);
       CAPTURE(name, array, folder.error());
       CHECK(folder.error().find("model.layers.0.self_attn.q_proj") != std::string::npos);
     }
@@ -323,7 +310,7 @@ TEST_CASE("an array that is missing beside others of a quantized layer is named,
 
 TEST_CASE("tokenizers that this program cannot follow are refused", "[huggingface]") {
   const auto changed = [](const std::function<void(Json&)>& change) {
-    const Folder folder("qwen2");
+    const Checkpoint folder("qwen2");
     folder.change_json("tokenizer.json", change);
     return folder.error();
   };

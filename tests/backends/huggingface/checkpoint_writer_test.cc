@@ -4,14 +4,13 @@
 
 #include "backends/formats/catalog.h"
 #include "backends/huggingface/checkpoint.h"
+#include "tests/folder.h"
 #include "tests/paths.h"
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstring>
-#include <fstream>
 #include <iterator>
 
 namespace quantfleet::huggingface {
@@ -21,27 +20,16 @@ namespace fs = std::filesystem;
 
 const fs::path kGolden = test::source_dir() / "tests/golden/huggingface";
 
-class Scratch {
- public:
-  Scratch() : path_(fs::temp_directory_path() / ("quantfleet-writer-" + std::to_string(::getpid()))) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~Scratch() { fs::remove_all(path_); }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-  std::size_t entries() const { return static_cast<std::size_t>(std::distance(fs::directory_iterator(path_), fs::directory_iterator())); }
-
+struct Scratch : test::Folder {
   // A golden folder with the tokenizer that all share.
   fs::path golden(const std::string& name) const {
-    const fs::path folder = path_ / ("golden-" + name);
+    const fs::path folder = path / ("golden-" + name);
     fs::create_directories(folder);
     for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) fs::copy_file(kGolden / file, folder / file);
     for (const char* file : {"config.json", "model.safetensors"}) fs::copy_file(kGolden / name / file, folder / file);
     return folder;
   }
 
- private:
-  fs::path path_;
 };
 
 std::shared_ptr<const GgufFile> open(const fs::path& path) {
@@ -217,7 +205,7 @@ TEST_CASE("nothing is left behind when writing ends early, and nothing is overwr
     require((*writer)->write_plain(model->tensors()[0]));
     CHECK((*writer)->finish().error().detail.find("was not written") != std::string::npos);
   }
-  CHECK(scratch.entries() == 1);
+  CHECK(scratch.count_files() == 1);
   copy(model, scratch / "out");
   CHECK(CheckpointWriter::create(scratch / "out", model, {}).error().code == Code::kUsage);
   {  // an expert is missing

@@ -3,13 +3,12 @@
 #include "backends/huggingface/checkpoint.h"
 #include "backends/huggingface/sentencepiece_model.h"
 #include "backends/tokenizers/tokenizer.h"
+#include "tests/folder.h"
 #include "tests/paths.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
-#include <fstream>
 #include <iterator>
 #include <string>
 
@@ -17,34 +16,25 @@ namespace quantfleet {
 namespace {
 
 namespace fs = std::filesystem;
+using test::contents;
 
 const fs::path kGolden = test::source_dir() / "tests/golden";
 
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  REQUIRE(file.good());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 // The golden llama folder with another tokenizer.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet-spm-" + std::to_string(::getpid()));
-  Folder(const fs::path& tokenizer, const std::string& name) {
-    fs::remove_all(path);
-    fs::create_directories(path);
+struct TokenizerFolder : test::Folder {
+  TokenizerFolder(const fs::path& tokenizer, const std::string& name) {
     for (const char* file : {"config.json", "model.safetensors"}) fs::copy_file(kGolden / "huggingface/llama" / file, path / file);
     fs::copy_file(tokenizer, path / name);
   }
-  ~Folder() { fs::remove_all(path); }
 };
 
 TEST_CASE("SentencePiece models give the ids of sentencepiece, unigram and BPE, from tokenizer.model and tokenizer.json", "[sentencepiece]") {
-  const auto golden = nlohmann::json::parse(read_file(kGolden / "sentencepiece/cases.json"));
+  const auto golden = nlohmann::json::parse(contents(kGolden / "sentencepiece/cases.json"));
   CHECK(golden.size() == 4);
   for (const auto& [name, one] : golden.items()) {
     CAPTURE(name);
     const bool json = name.ends_with(".json");
-    const Folder folder(kGolden / "sentencepiece" / (json ? name : name + ".model"), json ? "tokenizer.json" : "tokenizer.model");
+    const TokenizerFolder folder(kGolden / "sentencepiece" / (json ? name : name + ".model"), json ? "tokenizer.json" : "tokenizer.model");
     const auto file = open_model_file(folder.path);
     if (!file) FAIL(file.error().detail);
     const auto tokenizer = Tokenizer::from_gguf(**file);
@@ -63,7 +53,7 @@ TEST_CASE("SentencePiece models give the ids of sentencepiece, unigram and BPE, 
 }
 
 TEST_CASE("damaged tokenizer.model files end in one sentence with the byte", "[sentencepiece]") {
-  const std::string whole = read_file(kGolden / "sentencepiece/unigram.model");
+  const std::string whole = contents(kGolden / "sentencepiece/unigram.model");
   CHECK(huggingface::parse_sentencepiece_model(whole, "m")->pieces.size() > 40);
   int refused = 0;
   for (std::size_t size = 0; size < whole.size(); size += 7) {

@@ -3,12 +3,12 @@
 #include "backends/huggingface/checkpoint.h"
 #include "backends/huggingface/peft_adapter.h"
 #include "backends/models/transformer.h"
+#include "tests/folder.h"
 #include "tests/paths.h"
 #include "tests/random_model.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include <cmath>
 #include <fstream>
@@ -22,29 +22,18 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
+using test::contents;
 
 const fs::path kModels = test::source_dir() / "tests/golden/huggingface", kAdapters = test::source_dir() / "tests/golden/lora";
 
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  REQUIRE(file.good());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 std::vector<float> read_floats(const fs::path& path) {
-  const std::string bytes = read_file(path);
+  const std::string bytes = contents(path);
   std::vector<float> values(bytes.size() / sizeof(float));
   std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
   return values;
 }
 
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("quantfleet_lora_" + std::to_string(::getpid()));
-  Folder() {
-    fs::remove_all(path);
-    fs::create_directories(path);
-  }
-  ~Folder() { fs::remove_all(path); }
+struct ModelFolder : test::Folder {
   // A golden model with the tokenizer that all share.
   std::shared_ptr<const GgufFile> model(const std::string& name) const {
     fs::create_directories(path / name);
@@ -86,11 +75,11 @@ double largest_difference(std::span<const float> a, std::span<const float> b) {
 TEST_CASE("an adapter gives the logits that PEFT computes with it", "[models][lora]") {
   // Rows of q and k in pairs, an embedding that is scaled and tied, fused projections, alpha over the root of the rank, ranks and alphas of
   // single modules: each in one of them.
-  const Folder folder;
+  const ModelFolder folder;
   int compared = 0;
   for (const auto& entry : fs::directory_iterator(kAdapters)) {
     CAPTURE(entry.path().filename().string());
-    const Json expected = Json::parse(read_file(entry.path() / "expected.json"));
+    const Json expected = Json::parse(contents(entry.path() / "expected.json"));
     const auto ids = expected["ids"].get<std::vector<std::int32_t>>();
     const auto base = folder.model(expected["base"]);
     const auto agree = [&](const fs::path& adapter, const std::string& file) {
@@ -108,7 +97,7 @@ TEST_CASE("an adapter gives the logits that PEFT computes with it", "[models][lo
 const std::vector<std::int32_t> kIds = {5, 53, 171, 17, 9, 200, 4, 1, 77, 250, 3, 8, 100, 31, 32, 33, 34, 2, 6, 90};
 
 TEST_CASE("a folder written as an adapter file is the same adapter, bit for bit", "[models][lora]") {
-  const Folder folder;
+  const ModelFolder folder;
   const auto base = folder.model("llama");
   const LoraAdapter from_folder = open_lora_adapter(kAdapters / "llama_all", *base).value();
   REQUIRE(write_lora_adapter(from_folder, folder.path / "written.gguf").has_value());
@@ -122,7 +111,7 @@ TEST_CASE("a folder written as an adapter file is the same adapter, bit for bit"
 }
 
 TEST_CASE("with an adapter, too, no bit depends on threads, kernels, chunks or company", "[models][lora]") {
-  const Folder folder;
+  const ModelFolder folder;
   test::RandomModel shape;
   shape.format = GENERATE("F32", "Q4_0");
   const fs::path path = folder.path / "random.gguf";
@@ -185,7 +174,7 @@ void write_adapter(const fs::path& path, const std::vector<std::pair<std::string
 
 // The plain meaning of an adapter, in double: every matrix W + s B A, written as a model of its own.
 TEST_CASE("adapters of experts give the logits of a model whose matrices hold the sums", "[models][lora]") {
-  const Folder folder;
+  const ModelFolder folder;
   const auto base = folder.model("mixtral");
   constexpr std::int64_t kRank = 3;
   constexpr float kAlpha = 4, kScale = 0.75f;
@@ -248,7 +237,7 @@ TEST_CASE("adapters of experts give the logits of a model whose matrices hold th
 }
 
 TEST_CASE("an adapter of another model is refused in one sentence that names the tensor and what was expected", "[models][lora]") {
-  const Folder folder;
+  const ModelFolder folder;
   const fs::path path = folder.path / "random.gguf", adapter_path = folder.path / "adapter.gguf";
   REQUIRE(test::write_random_model(path, {}).has_value());
   const auto base = GgufFile::open(path).value();
@@ -318,10 +307,10 @@ TEST_CASE("an adapter of another model is refused in one sentence that names the
 }
 
 TEST_CASE("what a PEFT folder asks for besides plain LoRA is refused by name", "[models][lora]") {
-  const Folder folder;
+  const ModelFolder folder;
   const auto base = folder.model("llama");
-  const std::string arrays = read_file(kAdapters / "llama" / "adapter_model.safetensors");
-  Json config = Json::parse(read_file(kAdapters / "llama" / "adapter_config.json"));
+  const std::string arrays = contents(kAdapters / "llama" / "adapter_model.safetensors");
+  Json config = Json::parse(contents(kAdapters / "llama" / "adapter_config.json"));
   const auto error_of = [&](const GgufFile& model) {
     const auto adapter = huggingface::read_peft_adapter(config.dump(), std::as_bytes(std::span(arrays)), "folder", model);
     return adapter ? Error{} : adapter.error();

@@ -9,12 +9,12 @@
 #include "backends/quantizers/imatrix_file.h"
 #include "backends/quantizers/linear_quantizer.h"
 #include "backends/quantizers/quantize_model.h"
+#include "tests/folder.h"
 #include "tests/paths.h"
 #include "tests/random_model.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -28,26 +28,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using huggingface::StoredArray;
-
-class Scratch {
- public:
-  Scratch() : path_(fs::temp_directory_path() / ("quantfleet-folders-" + std::to_string(::getpid()))) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~Scratch() { fs::remove_all(path_); }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-  std::size_t entries() const { return static_cast<std::size_t>(std::distance(fs::directory_iterator(path_), fs::directory_iterator())); }
-
- private:
-  fs::path path_;
-};
-
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  REQUIRE(file.good());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+using test::Folder, test::contents;
 
 QuantizeOptions with_format(std::string_view format, int threads = 2) {
   QuantizeOptions options;
@@ -146,7 +127,7 @@ TEST_CASE("arrays equal those of bitsandbytes, compressed-tensors, torch and hqq
 }
 
 TEST_CASE("while a quantized folder becomes another format, the pages it was read from are given back", "[quantizers][folders]") {
-  const Scratch scratch;
+  const Folder scratch;
   test::RandomModel shape;
   shape.width = 256, shape.feed_forward = 512, shape.layers = 6;
   REQUIRE(test::write_random_model(scratch / "f32.gguf", shape).has_value());
@@ -258,7 +239,7 @@ void check_errors(const LinearQuantizer& quantizer, const std::vector<float>& or
 }
 
 TEST_CASE("every format of folders is read back, no value further away than half a step", "[quantizers][folders]") {
-  const Scratch scratch;
+  const Folder scratch;
   test::RandomModel shape;
   shape.format = "BF16";
   REQUIRE(test::write_random_model(scratch / "in.gguf", shape).has_value());
@@ -288,7 +269,7 @@ TEST_CASE("every format of folders is read back, no value further away than half
 }
 
 TEST_CASE("every expert of a mixture is quantized by itself, by its own importance; the router stays", "[quantizers][folders]") {
-  const Scratch scratch;
+  const Folder scratch;
   const fs::path golden = test::source_dir() / "tests/golden/huggingface", in = scratch / "in";
   fs::create_directories(in);
   for (const char* file : {"tokenizer.json", "tokenizer_config.json"}) fs::copy_file(golden / file, in / file);
@@ -312,7 +293,7 @@ TEST_CASE("every expert of a mixture is quantized by itself, by its own importan
     CHECK(error < 2e-3 * square);
     CHECK(swapped > square);  // experts are not mistaken for each other
     CHECK(values_of(*after, "blk.1.ffn_gate_inp.weight") == values_of(*before, "blk.1.ffn_gate_inp.weight"));
-    const auto config = nlohmann::json::parse(read_file(scratch / format / "config.json"))["quantization_config"];
+    const auto config = nlohmann::json::parse(contents(scratch / format / "config.json"))["quantization_config"];
     const bool patterns = config["quant_method"] == "compressed-tensors";
     CHECK(config[patterns ? "ignore" : "modules_to_not_convert"].dump().find(patterns ? "re:.*gate$" : "\"gate\"") != std::string::npos);
   }
@@ -334,7 +315,7 @@ TEST_CASE("every expert of a mixture is quantized by itself, by its own importan
 }
 
 TEST_CASE("a lossless folder gives every bit of a BF16 model back, and is smaller", "[quantizers][folders]") {
-  const Scratch scratch;
+  const Folder scratch;
   test::RandomModel shape;
   shape.format = "BF16";
   REQUIRE(test::write_random_model(scratch / "in.gguf", shape).has_value());
@@ -426,7 +407,7 @@ TEST_CASE("two of every four inputs stay: the largest, or with an importance mat
 }
 
 TEST_CASE("folders have the same bytes for every number of threads", "[quantizers][folders]") {
-  const Scratch scratch;
+  const Folder scratch;
   test::RandomModel shape;
   shape.format = "BF16";
   REQUIRE(test::write_random_model(scratch / "in.gguf", shape).has_value());
@@ -436,7 +417,7 @@ TEST_CASE("folders have the same bytes for every number of threads", "[quantizer
     for (const int threads : {1, 3}) {
       const fs::path out = scratch / (format + std::to_string(threads));
       quantize(scratch / "in.gguf", out, with_format(format, threads));
-      const std::string bytes = read_file(out / "model.safetensors") + read_file(out / "config.json") + read_file(out / "tokenizer.json");
+      const std::string bytes = contents(out / "model.safetensors") + contents(out / "config.json") + contents(out / "tokenizer.json");
       if (first.empty()) first = bytes;
       CHECK(bytes == first);
     }
@@ -444,10 +425,10 @@ TEST_CASE("folders have the same bytes for every number of threads", "[quantizer
 }
 
 TEST_CASE("bad input to a folder format is one sentence that names the tensor, and leaves nothing", "[quantizers][folders]") {
-  const Scratch scratch;
+  const Folder scratch;
   test::RandomModel shape;
   REQUIRE(test::write_random_model(scratch / "in.gguf", shape).has_value());
-  const std::size_t before = scratch.entries();
+  const std::size_t before = scratch.count_files();
   const auto error = [&](QuantizeOptions options, const std::string& in = "in.gguf") {
     const auto report = quantize_checkpoint(scratch / in, scratch / "out", options);
     CHECK(!report);
@@ -482,7 +463,7 @@ TEST_CASE("bad input to a folder format is one sentence that names the tensor, a
     fs::remove(scratch / "in.imatrix");
   }
 
-  std::string bytes = read_file(scratch / "in.gguf");  // the last values of the file belong to the output matrix
+  std::string bytes = contents(scratch / "in.gguf");  // the last values of the file belong to the output matrix
   const auto file = GgufFile::open(scratch / "in.gguf").value();
   const GgufTensor* found = file->find_tensor("blk.1.ffn_up.weight");
   const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -497,7 +478,7 @@ TEST_CASE("bad input to a folder format is one sentence that names the tensor, a
     if (quantizer.whole_model) continue;  // lossless-bf16 refuses F32 before it comes to this tensor
     CHECK_THAT(error(with_format(quantizer.name), "nan.gguf"), Catch::Contains("row 1, column 1") && Catch::Contains("where a finite weight is needed"));
   }
-  CHECK(scratch.entries() == before + 1);
+  CHECK(scratch.count_files() == before + 1);
 }
 
 TEST_CASE("an array that is missing from a quantized module is named, or its module; what a format can do without is listed here", "[quantizers][folders]") {

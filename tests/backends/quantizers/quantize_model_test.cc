@@ -6,6 +6,7 @@
 #include "backends/formats/gguf.h"
 #include "backends/quantizers/imatrix_file.h"
 #include "backends/quantizers/mixes.h"
+#include "tests/folder.h"
 #include "tests/golden/seeded_row.h"
 #include "tests/shared_data.h"
 
@@ -20,18 +21,7 @@ using namespace quantfleet;
 
 namespace {
 
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "quantfleet-quantize-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::size_t count_files() const {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(path), std::filesystem::directory_iterator()));
-  }
-};
+using test::Folder;
 
 struct Tensor {
   std::string name;
