@@ -132,7 +132,7 @@ Json to_json(const ItemResult& row) {
   Json json = {{"item", row.item.value}, {"index", row.index}, {"scores", row.scores}};
   json["prompt_tokens"] = row.prompt_tokens;
   json["generated_tokens"] = row.generated_tokens;
-  json["first_token_ms"] = row.first_token_ms;
+  json["first_token_ms"] = row.first_token_ms > 0 ? Json(row.first_token_ms) : Json();  // servers do not say when
   json["total_ms"] = row.total_ms;
   json["output"] = row.output;
   json["group"] = row.group;

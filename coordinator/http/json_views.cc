@@ -94,7 +94,7 @@ Json results_json(const RunResults& run) {
                {"scores", row.item.scores},
                {"prompt_tokens", row.item.prompt_tokens},
                {"generated_tokens", row.item.generated_tokens},
-               {"first_token_ms", row.item.first_token_ms},
+               {"first_token_ms", nullable(row.item.first_token_ms)},  // servers do not say when
                {"total_ms", row.item.total_ms},
                {"output", row.item.output},
                {"group", row.item.group},

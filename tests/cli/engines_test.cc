@@ -99,6 +99,8 @@ TEST_CASE("evaluate and plans measure through a server what the model itself wou
   CHECK(ours["connections"].is_null());
   for (std::size_t i = 0; i < 2; ++i) CHECK(theirs["suites"][0]["rows"][i]["output"] == ours["suites"][0]["rows"][i]["output"]);
   CHECK(theirs["suites"][0]["accuracy"] == ours["suites"][0]["accuracy"]);
+  CHECK(ours["suites"][0]["rows"][0]["first_token_ms"] > 0);
+  CHECK(theirs["suites"][0]["rows"][0]["first_token_ms"].is_null());  // nobody measured it
   CHECK(theirs["suites"][1]["rows"].empty());
   CHECK(theirs["suites"][1]["not_run"].get<std::string>().find("log-probabilities") != std::string::npos);
   CHECK(folder.run(through + "knowledge").code == 2);
