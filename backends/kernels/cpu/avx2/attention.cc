@@ -2,19 +2,13 @@
 // chain over keys. Pairs of query and head in a task share the loads of K and V.
 #include "backends/kernels/cpu/avx2/avx2.h"
 #include "backends/kernels/cpu/avx2/vector_math.h"
+#include "backends/kernels/cpu/attention_rows.h"
 
 namespace quantfleet::avx2 {
 namespace {
 
-// Keys whose V all rows of a task read while it is in the first two levels of the cache.
-constexpr std::int64_t kKeysTogether = 128;
-
-struct Row {
-  const float* q;
-  float* out;
-  float* scores;              // indexed by absolute position
-  std::int64_t first, last;   // visible keys
-};
+using attention_rows::Row;
+using attention_rows::Rows;
 
 // Scores of kRows pairs with the keys of one page.
 template <int kRows>
@@ -97,65 +91,21 @@ template <int kRows>
     }
 }
 
-// The keys of [from, to) that each row sees: those which all see together, before and behind them each row's own, in ascending order.
-template <int kRows>
-void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, std::int64_t from, std::int64_t to) {
-  std::int64_t firsts[kRows], ends[kRows];
-  std::int64_t begin = from, end = to;
-  for (int r = 0; r < kRows; ++r) {
-    firsts[r] = rows[r].first > from ? rows[r].first : from;
-    ends[r] = rows[r].last + 1 < to ? rows[r].last + 1 : to;
-    begin = firsts[r] > begin ? firsts[r] : begin;
-    end = ends[r] < end ? ends[r] : end;
-  }
-  if (begin > end) begin = end;
-  for (int r = 0; r < kRows; ++r) weigh<1>(rows + r, pages, place, head_dim, firsts[r], ends[r] < begin ? ends[r] : begin);
-  weigh<kRows>(rows, pages, place, head_dim, begin, end);
-  for (int r = 0; r < kRows; ++r) weigh<1>(rows + r, pages, place, head_dim, firsts[r] > end ? firsts[r] : end, ends[r]);
-}
-
 }  // namespace
 
 void attend(const AttentionTask& task) {
   const AttentionArgs& args = *task.args;
-  const float* const* pages = args.pages[task.query_begin];
-  const std::int64_t k_place = args.k_offset + task.kv_head * args.kv_head_stride;
-  const std::int64_t v_place = args.v_offset + task.kv_head * args.kv_head_stride;
-  Row rows[kAttentionRows];
-  int count = 0;
-  std::int64_t first = 0, last = 0;
-  for (std::int64_t query = task.query_begin; query < task.query_end; ++query) {
-    for (int head = task.head_begin; head < task.head_end; ++head, ++count) {
-      Row& row = rows[count];
-      row.q = args.q + query * args.q_stride + std::int64_t(head) * args.head_dim;
-      row.out = args.out + query * args.out_stride + std::int64_t(head) * args.head_dim;
-      row.scores = task.scores + count * task.score_stride;
-      row.last = args.positions[query];
-      row.first = args.window > 0 && row.last >= args.window ? row.last - args.window + 1 : 0;
-      first = count == 0 || row.first < first ? row.first : first;
-      last = row.last > last ? row.last : last;
-      for (int d = 0; d < args.head_dim; ++d) row.out[d] = 0;
-    }
+  const Rows rows(task);
+  for (std::int64_t page = rows.first / 16; page <= rows.last / 16; ++page) {
+    const float* k = rows.pages[page] + rows.k_place;
+    int r = 0;
+    for (; r + 4 <= rows.count; r += 4) score_page<4>(rows.row + r, k, args.head_dim, 16 * page);
+    for (; r < rows.count; ++r) score_page<1>(rows.row + r, k, args.head_dim, 16 * page);
   }
-  const std::int64_t page = first / 16, page_end = last / 16 + 1;
-  int r = 0;
-  for (std::int64_t i = page; i < page_end; ++i) {
-    const float* k = pages[i] + k_place;
-    for (r = 0; r + 4 <= count; r += 4) score_page<4>(rows + r, k, args.head_dim, 16 * i);
-    for (; r < count; ++r) score_page<1>(rows + r, k, args.head_dim, 16 * i);
-  }
-
   float sums[kAttentionRows];
-  for (r = 0; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap, slope_of(task, r));
-
-  for (std::int64_t from = first / 16 * 16; from <= last; from += kKeysTogether) {
-    const std::int64_t to = from + kKeysTogether < last + 1 ? from + kKeysTogether : last + 1;
-    for (r = 0; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim, from, to);
-    for (; r < count; ++r) weigh_all<1>(rows + r, pages, v_place, args.head_dim, from, to);
-  }
-
-  for (r = 0; r < count; ++r)
-    for (int d = 0; d < args.head_dim; ++d) rows[r].out[d] /= sums[r];
+  for (int r = 0; r < rows.count; ++r) sums[r] = softmax_row(rows.row[r], args.scale, args.softcap, slope_of(task, r));
+  const auto weigh_some = [&]<int kRows>(const Row* some, std::int64_t begin, std::int64_t end) { weigh<kRows>(some, rows.pages, rows.v_place, args.head_dim, begin, end); };
+  attention_rows::weigh_all(rows, args.head_dim, sums, weigh_some, [](std::int64_t) {});
 }
 
 }  // namespace quantfleet::avx2

@@ -2,20 +2,16 @@
 // chain over keys. Pairs of query and head in a task share the loads of K and V; what a pair does not see is masked out.
 #include "backends/kernels/cpu/avx512/avx512.h"
 #include "backends/kernels/cpu/avx512/vector_math.h"
+#include "backends/kernels/cpu/attention_rows.h"
 
 namespace quantfleet::avx512 {
 namespace {
 
-// Keys whose K or V all rows of a task read while they are in the first two levels of the cache.
-constexpr std::int64_t kKeysTogether = 128;
-constexpr std::int64_t kAheadBytes = 24 << 10;
+using attention_rows::Row;
+using attention_rows::Rows;
+using attention_rows::kKeysTogether;
 
-struct Row {
-  const float* q;
-  float* out;
-  float* scores;              // indexed by absolute position
-  std::int64_t first, last;   // visible keys
-};
+constexpr std::int64_t kAheadBytes = 24 << 10;
 
 // What a task reads from memory, in its order: K of all pages, then V. Some lines of it are asked for with each step of the
 // arithmetic, because the CPU's own prefetching ends where a page does and rests where nothing is read (softmax).
@@ -172,71 +168,28 @@ void weigh_rows(const Row* rows, const float* const* pages, std::int64_t place, 
   for (; d < head_dim; d += 16) weigh<kRows, 1>(rows, pages, place, head_dim, d, first_lanes(head_dim - d), begin, end, ahead);
 }
 
-// The keys of [from, to) that each row sees: those which all see together, before and behind them each row's own, in ascending order.
-template <int kRows>
-void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, int head_dim, std::int64_t from, std::int64_t to, Ahead& ahead) {
-  std::int64_t firsts[kRows], ends[kRows];
-  std::int64_t begin = from, end = to;
-  for (int r = 0; r < kRows; ++r) {
-    firsts[r] = rows[r].first > from ? rows[r].first : from;
-    ends[r] = rows[r].last + 1 < to ? rows[r].last + 1 : to;
-    begin = firsts[r] > begin ? firsts[r] : begin;
-    end = ends[r] < end ? ends[r] : end;
-  }
-  if (begin > end) begin = end;
-  for (int r = 0; r < kRows; ++r) weigh_rows<1>(rows + r, pages, place, head_dim, firsts[r], ends[r] < begin ? ends[r] : begin, ahead);
-  weigh_rows<kRows>(rows, pages, place, head_dim, begin, end, ahead);
-  for (int r = 0; r < kRows; ++r) weigh_rows<1>(rows + r, pages, place, head_dim, firsts[r] > end ? firsts[r] : end, ends[r], ahead);
-}
-
 }  // namespace
 
 void attend(const AttentionTask& task) {
   const AttentionArgs& args = *task.args;
-  const float* const* pages = args.pages[task.query_begin];
-  const std::int64_t k_place = args.k_offset + task.kv_head * args.kv_head_stride;
-  const std::int64_t v_place = args.v_offset + task.kv_head * args.kv_head_stride;
-  Row rows[kAttentionRows];
-  int count = 0;
-  std::int64_t first = 0, last = 0;
-  for (std::int64_t query = task.query_begin; query < task.query_end; ++query) {
-    for (int head = task.head_begin; head < task.head_end; ++head, ++count) {
-      Row& row = rows[count];
-      row.q = args.q + query * args.q_stride + std::int64_t(head) * args.head_dim;
-      row.out = args.out + query * args.out_stride + std::int64_t(head) * args.head_dim;
-      row.scores = task.scores + count * task.score_stride;
-      row.last = args.positions[query];
-      row.first = args.window > 0 && row.last >= args.window ? row.last - args.window + 1 : 0;
-      first = count == 0 || row.first < first ? row.first : first;
-      last = row.last > last ? row.last : last;
-      for (int d = 0; d < args.head_dim; ++d) row.out[d] = 0;
-    }
-  }
-  const std::int64_t pages_begin = first / 16, pages_end = last / 16 + 1;
-  Ahead ahead(pages + pages_begin, pages_end - pages_begin, k_place, v_place, args.head_dim);
+  const Rows rows(task);
+  const std::int64_t pages_begin = rows.first / 16, pages_end = rows.last / 16 + 1;
+  Ahead ahead(rows.pages + pages_begin, pages_end - pages_begin, rows.k_place, rows.v_place, args.head_dim);
   for (std::int64_t page = pages_begin; page < pages_end; page += kKeysTogether / 16) {
     const std::int64_t page_end = page + kKeysTogether / 16 < pages_end ? page + kKeysTogether / 16 : pages_end;
     ahead.reads_keys(page_end - pages_begin);
     int r = 0;
-    for (; r + 8 <= count; r += 8) score<8>(rows + r, pages, k_place, args.head_dim, page, page_end, ahead);
-    for (; r + 4 <= count; r += 4) score<4>(rows + r, pages, k_place, args.head_dim, page, page_end, ahead);
-    for (; r < count; ++r) score<1>(rows + r, pages, k_place, args.head_dim, page, page_end, ahead);
+    for (; r + 8 <= rows.count; r += 8) score<8>(rows.row + r, rows.pages, rows.k_place, args.head_dim, page, page_end, ahead);
+    for (; r + 4 <= rows.count; r += 4) score<4>(rows.row + r, rows.pages, rows.k_place, args.head_dim, page, page_end, ahead);
+    for (; r < rows.count; ++r) score<1>(rows.row + r, rows.pages, rows.k_place, args.head_dim, page, page_end, ahead);
   }
-
   ahead.reads_values(0);
   float sums[kAttentionRows];
-  int r = 0;
-  for (; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap, slope_of(task, r), ahead);
-
-  for (std::int64_t from = first / 16 * 16; from <= last; from += kKeysTogether) {
-    const std::int64_t to = from + kKeysTogether < last + 1 ? from + kKeysTogether : last + 1;
-    ahead.reads_values((to - 1) / 16 + 1 - pages_begin);
-    for (r = 0; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim, from, to, ahead);
-    for (; r < count; ++r) weigh_all<1>(rows + r, pages, v_place, args.head_dim, from, to, ahead);
-  }
-
-  for (r = 0; r < count; ++r)
-    for (int d = 0; d < args.head_dim; ++d) rows[r].out[d] /= sums[r];
+  for (int r = 0; r < rows.count; ++r) sums[r] = softmax_row(rows.row[r], args.scale, args.softcap, slope_of(task, r), ahead);
+  const auto weigh_some = [&]<int kRows>(const Row* some, std::int64_t begin, std::int64_t end) {
+    weigh_rows<kRows>(some, rows.pages, rows.v_place, args.head_dim, begin, end, ahead);
+  };
+  attention_rows::weigh_all(rows, args.head_dim, sums, weigh_some, [&](std::int64_t end) { ahead.reads_values((end - 1) / 16 + 1 - pages_begin); });
 }
 
 }  // namespace quantfleet::avx512

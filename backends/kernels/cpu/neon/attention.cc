@@ -2,16 +2,13 @@
 // chain over keys. Pairs of query and head in a task share the loads of K and V.
 #include "backends/kernels/cpu/neon/neon.h"
 #include "backends/kernels/cpu/neon/vector_math.h"
+#include "backends/kernels/cpu/attention_rows.h"
 
 namespace quantfleet::neon {
 namespace {
 
-struct Row {
-  const float* q;
-  float* out;
-  float* scores;              // indexed by absolute position
-  std::int64_t first, last;   // visible keys
-};
+using attention_rows::Row;
+using attention_rows::Rows;
 
 // Scores of kRows pairs with the keys of one page.
 template <int kRows>
@@ -81,61 +78,21 @@ template <int kRows>
     }
 }
 
-// All rows see [begin, end); each sees more before and behind, which it adds alone, in ascending order.
-template <int kRows>
-void weigh_all(const Row* rows, const float* const* pages, std::int64_t place, int head_dim) {
-  std::int64_t begin = rows[0].first, end = rows[0].last + 1;
-  for (int r = 1; r < kRows; ++r) {
-    begin = rows[r].first > begin ? rows[r].first : begin;
-    end = rows[r].last + 1 < end ? rows[r].last + 1 : end;
-  }
-  if (begin > end) begin = end;
-  for (int r = 0; r < kRows; ++r)
-    weigh<1>(rows + r, pages, place, head_dim, rows[r].first, rows[r].last + 1 < begin ? rows[r].last + 1 : begin);
-  weigh<kRows>(rows, pages, place, head_dim, begin, end);
-  for (int r = 0; r < kRows; ++r)
-    weigh<1>(rows + r, pages, place, head_dim, rows[r].first > end ? rows[r].first : end, rows[r].last + 1);
-}
-
 }  // namespace
 
 void attend(const AttentionTask& task) {
   const AttentionArgs& args = *task.args;
-  const float* const* pages = args.pages[task.query_begin];
-  const std::int64_t k_place = args.k_offset + task.kv_head * args.kv_head_stride;
-  const std::int64_t v_place = args.v_offset + task.kv_head * args.kv_head_stride;
-  Row rows[kAttentionRows];
-  int count = 0;
-  std::int64_t first = 0, last = 0;
-  for (std::int64_t query = task.query_begin; query < task.query_end; ++query) {
-    for (int head = task.head_begin; head < task.head_end; ++head, ++count) {
-      Row& row = rows[count];
-      row.q = args.q + query * args.q_stride + std::int64_t(head) * args.head_dim;
-      row.out = args.out + query * args.out_stride + std::int64_t(head) * args.head_dim;
-      row.scores = task.scores + count * task.score_stride;
-      row.last = args.positions[query];
-      row.first = args.window > 0 && row.last >= args.window ? row.last - args.window + 1 : 0;
-      first = count == 0 || row.first < first ? row.first : first;
-      last = row.last > last ? row.last : last;
-      for (int d = 0; d < args.head_dim; ++d) row.out[d] = 0;
-    }
-  }
-  for (std::int64_t page = first / 16; page <= last / 16; ++page) {
-    const float* k = pages[page] + k_place;
+  const Rows rows(task);
+  for (std::int64_t page = rows.first / 16; page <= rows.last / 16; ++page) {
+    const float* k = rows.pages[page] + rows.k_place;
     int r = 0;
-    for (; r + 4 <= count; r += 4) score_page<4>(rows + r, k, args.head_dim, 16 * page);
-    for (; r < count; ++r) score_page<1>(rows + r, k, args.head_dim, 16 * page);
+    for (; r + 4 <= rows.count; r += 4) score_page<4>(rows.row + r, k, args.head_dim, 16 * page);
+    for (; r < rows.count; ++r) score_page<1>(rows.row + r, k, args.head_dim, 16 * page);
   }
-
   float sums[kAttentionRows];
-  for (int r = 0; r < count; ++r) sums[r] = softmax_row(rows[r], args.scale, args.softcap, slope_of(task, r));
-
-  int r = 0;
-  for (; r + 4 <= count; r += 4) weigh_all<4>(rows + r, pages, v_place, args.head_dim);
-  for (; r < count; ++r) weigh_all<1>(rows + r, pages, v_place, args.head_dim);
-
-  for (r = 0; r < count; ++r)
-    for (int d = 0; d < args.head_dim; ++d) rows[r].out[d] /= sums[r];
+  for (int r = 0; r < rows.count; ++r) sums[r] = softmax_row(rows.row[r], args.scale, args.softcap, slope_of(task, r));
+  const auto weigh_some = [&]<int kRows>(const Row* some, std::int64_t begin, std::int64_t end) { weigh<kRows>(some, rows.pages, rows.v_place, args.head_dim, begin, end); };
+  attention_rows::weigh_all(rows, args.head_dim, sums, weigh_some, [](std::int64_t) {});
 }
 
 }  // namespace quantfleet::neon

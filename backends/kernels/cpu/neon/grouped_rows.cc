@@ -1,43 +1,27 @@
 // Codes under group scales to floats, eight columns of sixteen rows at a time, in quarters of four rows: a lane is a row.
 #include "backends/kernels/cpu/neon/grouped_codes.h"
+#include "backends/kernels/cpu/grouped_decode.h"
 #include "backends/kernels/cpu/neon/neon.h"
 
 namespace quantfleet::neon {
 namespace {
 
+struct Lanes {
+  using Vector = float32x4_t;
+  static constexpr int kRows = 4;
+  template <class Codes>
+  QF_INLINE_MEMBER static void read(Codes& codes, const unsigned char* place, int quarter) { codes.read(place, quarter); }
+  QF_INLINE_MEMBER static Vector numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group, int quarter) { return row_numbers(task, numbers, group, quarter); }
+  template <int kNumbers>
+  QF_INLINE_MEMBER static void store(float* target, Vector number, Vector zero, Vector scale) {
+    vst1q_f32(target, vmulq_f32(vsubq_f32(vmulq_n_f32(number, kDivided<kNumbers>), zero), scale));
+  }
+};
+
 template <int kBits, int kNumbers>
 [[gnu::noinline]] void decode(const GroupedTask& task, int quarter) {
   const CodeTable<kBits, kNumbers> table(task.number, task.offset);
-  const unsigned char* place = task.codes + task.begin / 8 * 16 * kBits;
-  float* target = task.tile + 4 * quarter;
-  std::int64_t group = -1, group_end = task.begin;
-  float32x4_t scale = vdupq_n_f32(0), zero = scale;
-  for (std::int64_t k = task.begin; k < task.end; k += 8, place += 16 * kBits, target += 128) {
-    Codes<kBits, kNumbers> codes;
-    codes.read(place, quarter);
-    const auto store = [&](int i) {
-      const float32x4_t number = vmulq_n_f32(codes.value(i, table), kDivided<kNumbers>);
-      vst1q_f32(target + 16 * i, vmulq_f32(vsubq_f32(number, zero), scale));
-    };
-    const std::int64_t count = task.end - k < 8 ? task.end - k : 8;
-    if (!task.group_of && count == 8 && k + 8 <= group_end) {  // all of one group
-#pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i) store(i);
-      continue;
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      if (i >= count) break;
-      const std::int64_t now = task.group_of ? task.group_of[k + i] : k + i < group_end && group >= 0 ? group : (k + i) / task.group_size;
-      if (now != group) {
-        group = now;
-        group_end = (group + 1) * task.group_size;
-        scale = row_numbers(task, task.scales, group, quarter);
-        if (task.zeros) zero = row_numbers(task, task.zeros, group, quarter);
-      }
-      store(i);
-    }
-  }
+  grouped_formats::decode_rows<Lanes, kBits, kNumbers, Codes<kBits, kNumbers>>(task, quarter, table);
 }
 
 // Codes of different widths, each from its word.
