@@ -3,12 +3,12 @@
 // the chains as they are decoded.
 #include "backends/kernels/cpu/avx2/avx2.h"
 #include "backends/kernels/cpu/avx2/panels.h"
+#include "backends/kernels/cpu/float_panels.h"
 
 namespace quantfleet::avx2 {
 namespace {
 
-constexpr int kPieceColumns = 256;
-constexpr int kPanelsAtOnce = 2;
+constexpr int kPanelsAtOnce = panel_formats::kTilePanels;
 
 template <class P>
 struct Quantized {
@@ -128,33 +128,9 @@ template <int kTokens, int kPanels>
 
 template <class Source, int kPanels>
 [[gnu::noinline]] void some_panels(const MatmulTask& task, std::int64_t panel) {
-  auto* sums = reinterpret_cast<float*>(task.scratch);  // [tokens][kPanels][16]
-  const std::int64_t tokens = task.token_end - task.token_begin;
-  float* tiles = sums + kTaskTokens * 16 * kPanelsAtOnce;
-  for (std::int64_t i = 0; i < tokens * kPanels * 16; ++i) sums[i] = 0;
-  for (int p = 0; p < kPanels && task.accumulate; ++p)
-    for (std::int64_t t = 0; t < tokens; ++t)
-      for (std::int64_t i = 0; i < 16 && (panel + p) * kPanelRows + i < task.rows; ++i)
-        sums[(t * kPanels + p) * 16 + i] = task.y[(task.token_begin + t) * task.y_stride + (panel + p) * kPanelRows + i];
-  const std::int64_t size = Source::panel_size(task.columns);
-  for (std::int64_t k = 0; k < task.columns; k += kPieceColumns) {
-    const std::int64_t count = task.columns - k < kPieceColumns ? task.columns - k : kPieceColumns;
-    const float* tile[kPanels];
-    for (int p = 0; p < kPanels; ++p)
-      tile[p] = Source::decode(task.weights + (panel + p) * size, k, count, tiles + p * 16 * kPieceColumns);
-    const float* x = task.x + task.token_begin * task.x_stride + k;
-    std::int64_t t = 0;
-    if constexpr (kPanels == 1)
-      for (; t + 4 <= tokens; t += 4) multiply<4, kPanels>(tile, x + t * task.x_stride, task.x_stride, count, sums + t * 16 * kPanels);
-    for (; t < tokens; ++t) multiply<1, kPanels>(tile, x + t * task.x_stride, task.x_stride, count, sums + t * 16 * kPanels);
-  }
-  for (int p = 0; p < kPanels; ++p) {
-    const std::int64_t row = (panel + p) * kPanelRows;
-    const std::int64_t count = task.rows - row < 16 ? task.rows - row : 16;
-    for (std::int64_t t = 0; t < tokens; ++t)
-      for (std::int64_t i = 0; i < count; ++i)
-        task.y[(task.token_begin + t) * task.y_stride + row + i] = sums[(t * kPanels + p) * 16 + i];
-  }
+  panel_formats::tile_panels<Source, kPanels>(task, panel, [&]<int kTokens>(const float* const (&tile)[kPanels], const float* x, std::int64_t count, float* sums) {
+    multiply<kTokens, kPanels>(tile, x, task.x_stride, count, sums);
+  });
 }
 
 // One token: values go into the chains as they are decoded.
