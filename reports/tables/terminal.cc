@@ -37,12 +37,14 @@ Naming naming_of(const RunSummary& summary) {
   return naming;
 }
 
+bool served(const FormatSummary& f) { return !f.engine.empty() && f.engine != "native"; }
+
 std::vector<Cell> name_cells(const Naming& naming) {
   std::vector<Cell> cells;
   if (naming.models) cells.push_back({{"model", false}, [](const FormatSummary& f, const Speed*) { return f.model; }});
   cells.push_back({{"format", false}, [](const FormatSummary& f, const Speed*) { return f.format; }});
-  cells.push_back({{"act.", false}, [](const FormatSummary& f, const Speed*) { return f.activations; }});
-  if (naming.kv) cells.push_back({{"kv", false}, [](const FormatSummary& f, const Speed*) { return f.kv; }});
+  cells.push_back({{"act.", false}, [](const FormatSummary& f, const Speed*) { return served(f) ? f.engine : f.activations; }});  // a server's are its own affair
+  if (naming.kv) cells.push_back({{"kv", false}, [](const FormatSummary& f, const Speed*) { return served(f) ? f.engine : f.kv; }});
   return cells;
 }
 
@@ -121,10 +123,10 @@ std::string footnotes(const RunSummary& summary) {
   bool several_caches = false;
   std::string baseline_kind, baseline_kv;
   for (const FormatSummary& f : summary.formats)
-    if (f.is_baseline) baseline_kind = f.activations, baseline_kv = f.kv;
+    if (f.is_baseline && !served(f)) baseline_kind = f.activations, baseline_kv = f.kv;
   for (const FormatSummary& f : summary.formats) {
-    several_caches = several_caches || (!baseline_kv.empty() && f.kv != baseline_kv);
-    several_kinds = several_kinds || (!baseline_kind.empty() && f.activations != baseline_kind);
+    several_caches = several_caches || (!served(f) && !baseline_kv.empty() && f.kv != baseline_kv);
+    several_kinds = several_kinds || (!served(f) && !baseline_kind.empty() && f.activations != baseline_kind);
     for (const Speed& speed : f.speeds)
       if (!speed.energy_j_per_token.value) energy.insert(speed.energy_j_per_token.reason);
     if (!f.pooled) continue;
@@ -136,7 +138,8 @@ std::string footnotes(const RunSummary& summary) {
   for (const std::string& area : unmeasurable)
     out += fmt::format("  {}: retention not measurable, the baseline's own interval touches chance; left out of the mean\n", area);
   if (several_kinds)
-    out += fmt::format("  act.: activations the engine used; the baseline ran with {}, so other rows also pay for 8-bit activations\n", baseline_kind);
+    out += fmt::format("  act.: activations the engine used; the baseline ran with {}, so {}\n", baseline_kind,
+                       baseline_kind == "int8" ? "rows of f32 are spared the 8-bit activations that it pays for" : "rows of int8 also pay for 8-bit activations");
   if (several_caches)
     out += fmt::format("  kv: what the KV cache held; the baseline ran with {}, so other rows also pay for another cache\n", baseline_kv);
   for (const std::string& note : summary.notes) out += "  " + note + "\n";

@@ -362,6 +362,19 @@ TEST_CASE("the terminal table fits its width by splitting, and footnotes say wha
   CHECK(wide.find("−15 / +5") != std::string::npos);
 }
 
+TEST_CASE("a table says what rows of other activations pay for, and nothing of what a server does inside", "[terminal]") {
+  RunResults run = small_run();
+  CHECK(terminal_table(summarize(run), 0).find("the baseline ran with f32, so rows of int8 also pay for 8-bit activations\n") != std::string::npos);
+  for (Row& row : run.rows) row.activations = row.format == "F16" ? "int8" : "f32";
+  CHECK(terminal_table(summarize(run), 0).find("the baseline ran with int8, so rows of f32 are spared the 8-bit activations that it pays for\n") != std::string::npos);
+  for (Row& row : run.rows)
+    if (row.format == "Q4_0") row.engine = "vllm", row.activations = "default";
+  const std::string table = terminal_table(summarize(run), 0);
+  CHECK(table.find(" vllm ") != std::string::npos);
+  CHECK(table.find("default") == std::string::npos);
+  CHECK(table.find("act.: ") == std::string::npos);
+}
+
 TEST_CASE("the page is one file, and text of a plan cannot leave its data element", "[html]") {
   RunResults run = small_run();
   run.name = "</script><script>alert(1)</script>";
