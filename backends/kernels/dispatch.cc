@@ -115,13 +115,11 @@ const RowKernels& row_kernels(const KernelFamily& family) {
   static constexpr RowKernels kAvx512Rows = {.matmul_int8 = avx512::matmul_row_int8,
                                            .decode_int8 = avx512::decode_row_int8,
                                            .decode_grouped = avx512::decode_grouped,
-                                           .multiply_grouped = avx512::multiply_grouped,
-                                           .multiplies_any_group = true};
+                                           .multiply_grouped = avx512::multiply_grouped};
   static constexpr RowKernels kAvx2Rows = {.matmul_int8 = avx2::matmul_row_int8,
                                          .decode_int8 = avx2::decode_row_int8,
                                          .decode_grouped = avx2::decode_grouped,
-                                         .multiply_grouped = avx2::multiply_grouped,
-                                         .multiplies_any_group = true};
+                                         .multiply_grouped = avx2::multiply_grouped};
   if (&family == &kAvx512Vnni) return kAvx512Rows;
   if (&family == &kAvx2) return kAvx2Rows;
 #elif defined(__aarch64__)

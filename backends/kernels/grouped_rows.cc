@@ -148,7 +148,7 @@ void matmul_grouped_rows(const KernelFamily& family, const GroupedRowsFormat& fo
     return task;
   };
   const bool any_group = all.group_of != nullptr;
-  const bool fits = any_group ? kernels.multiplies_any_group && layout.numbers == CodeNumbers::kIntegers && layout.groups <= kWidenedGroups && !(all.mixed && layout.zeros)
+  const bool fits = any_group ? layout.numbers == CodeNumbers::kIntegers && layout.groups <= kWidenedGroups && !(all.mixed && layout.zeros)
                               : layout.group_size % 8 == 0 && !(layout.zeros && fp8(layout.numbers));
   if (multiply && tokens == 1 && layout.columns % 8 == 0 && fits) {
     all.end = layout.columns;

@@ -45,7 +45,6 @@ struct RowKernels {
   void (*decode_int8)(const RowInt8Tile& tile);
   void (*decode_grouped)(const GroupedTask& task);
   void (*multiply_grouped)(const GroupedTask& task) = nullptr;  // one token without a tile between; null: none
-  bool multiplies_any_group = false;  // multiply_grouped knows GroupedTask::group_of and order
 };
 const RowKernels& row_kernels(const KernelFamily& family);
 

@@ -24,7 +24,5 @@ void matmul_row_int8(const RowInt8Task& task);
 void decode_row_int8(const RowInt8Tile& task);
 void decode_grouped(const GroupedTask& task);
 void multiply_grouped(const GroupedTask& task);
-void decode_mixed(const GroupedTask& task);    // what the two above do for codes of mixed widths
-void multiply_mixed(const GroupedTask& task);
 
 }  // namespace quantfleet::avx2

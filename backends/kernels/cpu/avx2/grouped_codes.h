@@ -8,10 +8,7 @@
 
 namespace quantfleet::avx2 {
 
-using grouped_formats::Zeros;
-using grouped_formats::for_codes;
 using grouped_formats::kDivided;
-using grouped_formats::kPeriod;
 using grouped_formats::kWindows;
 
 namespace {
@@ -112,24 +109,59 @@ QF_INLINE __m256 row_numbers(const GroupedTask& task, const unsigned char* numbe
   return _mm256_div_ps(_mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(kDivided<2>)), _mm256_set1_ps(task.divisor));
 }
 
-// The scales, and with kZeros behind them the zero points, of all groups of a panel as floats.  floats [groups][16], twice
-template <bool kZeros>
-QF_INLINE void widen_numbers(const GroupedTask& task, int panel, float* floats) {
-  for (std::int64_t g = 0; g < task.groups; ++g)
-    for (int half = 0; half < 2; ++half) {
-      float* target = floats + 16 * g + 8 * half;
-      _mm256_store_ps(target, row_numbers(task, task.scales + panel * task.panel_bytes, g, half));
-      if constexpr (kZeros) _mm256_store_ps(target + 16 * task.groups, row_numbers(task, task.zeros + panel * task.panel_bytes, g, half));
-    }
-}
+// Halves of panels as the loops of cpu/grouped_decode.h and cpu/grouped_product.h see them.
+struct GroupedLanes {
+  using Vector = __m256;
+  static constexpr int kRows = 8, kParts = 2, kPanelsAtOnce = 2;
+  static constexpr bool kVectorByVector = false;
+  template <int kBits, int kNumbers>
+  using CodesOf = Codes<kBits, kNumbers>;
+  template <int kBits, int kNumbers>
+  using TableOf = CodeTable<kBits, kNumbers>;
 
-QF_INLINE void store_rows(const GroupedTask& task, std::int64_t row, __m256 sums) {
-  const std::int64_t rows = task.rows - row;
-  if (rows >= 8) return _mm256_storeu_ps(task.y + row, sums);
-  alignas(32) float lanes[8];
-  _mm256_store_ps(lanes, sums);
-  for (std::int64_t r = 0; r < rows; ++r) task.y[row + r] = lanes[r];
-}
+  // A column of codes of different widths.
+  struct MixedCodes {
+    __m128i shift;
+    __m256i mask;
+    __m256 middle;
+    std::int64_t at;  // bytes into the codes
+
+    QF_INLINE_MEMBER explicit MixedCodes(const MixedColumn& column)
+        : shift(_mm_cvtsi32_si128(static_cast<int>(column.shift))), mask(_mm256_set1_epi32(static_cast<int>(column.mask))), middle(_mm256_set1_ps(column.middle)),
+          at(64 * static_cast<std::int64_t>(column.word)) {}
+    QF_INLINE_MEMBER __m256 value(const unsigned char* codes, int half) const {
+      const __m256i word = _mm256_srl_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + at + 32 * half)), shift);
+      return _mm256_sub_ps(_mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(word, mask), _mm256_set1_epi32(0x4b000000))), middle);
+    }
+  };
+
+  template <class AnyCodes>
+  QF_INLINE_MEMBER static void read(AnyCodes& codes, const unsigned char* place, int half) { codes.read(place, half); }
+  template <class AnyCodes>
+  QF_INLINE_MEMBER static void read_stream(AnyCodes& codes, const unsigned char* place, int half) { codes.read(place, half); }
+  QF_INLINE_MEMBER static Vector numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group, int half) { return row_numbers(task, numbers, group, half); }
+  QF_INLINE_MEMBER static Vector all(float value) { return _mm256_set1_ps(value); }
+  QF_INLINE_MEMBER static Vector load(const float* p) { return _mm256_load_ps(p); }
+  QF_INLINE_MEMBER static void store(float* p, Vector a) { _mm256_store_ps(p, a); }
+  QF_INLINE_MEMBER static Vector add(Vector a, Vector b) { return _mm256_add_ps(a, b); }
+  QF_INLINE_MEMBER static Vector sub(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
+  QF_INLINE_MEMBER static Vector mul(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
+  QF_INLINE_MEMBER static Vector fma(Vector a, float x, Vector c) { return _mm256_fmadd_ps(a, all(x), c); }
+  QF_INLINE_MEMBER static Vector magnitude(Vector a) { return _mm256_andnot_ps(all(-0.0f), a); }
+  // Integers that stay exact when 2^23 is added.
+  QF_INLINE_MEMBER static bool whole(Vector a) {
+    const Vector integer = _mm256_cmp_ps(_mm256_round_ps(a, 8), a, _CMP_EQ_OQ);
+    return _mm256_movemask_ps(_mm256_and_ps(integer, _mm256_cmp_ps(magnitude(a), all(0x1p20f), _CMP_LE_OQ))) == 0xff;
+  }
+  QF_INLINE_MEMBER static bool take_divisor(Vector scales) { return _mm256_movemask_ps(_mm256_cmp_ps(magnitude(scales), all(grouped_formats::kTakesDivisor), _CMP_LT_OQ)) == 0xff; }
+  QF_INLINE_MEMBER static void store_rows(const GroupedTask& task, std::int64_t row, Vector sums) {
+    const std::int64_t rows = task.rows - row;
+    if (rows >= 8) return _mm256_storeu_ps(task.y + row, sums);
+    alignas(32) float lanes[8];
+    _mm256_store_ps(lanes, sums);
+    for (std::int64_t r = 0; r < rows; ++r) task.y[row + r] = lanes[r];
+  }
+};
 
 }  // namespace
 }  // namespace quantfleet::avx2

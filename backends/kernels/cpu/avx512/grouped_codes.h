@@ -7,10 +7,7 @@
 
 namespace quantfleet::avx512 {
 
-using grouped_formats::Zeros;
-using grouped_formats::for_codes;
 using grouped_formats::kDivided;
-using grouped_formats::kPeriod;
 using grouped_formats::kWindows;
 
 namespace {
@@ -108,19 +105,58 @@ QF_INLINE __m512 row_numbers(const GroupedTask& task, const unsigned char* numbe
   return _mm512_div_ps(_mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(kDivided<2>)), _mm512_set1_ps(task.divisor));
 }
 
-QF_INLINE void store_rows(const GroupedTask& task, int panel, __m512 sums) {
-  const std::int64_t rows = task.rows - 16 * panel;
-  _mm512_mask_storeu_ps(task.y + 16 * panel, rows >= 16 ? 0xffff : static_cast<__mmask16>((1u << rows) - 1), sums);
-}
+// Panels of sixteen rows as the loops of cpu/grouped_decode.h and cpu/grouped_product.h see them.
+struct GroupedLanes {
+  using Vector = __m512;
+  static constexpr int kRows = 16, kParts = 1, kPanelsAtOnce = 4;
+  static constexpr bool kVectorByVector = false;
+  static constexpr int kAheadBytes = 2 << 10;  // of each panel: four streams at once leave the processor's prefetchers behind
+  template <int kBits, int kNumbers>
+  using CodesOf = Codes<kBits, kNumbers>;
+  template <int kBits, int kNumbers>
+  using TableOf = CodeTable<kBits, kNumbers>;
 
-// The scales, and with kZeros behind them the zero points, of all groups of a panel as floats.  floats [groups][16], twice
-template <bool kZeros>
-QF_INLINE void widen_numbers(const GroupedTask& task, int panel, float* floats) {
-  for (std::int64_t g = 0; g < task.groups; ++g) {
-    _mm512_store_ps(floats + 16 * g, row_numbers(task, task.scales + panel * task.panel_bytes, g));
-    if constexpr (kZeros) _mm512_store_ps(floats + 16 * (task.groups + g), row_numbers(task, task.zeros + panel * task.panel_bytes, g));
+  // A column of codes of different widths.
+  struct MixedCodes {
+    __m512i shift, mask;
+    __m512 middle;
+    std::int64_t at;  // bytes into the codes
+
+    QF_INLINE_MEMBER explicit MixedCodes(const MixedColumn& column)
+        : shift(_mm512_set1_epi32(static_cast<int>(column.shift))), mask(_mm512_set1_epi32(static_cast<int>(column.mask))), middle(_mm512_set1_ps(column.middle)),
+          at(64 * static_cast<std::int64_t>(column.word)) {}
+    QF_INLINE_MEMBER __m512 value(const unsigned char* codes, int) const {
+      const __m512i word = _mm512_srlv_epi32(_mm512_loadu_si512(codes + at), shift);
+      return _mm512_sub_ps(_mm512_castsi512_ps(_mm512_ternarylogic_epi32(word, mask, _mm512_set1_epi32(0x4b000000), 0xea)), middle);
+    }
+  };
+
+  template <int kBits, int kNumbers>
+  QF_INLINE_MEMBER static void read(Codes<kBits, kNumbers>& codes, const unsigned char* place, int) { codes.read(place); }
+  template <int kBits, int kNumbers>
+  QF_INLINE_MEMBER static void read_stream(Codes<kBits, kNumbers>& codes, const unsigned char* place, int) {
+#pragma GCC unroll 2
+    for (int line = 0; line < 16 * kBits; line += 64) _mm_prefetch(reinterpret_cast<const char*>(place + kAheadBytes + line), _MM_HINT_T1);
+    codes.read(place);
   }
-}
+  QF_INLINE_MEMBER static Vector numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group, int) { return row_numbers(task, numbers, group); }
+  QF_INLINE_MEMBER static Vector all(float value) { return _mm512_set1_ps(value); }
+  QF_INLINE_MEMBER static Vector load(const float* p) { return _mm512_load_ps(p); }
+  QF_INLINE_MEMBER static void store(float* p, Vector a) { _mm512_store_ps(p, a); }
+  QF_INLINE_MEMBER static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+  QF_INLINE_MEMBER static Vector sub(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
+  QF_INLINE_MEMBER static Vector mul(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
+  QF_INLINE_MEMBER static Vector fma(Vector a, float x, Vector c) { return _mm512_fmadd_ps(a, all(x), c); }
+  // Integers that stay exact when 2^23 is added.
+  QF_INLINE_MEMBER static bool whole(Vector a) {
+    return _mm512_cmp_ps_mask(_mm512_roundscale_ps(a, 8), a, _CMP_EQ_OQ) == 0xffff && _mm512_cmp_ps_mask(_mm512_abs_ps(a), all(0x1p20f), _CMP_LE_OQ) == 0xffff;
+  }
+  QF_INLINE_MEMBER static bool take_divisor(Vector scales) { return _mm512_cmp_ps_mask(_mm512_abs_ps(scales), all(grouped_formats::kTakesDivisor), _CMP_LT_OQ) == 0xffff; }
+  QF_INLINE_MEMBER static void store_rows(const GroupedTask& task, std::int64_t row, Vector sums) {
+    const std::int64_t rows = task.rows - row;
+    _mm512_mask_storeu_ps(task.y + row, rows >= 16 ? 0xffff : static_cast<__mmask16>((1u << rows) - 1), sums);
+  }
+};
 
 }  // namespace
 }  // namespace quantfleet::avx512

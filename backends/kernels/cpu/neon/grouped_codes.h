@@ -8,7 +8,6 @@
 
 namespace quantfleet::neon {
 
-using grouped_formats::for_codes;
 using grouped_formats::kDivided;
 using grouped_formats::kWindows;
 
@@ -68,16 +67,18 @@ struct Codes {
     if constexpr (kWindows<kBits> > kFirst + 1) window[kFirst + 1] = vshrq_n_u32(rest, 16);
   }
 
-  QF_INLINE_MEMBER float32x4_t value(int i, const CodeTable<kBits, kNumbers>& table) const {
+  // Column i's code where it stands, under the exponent that makes its bits units: 2^(23 - place) + code.
+  QF_INLINE_MEMBER float32x4_t raised(int i) const {
     const int place = kBits * i % 16;
-    const uint32x4_t bits = window[kBits * i / 16];
-    if constexpr (kNumbers == 1) {  // the four bytes of a number
-      const uint32x4_t code = vandq_u32(vshlq_u32(bits, vdupq_n_s32(-place)), vdupq_n_u32((1u << kBits) - 1));
-      return vreinterpretq_f32_u8(vqtbl4q_u8(table.bytes, vreinterpretq_u8_u32(vmlaq_n_u32(vdupq_n_u32(0x03020100), code, 0x04040404))));
-    }
-    // The code's bits where they stand, under the exponent that makes them units: 2^(23 - place) + code.
     const uint32x4_t mask = vdupq_n_u32(((1u << kBits) - 1) << place), exponent = vdupq_n_u32((150u - static_cast<unsigned>(place)) << 23);
-    return vsubq_f32(vreinterpretq_f32_u32(vbslq_u32(mask, bits, exponent)), table.of[i]);
+    return vreinterpretq_f32_u32(vbslq_u32(mask, window[kBits * i / 16], exponent));
+  }
+
+  QF_INLINE_MEMBER float32x4_t value(int i, const CodeTable<kBits, kNumbers>& table) const {
+    if constexpr (kNumbers == 0) return vsubq_f32(raised(i), table.of[i]);
+    // the four bytes of a number
+    const uint32x4_t code = vandq_u32(vshlq_u32(window[kBits * i / 16], vdupq_n_s32(-(kBits * i % 16))), vdupq_n_u32((1u << kBits) - 1));
+    return vreinterpretq_f32_u8(vqtbl4q_u8(table.bytes, vreinterpretq_u8_u32(vmlaq_n_u32(vdupq_n_u32(0x03020100), code, 0x04040404))));
   }
 };
 
@@ -114,6 +115,57 @@ QF_INLINE float32x4_t row_numbers(const GroupedTask& task, const unsigned char* 
   const uint32x4_t bits = vandq_u32(vreinterpretq_u32_s32(vshlq_n_s32(codes, 20)), vdupq_n_u32(0x87f00000));
   return vdivq_f32(vmulq_n_f32(vreinterpretq_f32_u32(bits), kDivided<2>), vdupq_n_f32(task.divisor));
 }
+
+// Quarters of panels as the loops of cpu/grouped_decode.h and cpu/grouped_product.h see them.
+struct GroupedLanes {
+  using Vector = float32x4_t;
+  static constexpr int kRows = 4, kParts = 4, kPanelsAtOnce = 2;
+  static constexpr bool kVectorByVector = true;
+  template <int kBits, int kNumbers>
+  using CodesOf = Codes<kBits, kNumbers>;
+  template <int kBits, int kNumbers>
+  using TableOf = CodeTable<kBits, kNumbers>;
+
+  // A column of codes of different widths.
+  struct MixedCodes {
+    int32x4_t shift;
+    uint32x4_t mask;
+    float32x4_t middle;
+    std::int64_t at;  // bytes into the codes
+
+    QF_INLINE_MEMBER explicit MixedCodes(const MixedColumn& column)
+        : shift(vdupq_n_s32(-static_cast<int>(column.shift))), mask(vdupq_n_u32(column.mask)), middle(vdupq_n_f32(column.middle)), at(64 * static_cast<std::int64_t>(column.word)) {}
+    QF_INLINE_MEMBER float32x4_t value(const unsigned char* codes, int quarter) const {
+      const uint32x4_t word = vshlq_u32(vreinterpretq_u32_u8(vld1q_u8(codes + at + 16 * quarter)), shift);
+      return vsubq_f32(vreinterpretq_f32_u32(vbslq_u32(mask, word, vdupq_n_u32(0x4b000000))), middle);
+    }
+  };
+
+  template <class AnyCodes>
+  QF_INLINE_MEMBER static void read(AnyCodes& codes, const unsigned char* place, int quarter) { codes.read(place, quarter); }
+  template <class AnyCodes>
+  QF_INLINE_MEMBER static void read_stream(AnyCodes& codes, const unsigned char* place, int quarter) { codes.read(place, quarter); }
+  QF_INLINE_MEMBER static Vector numbers(const GroupedTask& task, const unsigned char* numbers, std::int64_t group, int quarter) { return row_numbers(task, numbers, group, quarter); }
+  QF_INLINE_MEMBER static Vector all(float value) { return vdupq_n_f32(value); }
+  QF_INLINE_MEMBER static Vector load(const float* p) { return vld1q_f32(p); }
+  QF_INLINE_MEMBER static void store(float* p, Vector a) { vst1q_f32(p, a); }
+  QF_INLINE_MEMBER static Vector add(Vector a, Vector b) { return vaddq_f32(a, b); }
+  QF_INLINE_MEMBER static Vector sub(Vector a, Vector b) { return vsubq_f32(a, b); }
+  QF_INLINE_MEMBER static Vector mul(Vector a, Vector b) { return vmulq_f32(a, b); }
+  QF_INLINE_MEMBER static Vector fma(Vector a, float x, Vector c) { return vfmaq_n_f32(c, a, x); }
+  // Integers that stay exact when 2^23 is added.
+  QF_INLINE_MEMBER static bool whole(Vector a) {
+    return vminvq_u32(vandq_u32(vceqq_f32(vrndnq_f32(a), a), vcleq_f32(vabsq_f32(a), all(0x1p20f)))) != 0;
+  }
+  QF_INLINE_MEMBER static bool take_divisor(Vector scales) { return vminvq_u32(vcltq_f32(vabsq_f32(scales), all(grouped_formats::kTakesDivisor))) != 0; }
+  QF_INLINE_MEMBER static void store_rows(const GroupedTask& task, std::int64_t row, Vector sums) {
+    const std::int64_t rows = task.rows - row;
+    if (rows >= 4) return vst1q_f32(task.y + row, sums);
+    float lanes[4];
+    vst1q_f32(lanes, sums);
+    for (std::int64_t r = 0; r < rows; ++r) task.y[row + r] = lanes[r];
+  }
+};
 
 }  // namespace
 }  // namespace quantfleet::neon
