@@ -117,10 +117,10 @@ class ByteWeight final : public GroupedWeight {
     const std::int64_t begin = row * columns();
     const bool integers = weight->dtype == "I8";
     const int zero = zero_points ? static_cast<std::int8_t>(zero_points->bytes[static_cast<std::size_t>(zero_points->count_values() == 1 ? 0 : row)]) : 0;
+    if (!integers) floats_at(*weight, begin, {values, static_cast<std::size_t>(columns())});
     for (std::int64_t k = 0; k < columns(); ++k) {
-      const float code = integers ? static_cast<float>(static_cast<std::int8_t>(weight->bytes[static_cast<std::size_t>(begin + k)]) - zero)
-                                  : float_at(*weight, begin + k);
-      values[k] = code * scale_of(row, k);
+      if (integers) values[k] = static_cast<float>(static_cast<std::int8_t>(weight->bytes[static_cast<std::size_t>(begin + k)]) - zero);
+      values[k] *= scale_of(row, k);
     }
   }
   const BlockFormat* format() const override { return int8_activations ? row_int8_format(columns(), input_scale, 0) : LinearWeight::format(); }

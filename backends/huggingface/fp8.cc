@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace quantfleet::huggingface {
@@ -16,7 +17,11 @@ class Fp8Weight final : public LinearWeight {
   Fp8Weight(std::int64_t rows, std::int64_t columns) : LinearWeight(rows, columns) {}
   void decode(std::int64_t row, float* values) const override {
     const std::int64_t begin = row * columns(), scale_row = row / tile_rows * tiles_across;
-    for (std::int64_t k = 0; k < columns(); ++k) values[k] = float_at(*weight, begin + k) * float_at(*scales, scale_row + k / tile_columns);
+    floats_at(*weight, begin, {values, static_cast<std::size_t>(columns())});
+    for (std::int64_t tile = 0, k = 0; k < columns(); ++tile) {
+      const float scale = float_at(*scales, scale_row + tile);
+      for (const std::int64_t end = std::min(columns(), k + tile_columns); k < end; ++k) values[k] *= scale;
+    }
   }
 
  protected:

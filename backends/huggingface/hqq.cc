@@ -29,9 +29,11 @@ class HqqWeight final : public LinearWeight {
  public:
   HqqWeight(std::int64_t rows, std::int64_t columns) : LinearWeight(rows, columns) {}
   void decode(std::int64_t row, float* values) const override {
-    for (std::int64_t k = 0; k < columns(); ++k) {
+    float group_zero = 0, group_scale = 0;
+    for (std::int64_t k = 0, latest = -1; k < columns(); ++k) {
       const std::int64_t i = row * columns() + k, group = axis == 1 ? i / width : i % width;
-      values[k] = (static_cast<float>(code_at(i)) - float_at(*zero, group)) * float_at(*scale, group);
+      if (group != latest) group_zero = float_at(*zero, group), group_scale = float_at(*scale, group), latest = group;
+      values[k] = (static_cast<float>(code_at(i)) - group_zero) * group_scale;
     }
   }
   std::uint32_t code_at(std::int64_t i) const {  // of the flattened weight

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -25,6 +26,12 @@ float small_float(std::uint32_t bits, int exponent, int mantissa, bool has_infin
   if (has_infinity && top) value = m == 0 ? std::numeric_limits<float>::infinity() : std::numeric_limits<float>::quiet_NaN();
   if (!has_infinity && top && m == (1u << mantissa) - 1) value = std::numeric_limits<float>::quiet_NaN();
   return bits >> (exponent + mantissa) & 1 ? -value : value;
+}
+
+std::array<float, 256> all_small_floats(int exponent, int mantissa, bool has_infinity) {
+  std::array<float, 256> numbers;
+  for (std::uint32_t bits = 0; bits < numbers.size(); ++bits) numbers[bits] = small_float(bits, exponent, mantissa, has_infinity);
+  return numbers;
 }
 
 template <class T>
@@ -103,22 +110,36 @@ StoredArray stored_halves(std::string suffix, std::vector<std::int64_t> shape, s
   return stored_array(std::move(suffix), "F16", std::move(shape), halves);
 }
 
+void floats_at(const SafetensorsArray& array, std::int64_t first, std::span<float> values) {
+  static const std::array<float, 256> kE4m3 = all_small_floats(4, 3, false), kE5m2 = all_small_floats(5, 2, true);
+  const auto fill = [&](auto number) {
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = number(first + static_cast<std::int64_t>(i));
+  };
+  if (array.dtype == "F32") return fill([&](std::int64_t i) { return number_at<float>(array, i); });
+  if (array.dtype == "F16") return fill([&](std::int64_t i) { return half_to_float(number_at<std::uint16_t>(array, i)); });
+  if (array.dtype == "BF16") return fill([&](std::int64_t i) { return std::bit_cast<float>(static_cast<std::uint32_t>(number_at<std::uint16_t>(array, i)) << 16); });
+  if (array.dtype == "F8_E4M3") return fill([&](std::int64_t i) { return kE4m3[number_at<std::uint8_t>(array, i)]; });
+  if (array.dtype == "F8_E5M2") return fill([&](std::int64_t i) { return kE5m2[number_at<std::uint8_t>(array, i)]; });
+  std::fill(values.begin(), values.end(), std::numeric_limits<float>::quiet_NaN());
+}
+
 float float_at(const SafetensorsArray& array, std::int64_t index) {
-  if (array.dtype == "F32") return number_at<float>(array, index);
-  if (array.dtype == "F16") return half_to_float(number_at<std::uint16_t>(array, index));
-  if (array.dtype == "BF16") return std::bit_cast<float>(static_cast<std::uint32_t>(number_at<std::uint16_t>(array, index)) << 16);
-  if (array.dtype == "F8_E4M3") return small_float(number_at<std::uint8_t>(array, index), 4, 3, false);
-  if (array.dtype == "F8_E5M2") return small_float(number_at<std::uint8_t>(array, index), 5, 2, true);
-  return std::numeric_limits<float>::quiet_NaN();
+  float value = 0;
+  floats_at(array, index, {&value, 1});
+  return value;
 }
 
 std::uint32_t word_at(const SafetensorsArray& array, std::int64_t index) { return number_at<std::uint32_t>(array, index); }
 
 Status check_finite(const SafetensorsArray& array) {
+  std::array<float, 4096> piece;
   const std::int64_t count = array.count_values();
-  for (std::int64_t i = 0; i < count; ++i)
-    if (!std::isfinite(float_at(array, i)))
-      return Error{Code::kNonFinite, fmt::format("array {}: value {} is not a finite number", array.name, i)};
+  for (std::int64_t first = 0; first < count; first += std::ssize(piece)) {
+    const std::span values(piece.data(), static_cast<std::size_t>(std::min(std::ssize(piece), count - first)));
+    floats_at(array, first, values);
+    const auto bad = std::find_if_not(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+    if (bad != values.end()) return Error{Code::kNonFinite, fmt::format("array {}: value {} is not a finite number", array.name, first + (bad - values.begin()))};
+  }
   return {};
 }
 

@@ -144,6 +144,7 @@ void store_row_int8(const std::int8_t* codes, std::int64_t columns, float scale,
 
 // Numbers of an array as floats or integers, whatever of the usual dtypes it has.
 float float_at(const SafetensorsArray& array, std::int64_t index);        // F32, F16, BF16, F8_E4M3, F8_E5M2
+void floats_at(const SafetensorsArray& array, std::int64_t first, std::span<float> values);  // the same, from index `first` on
 std::uint32_t word_at(const SafetensorsArray& array, std::int64_t index);  // I32, U32
 inline constexpr std::string_view kFloatDtypes = "F32 F16 BF16";
 

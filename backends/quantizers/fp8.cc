@@ -2,6 +2,7 @@
 #include "backends/quantizers/linear_quantizer.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -10,17 +11,18 @@ namespace {
 
 using huggingface::Json, huggingface::StoredArray, huggingface::stored_array;
 
-std::uint8_t to_small_float(float value, int exponent_bits, int mantissa_bits, std::uint8_t largest_code) {
-  const auto sign = static_cast<std::uint8_t>(std::signbit(value) ? 0x80 : 0);
-  const float magnitude = std::fabs(value);
-  if (magnitude == 0) return sign;
-  const int bias = (1 << (exponent_bits - 1)) - 1;
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);
-  exponent = std::max(exponent - 1, 1 - bias);  // of the value's last place: 2^(exponent - mantissa_bits)
-  const auto units = static_cast<int>(__builtin_rintf(std::ldexp(magnitude, mantissa_bits - exponent)));  // a carry goes into the exponent by itself
-  const int code = units + ((exponent + bias - 1) << mantissa_bits);
-  return static_cast<std::uint8_t>(sign | std::min<int>(code, largest_code));
+// Rounded to the nearest number, of two the even one; what is larger than all becomes the largest.
+template <int kExponentBits, int kMantissaBits, std::uint32_t kLargest>
+std::uint8_t to_small_float(float value) {
+  constexpr int kBias = (1 << (kExponentBits - 1)) - 1, kDropped = 23 - kMantissaBits;
+  constexpr float kSmallestNormal = std::bit_cast<float>(static_cast<std::uint32_t>(128 - kBias) << 23);
+  constexpr float kUnits = std::bit_cast<float>(static_cast<std::uint32_t>(128 - kBias + kDropped) << 23);  // its last place is worth the smallest number
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t magnitude = bits & 0x7fffffff, sign = bits >> 24 & 0x80;
+  const std::uint32_t half_even = (1u << (kDropped - 1)) - 1 + (magnitude >> kDropped & 1);
+  const std::uint32_t normal = ((magnitude + half_even) >> kDropped) - (static_cast<std::uint32_t>(127 - kBias) << kMantissaBits);  // a carry goes into the exponent by itself
+  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + kUnits) - std::bit_cast<std::uint32_t>(kUnits);
+  return static_cast<std::uint8_t>(sign | std::min(std::bit_cast<float>(magnitude) < kSmallestNormal ? subnormal : normal, kLargest));
 }
 
 Result<std::vector<StoredArray>> quantize_fp8(const LinearInput& weight, ThreadPool& pool, bool e4m3, bool by_row) {
@@ -52,8 +54,8 @@ Result<std::vector<StoredArray>> quantize_fp8(const LinearInput& weight, ThreadP
 
 }  // namespace
 
-std::uint8_t to_e4m3(float value) { return to_small_float(value, 4, 3, 0x7e); }
-std::uint8_t to_e5m2(float value) { return to_small_float(value, 5, 2, 0x7b); }
+std::uint8_t to_e4m3(float value) { return to_small_float<4, 3, 0x7e>(value); }
+std::uint8_t to_e5m2(float value) { return to_small_float<5, 2, 0x7b>(value); }
 
 Json config_fp8(std::int64_t) { return {{"quant_method", "fp8"}, {"activation_scheme", "dynamic"}, {"ignored_layers", {"lm_head"}}}; }
 

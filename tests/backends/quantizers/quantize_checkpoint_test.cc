@@ -523,6 +523,23 @@ TEST_CASE("FP8 codes are the nearest, ties to even, and saturate", "[quantizers]
   CHECK(to_e5m2(57344) == 0x7b);
   CHECK(to_e5m2(-1e9f) == 0xfb);
   CHECK(to_e5m2(0x1p-16f) == 1);
+  CHECK(to_e5m2(std::numeric_limits<float>::infinity()) == 0x7b);
+  CHECK(to_e4m3(std::numeric_limits<float>::denorm_min()) == 0);
+  for (const auto& [to_code, mantissa, bias, largest] : {std::tuple(&to_e4m3, 3, 7, 0x7e), std::tuple(&to_e5m2, 2, 15, 0x7b)}) {
+    const auto number = [mantissa = mantissa, bias = bias](int code) {
+      const int exponent = std::max(code >> mantissa, 1), units = code & ((1 << mantissa) - 1);
+      return std::ldexp(static_cast<float>(code >> mantissa ? units + (1 << mantissa) : units), exponent - bias - mantissa);
+    };
+    for (int code = 0; code < largest; ++code) {  // each number, and what lies around the middle to the next
+      CAPTURE(mantissa, code);
+      const float here = number(code), middle = (here + number(code + 1)) / 2;
+      CHECK(to_code(here) == code);
+      CHECK(to_code(-here) == (code | 0x80));
+      CHECK(to_code(std::nextafter(middle, 0.0f)) == code);
+      CHECK(to_code(middle) == code + code % 2);
+      CHECK(to_code(std::nextafter(middle, 1e9f)) == code + 1);
+    }
+  }
 }
 
 }  // namespace
