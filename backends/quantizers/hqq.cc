@@ -17,16 +17,18 @@ using huggingface::HqqCodes, huggingface::Json, huggingface::StoredArray;
 
 constexpr int kSteps = 20;
 constexpr float kBeta = 10, kNorm = 0.7f;
+constexpr float kSurelyZero = 0.17f;  // |v| <= |v|^(p - 1) / beta up to 0.1701
 
 // sign(v) max(0, |v| - |v|^(p - 1) / beta)
 float shrink(float v) {
   const float magnitude = __builtin_fabsf(v);
-  if (magnitude == 0) return 0;
+  if (magnitude <= kSurelyZero) return 0;
   const float smaller = magnitude - 1 / kBeta * static_cast<float>(pow(static_cast<double>(magnitude), static_cast<double>(kNorm - 1)));
   return smaller > 0 ? (v < 0 ? -smaller : smaller) : 0;
 }
 
-float code_of(float value, float scale, float zero, float top) { return std::clamp(__builtin_rintf(value * scale + zero), 0.0f, top); }
+// Rounded half to even: among numbers of this size the last place is worth 1.
+float code_of(float value, float scale, float zero, float top) { return std::clamp(value * scale + zero, 0.0f, top) + 0x1.8p23f - 0x1.8p23f; }
 
 Result<std::vector<StoredArray>> quantize_hqq(const LinearInput& weight, std::int64_t group_size, int bits, ThreadPool& pool) {
   const auto count = static_cast<std::int64_t>(weight.values.size());
