@@ -223,10 +223,10 @@ std::function<int()> add_bench(CLI::App& app) {
                info.threads, info.threads == 1 ? "" : "s", options->batch);
     line("prefill", "prefill_tokens_per_s");
     line("decode", "decode_tokens_per_s");
-    fmt::print("prefill multiplies at {:.2f} of the {} peak, decode at {:.2f}; decode reads at {:.2f} of the bandwidth (weights alone {:.2f}; a loop that does nothing else,\n"
-               "as long: {:.2f})\n",
-               document[int8 ? "int8_peak_share" : "f32_peak_share"].get<double>(), int8 ? "int8" : "F32", document["decode_peak_share"].get<double>(),
-               document["bandwidth_share"].get<double>(), document["weights_bandwidth_share"].get<double>(), document["read_loop_share"].get<double>());
+    fmt::print("prefill multiplies at {:.2f} of the {} peak, decode at {:.2f}\n", document[int8 ? "int8_peak_share" : "f32_peak_share"].get<double>(), int8 ? "int8" : "F32",
+               document["decode_peak_share"].get<double>());
+    fmt::print("decode reads at {:.2f} of the bandwidth (weights alone {:.2f}; a loop that does nothing else, as long: {:.2f})\n", document["bandwidth_share"].get<double>(),
+               document["weights_bandwidth_share"].get<double>(), document["read_loop_share"].get<double>());
     fmt::print("first token {:.1f} ms; weights {:.1f} MB, KV cache {:.1f} MB, peak memory {:.1f} MB\n", document["first_token_ms"].get<double>(),
                static_cast<double>(info.weights_bytes) / 1e6, static_cast<double>(engine->kv_cache_bytes()) / 1e6,
                document["peak_memory_bytes"].get<double>() / 1e6);

@@ -2,6 +2,7 @@
 // keys, a tiny random model, the built-in suites. Everything lies below one temporary folder and ends with the object.
 #pragma once
 
+#include "tests/folder.h"
 #include "tests/paths.h"
 #include "coordinator/store/results_reader.h"
 #include "tests/random_model.h"
@@ -21,7 +22,6 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -30,13 +30,6 @@ namespace quantfleet::test {
 
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
-
-inline std::string text_of(const fs::path& file) {
-  std::ifstream in(file);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 // Asks again and again until `condition` holds. Fails the test, with `what`, when that takes too long.
 inline void wait_until(const std::string& what, const std::function<bool()>& condition, std::chrono::seconds patience = 120s) {
@@ -81,7 +74,7 @@ class Process {
     pid_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   }
-  std::string output() const { return text_of(log); }
+  std::string output() const { return contents(log); }
 
   fs::path log;
 
@@ -163,7 +156,7 @@ class Fleet {
   std::string logs() const {
     std::string all;
     for (const auto& entry : fs::directory_iterator(root))
-      if (entry.path().extension() == ".log") all += fmt::format("--- {}\n{}", entry.path().filename().string(), text_of(entry.path()));
+      if (entry.path().extension() == ".log") all += fmt::format("--- {}\n{}", entry.path().filename().string(), contents(entry.path()));
     return all;
   }
 

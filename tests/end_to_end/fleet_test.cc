@@ -87,7 +87,7 @@ TEST_CASE("imported and hand-made suites, and a model's adapter, travel with the
     return process.wait();
   };
   CHECK(submit(fleet.root / "elsewhere", "unknown.log") == 2);
-  CHECK(text_of(fleet.root / "unknown.log").find("no agent has a suite called \"letters\"") != std::string::npos);
+  CHECK(contents(fleet.root / "unknown.log").find("no agent has a suite called \"letters\"") != std::string::npos);
   const int code = submit(fleet.root / "suites", "submit.log");
   INFO(fleet.logs());
   REQUIRE(code == 0);
@@ -162,7 +162,7 @@ TEST_CASE("what the fleet's commands print as JSON follows its schema", "[fleet]
   CHECK(submit.wait() == 0);
   INFO(fleet.logs());
   CHECK(answer("devices")["devices"][0]["selftest"] ==
-        nlohmann::json::parse(text_of(test::source_dir() / "models/reference/selftest.json"))["digests"]);
+        nlohmann::json::parse(contents(test::source_dir() / "models/reference/selftest.json"))["digests"]);
   for (const auto& [command, schema] : {std::pair{"devices", "devices"}, {"status", "run"}, {"runs", "runs"}})
     check_schema(schema, answer(command));
   Process results("quantfleet", {"results", "latest", "--json", "--db", fleet.database()}, fleet.root / "results.out");
@@ -191,11 +191,11 @@ TEST_CASE("keys made beforehand and copied to both sides admit an agent", "[flee
     copy("one" + kind, fleet.root / "one" / "keys" / ("agent" + kind));
   }
   copy("coordinator.public", fleet.root / "one" / "keys" / "coordinator.public");
-  std::string key = text_of(made / "one.public");
+  std::string key = contents(made / "one.public");
   while (key.ends_with('\n')) key.pop_back();
   std::ofstream(fleet.root / "keys" / "trusted.keys") << "# One agent a line: public key, name.\n" << key << " one\n";
   fleet.start_coordinator();
-  CHECK(fleet.facts["public_key"].get<std::string>() + "\n" == text_of(made / "coordinator.public"));
+  CHECK(fleet.facts["public_key"].get<std::string>() + "\n" == contents(made / "coordinator.public"));
   Process agent("quantfleet-agent", {"--coordinator", fleet.facts["control"], "--name", "one", "--state", fleet.root / "one", "--threads", "1"},
                 fleet.root / "one.log");
   INFO(agent.output());
